@@ -1,0 +1,1 @@
+//! A Gearman client over plain `std::net`: every call takes a deadline.

@@ -1,0 +1,102 @@
+//! How the person at the other end hears from us: SQL errors, warnings, and the server's error log.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void};
+use std::io::Write;
+use std::mem;
+
+use once_cell::sync::OnceCell;
+
+/// `ER_UNKNOWN_ERROR` (SQLSTATE HY000): the generic code, known to every server and client.
+const GENERAL_ERROR: c_uint = 1105;
+
+/// `ME_WARNING` of MariaDB's `my_sys.h`: raise a warning, not an error.
+const AS_WARNING: c_ulong = 2048;
+
+/// `my_printf_error` of MySQL up to 5.6 and of MariaDB: `mysys/my_error.c`, C linkage.
+type PrintfErrorC = unsafe extern "C" fn(c_uint, *const c_char, c_ulong, ...);
+
+/// `my_printf_error` of MySQL 5.7 and later: `mysys/my_error.cc`, C++ linkage, flags are an `int`.
+type PrintfErrorCpp = unsafe extern "C" fn(c_uint, *const c_char, c_int, ...);
+
+/// How this server lets us speak into a statement.
+#[derive(Clone, Copy)]
+enum Speaker {
+    C {
+        raise: PrintfErrorC,
+        /// Only MariaDB understands [`AS_WARNING`].
+        warns: bool,
+    },
+    Cpp(PrintfErrorCpp),
+    /// Nothing is exported: the error log is the only way.
+    None,
+}
+
+/// Raises an SQL error in the statement that is being run; without a way to do so the message goes
+/// to the error log.
+pub(crate) fn raise(message: &str) {
+    let text = printable(message);
+    match speaker() {
+        // SAFETY: the address has this signature on the servers that export this symbol, and the
+        // format takes exactly the one C string that is passed.
+        Speaker::C { raise, .. } => unsafe {
+            raise(GENERAL_ERROR, c"%s".as_ptr(), 0, text.as_ptr());
+        },
+        // SAFETY: as above.
+        Speaker::Cpp(raise) => unsafe {
+            raise(GENERAL_ERROR, c"%s".as_ptr(), 0, text.as_ptr());
+        },
+        Speaker::None => log("ERROR", message),
+    }
+}
+
+/// Adds a warning to the statement that is being run, where the server lets us (MariaDB).
+/// A warning raised inside a trigger is not seen by the client, so log as well.
+pub(crate) fn warn(message: &str) {
+    if let Speaker::C { raise, warns: true } = speaker() {
+        let text = printable(message);
+        // SAFETY: as in `raise`.
+        unsafe { raise(GENERAL_ERROR, c"%s".as_ptr(), AS_WARNING, text.as_ptr()) };
+    }
+}
+
+/// Writes one line to the server's error log, which is where its stderr goes.
+pub(crate) fn log(level: &str, message: &str) {
+    let now = udf::chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
+    let line = format!("{now} 0 [{level}] gman: {}\n", message.replace('\n', " "));
+    // One write, so that lines of several threads do not mix; there is nobody to tell if it fails.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// A C string for `%s`: a NUL would cut the message, so it is shown as text.
+fn printable(message: &str) -> CString {
+    CString::new(message.replace('\0', "\\0")).unwrap_or_default()
+}
+
+fn speaker() -> Speaker {
+    static SPEAKER: OnceCell<Speaker> = OnceCell::new();
+    *SPEAKER.get_or_init(|| {
+        if let Some(address) = symbol(c"my_printf_error") {
+            // SAFETY: the C symbol has this signature wherever it exists (MySQL 5.6, MariaDB).
+            let raise = unsafe { mem::transmute::<*mut c_void, PrintfErrorC>(address) };
+            // Only MariaDB exports its table of native functions.
+            let warns = symbol(c"native_functions_hash").is_some();
+            return Speaker::C { raise, warns };
+        }
+        match symbol(c"_Z15my_printf_errorjPKciz") {
+            Some(address) => {
+                // SAFETY: the mangled name spells the signature out: unsigned int, const char *,
+                // int, and further arguments.
+                let raise = unsafe { mem::transmute::<*mut c_void, PrintfErrorCpp>(address) };
+                Speaker::Cpp(raise)
+            }
+            None => Speaker::None,
+        }
+    })
+}
+
+/// The address of a symbol that the server's own binary exports.
+fn symbol(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: the name is NUL-terminated; RTLD_DEFAULT needs no handle.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!address.is_null()).then_some(address)
+}

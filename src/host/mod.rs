@@ -1,0 +1,7 @@
+//! What is asked of the database server around us. The only place with `unsafe` code.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod args;
+pub(crate) mod diagnostics;
+pub(crate) mod guard;

@@ -1,0 +1,1 @@
+//! JSON text from values, appended to a buffer that the caller keeps.
