@@ -1,3 +1,5 @@
-//! Integration tests against real servers.
+//! Integration tests: the shipped library in real servers.
 
-fn main() {}
+mod support;
+
+mod servers;

@@ -1,0 +1,230 @@
+//! A MySQL or MariaDB server.
+
+use std::fmt::Debug;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use mysql::prelude::{FromRow, FromValue, Queryable};
+use mysql::{Conn, OptsBuilder};
+use tempfile::TempDir;
+
+use super::library::{FILE_NAME, Library};
+use super::ports::Port;
+use super::process::{Process, run};
+use super::server_kind::ServerKind;
+
+/// The database that connections start in.
+const DATABASE: &str = "test";
+
+/// What makes a server start fast and stay small. `innodb_flush_log_at_trx_commit=2` survives the
+/// death of the server's process, though not of the machine.
+const SMALL: [&str; 6] = [
+    "--bind-address=127.0.0.1",
+    "--skip-name-resolve",
+    "--performance-schema=OFF",
+    "--innodb-buffer-pool-size=32M",
+    "--innodb-flush-log-at-trx-commit=2",
+    "--max-allowed-packet=128M",
+];
+
+/// A running server with a data directory and a plugin directory of its own, an account `root`
+/// without a password, and an empty database `test`.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// Before `folder`: the server ends before its files go.
+    process: Process,
+    kind: ServerKind,
+    options: Vec<String>,
+    port: Port,
+    folder: TempDir,
+}
+
+/// A server that is about to be started.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    kind: ServerKind,
+    options: Vec<String>,
+}
+
+impl Builder {
+    /// Adds an option of the server, such as `--max-connections=10`; the last one of a name wins.
+    pub(crate) fn option(mut self, option: impl Into<String>) -> Self {
+        self.options.push(option.into());
+        self
+    }
+
+    pub(crate) fn start(self) -> Database {
+        let folder = self.kind.temporary_folder();
+        self.kind.make_data_directory(&folder.path().join("data"));
+        let plugins = folder.path().join("plugin");
+        fs::create_dir(&plugins).unwrap_or_else(|error| panic!("{}: {error}", plugins.display()));
+        let port = Port::free();
+        let process = launch(&self.kind, folder.path(), &port, &self.options);
+        let mut database = Database {
+            process,
+            kind: self.kind,
+            options: self.options,
+            port,
+            folder,
+        };
+        database.wait_until_ready();
+        database
+    }
+}
+
+impl Database {
+    /// Starts a server of the kind that the environment asks for.
+    pub(crate) fn start() -> Self {
+        Self::builder().start()
+    }
+
+    pub(crate) fn builder() -> Builder {
+        Builder {
+            kind: ServerKind::chosen(),
+            options: Vec::new(),
+        }
+    }
+
+    /// Opens a session as root, in the database `test`.
+    pub(crate) fn connect(&self) -> Conn {
+        Conn::new(self.opts().db_name(Some(DATABASE)))
+            .unwrap_or_else(|error| panic!("cannot connect to the database server: {error}"))
+    }
+
+    /// Runs `sql` in a session of its own and answers all rows.
+    pub(crate) fn query<T: FromRow>(&self, sql: &str) -> Vec<T> {
+        self.connect()
+            .query(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Runs `sql` in a session of its own and answers the first column of the first row.
+    pub(crate) fn value<T: FromValue>(&self, sql: &str) -> T {
+        self.try_value(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// As [`Database::value`], for a statement that may fail.
+    pub(crate) fn try_value<T: FromValue>(&self, sql: &str) -> mysql::Result<T> {
+        let value = self.connect().query_first(sql)?;
+        Ok(value.unwrap_or_else(|| panic!("{sql}: expected a row")))
+    }
+
+    /// Runs `sql` in a session of its own.
+    pub(crate) fn execute(&self, sql: &str) {
+        self.connect()
+            .query_drop(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Runs a script with the `mariadb` client, as a user would, and answers what it printed.
+    pub(crate) fn run_script(&self, script: &Path) -> String {
+        let input =
+            File::open(script).unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+        run(Command::new("mariadb")
+            .args(["--no-defaults", "--user=root", "--table"])
+            .arg(format!("--socket={}", self.socket().display()))
+            .arg(DATABASE)
+            .stdin(Stdio::from(input)))
+    }
+
+    /// Copies the shipped library into the plugin directory and runs `sql/install.sql`.
+    pub(crate) fn install_functions(&self) {
+        self.install_functions_of(Library::release());
+    }
+
+    /// As [`Database::install_functions`], from a library of the caller's choice.
+    pub(crate) fn install_functions_of(&self, library: &Library) {
+        self.copy_library(library, FILE_NAME);
+        self.run_script(&product_file("sql/install.sql"));
+    }
+
+    /// Copies `library` into the plugin directory as `name`.
+    pub(crate) fn copy_library(&self, library: &Library, name: &str) {
+        let target = self.plugin_dir().join(name);
+        let unfinished = self.plugin_dir().join(format!("{name}.new"));
+        // Renamed, not overwritten: the server may have the old file mapped.
+        fs::copy(library.path(), &unfinished)
+            .and_then(|_| fs::rename(&unfinished, &target))
+            .unwrap_or_else(|error| panic!("cannot copy the library to {target:?}: {error}"));
+    }
+
+    /// All that the server and the library wrote to the error log.
+    pub(crate) fn error_log(&self) -> String {
+        self.process.log()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// The resident memory of the server process.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        self.process.rss_bytes()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("sock")
+    }
+
+    pub(crate) fn plugin_dir(&self) -> PathBuf {
+        self.folder.path().join("plugin")
+    }
+
+    /// Stops the server in order, if it runs, and starts it again on its data and port.
+    pub(crate) fn restart(&mut self) {
+        self.shutdown();
+        self.process = launch(&self.kind, self.folder.path(), &self.port, &self.options);
+        self.wait_until_ready();
+    }
+
+    /// Stops the server in order.
+    pub(crate) fn shutdown(&mut self) {
+        if let Err(error) = self.process.stop() {
+            panic!("cannot stop the database server: {error}");
+        }
+    }
+
+    /// Ends the server with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let opts = self.opts();
+        let mut session = self.process.wait_until_ready(|| Conn::new(opts.clone()));
+        session
+            .query_drop(format!("CREATE DATABASE IF NOT EXISTS {DATABASE}"))
+            .unwrap_or_else(|error| panic!("cannot create the database {DATABASE}: {error}"));
+    }
+
+    fn opts(&self) -> OptsBuilder {
+        OptsBuilder::new()
+            .user(Some("root"))
+            .socket(Some(self.socket().display().to_string()))
+    }
+}
+
+/// A file of the product, by its path in the repository.
+pub(crate) fn product_file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn launch(kind: &ServerKind, folder: &Path, port: &Port, options: &[String]) -> Process {
+    let place = |name: &str| kind.inside(&folder.join(name));
+    let mut command = kind.server(&folder.join("data"));
+    command
+        .args(SMALL)
+        .arg(format!("--port={}", port.number()))
+        .arg(format!("--socket={}", place("sock").display()))
+        .arg(format!("--pid-file={}", place("pid").display()))
+        .arg(format!("--plugin-dir={}", place("plugin").display()))
+        .arg(format!("--tmpdir={}", place("").display()))
+        .args(options);
+    Process::start(command, &folder.join("log"))
+}

@@ -1,0 +1,27 @@
+//! Real servers for tests: each on free ports of 127.0.0.1, with its data in a temporary folder,
+//! stopped when its value is dropped.
+//!
+//! What goes wrong while a test prepares is a panic that says what was expected and shows the log
+//! of the server concerned.
+
+// The examples and benchmarks that start the same servers each use a part.
+#![allow(dead_code, unused_imports)]
+
+mod database;
+mod gearmand;
+mod library;
+mod ports;
+mod process;
+mod recording_worker;
+mod redis;
+mod server_kind;
+mod wait;
+
+pub(crate) use database::{Database, product_file};
+pub(crate) use gearmand::Gearmand;
+pub(crate) use library::Library;
+pub(crate) use ports::Port;
+pub(crate) use recording_worker::{Answer, Job, RecordingWorker};
+pub(crate) use redis::Redis;
+pub(crate) use server_kind::ServerKind;
+pub(crate) use wait::wait_until;

@@ -1,0 +1,61 @@
+//! Free TCP ports on 127.0.0.1.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process;
+
+/// The lowest port that is handed out: those below belong to well-known services.
+const LOWEST: u16 = 15_000;
+
+/// Where the kernel's ephemeral ports begin when it does not say.
+const EPHEMERAL: u16 = 32_768;
+
+/// A port that nobody else gets for as long as this value lives, also while no server listens on
+/// it: a server can be stopped and started again on its port.
+///
+/// It lies below the kernel's ephemeral ports, so that no outgoing connection takes it, and is
+/// claimed against other tests and test runs by an abstract socket that vanishes with its process.
+#[derive(Debug)]
+pub(crate) struct Port {
+    number: u16,
+    _claim: UnixListener,
+}
+
+impl Port {
+    /// Claims a port that nobody listens on.
+    pub(crate) fn free() -> Self {
+        let end = first_ephemeral();
+        let span = end - LOWEST;
+        // Runs that go on at the same time begin their search at different places.
+        let offset = u16::try_from(process::id() % u32::from(span)).unwrap_or(0);
+        (0..span)
+            .map(|step| LOWEST + (offset + step) % span)
+            .find_map(Self::claim)
+            .unwrap_or_else(|| panic!("expected a free port from {LOWEST} to {end}"))
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    fn claim(number: u16) -> Option<Self> {
+        let name = SocketAddr::from_abstract_name(format!("gman-test-port-{number}")).ok()?;
+        let claim = UnixListener::bind_addr(&name).ok()?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+        Some(Self {
+            number,
+            _claim: claim,
+        })
+    }
+}
+
+/// The first port that the kernel may give to an outgoing connection.
+fn first_ephemeral() -> u16 {
+    fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|range| range.split_whitespace().next()?.parse().ok())
+        .filter(|&first| first > LOWEST)
+        .unwrap_or(EPHEMERAL)
+}
