@@ -1,0 +1,22 @@
+-- The tutorial's table and trigger for servers with a native JSON_OBJECT: MySQL 5.7.8 and later,
+-- MariaDB 10.2.3 and later. The trigger calls the same function under the name that is free on
+-- every server, json_object_udf. Run install.sql first.
+--
+--     mysql < test-native-json.sql
+--
+-- Starts over when run again: the table `test`.`test` is dropped first.
+
+CREATE DATABASE IF NOT EXISTS test;
+USE test;
+
+DROP TABLE IF EXISTS `test`;
+CREATE TABLE `test` (`id` int(7) NOT NULL AUTO_INCREMENT, `name` char(8) DEFAULT NULL, PRIMARY KEY (`id`)) ENGINE=InnoDB DEFAULT CHARSET=utf8;
+INSERT INTO `test` VALUES (1,'test1'),(2,'test2'),(3,'test3'),(4,'test4'),(5,'test5'),(6,'test6'),(7,'test7'),(8,'test8'),(9,'test9');
+
+DELIMITER $$
+CREATE TRIGGER datatoredis AFTER UPDATE ON test FOR EACH ROW BEGIN
+  SET @RECV = gman_do_background('syncToRedis', json_object_udf(NEW.id AS `id`, NEW.name AS `name`));
+  -- The same with the server's own function, which takes pairs instead of names:
+  -- SET @RECV = gman_do_background('syncToRedis', JSON_OBJECT('id', NEW.id, 'name', NEW.name));
+END$$
+DELIMITER ;

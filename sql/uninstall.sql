@@ -1,0 +1,15 @@
+-- Removes the functions that install.sql creates. Safe to run again.
+--
+--     mysql < uninstall.sql
+--
+-- Drop the triggers that call them first; this finds them:
+--
+--     SELECT trigger_schema, trigger_name FROM information_schema.triggers
+--      WHERE action_statement LIKE '%gman\_%' OR action_statement LIKE '%json\_%';
+--
+-- After install-json-names.sql run uninstall-json-names.sql as well. The library stays mapped
+-- until the server restarts; its file can be removed right away.
+
+DROP FUNCTION IF EXISTS json_object_udf;
+DROP FUNCTION IF EXISTS gman_servers_set;
+DROP FUNCTION IF EXISTS gman_do_background;
