@@ -1,4 +1,5 @@
 //! The SQL surface: one file per family of functions.
 
+mod json;
 #[cfg(feature = "test-switches")]
 mod switches;
