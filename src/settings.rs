@@ -1,12 +1,17 @@
 //! Every setting: its name, default, unit, range and current value. Nothing else holds a default.
+//!
+//! A value is read with one relaxed atomic load, so that a call need not lock anything.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A whole number that can be changed while the server runs.
+/// A whole number.
+#[derive(Debug)]
 pub struct Number {
     /// The name in SQL, with its unit: `_ms` for milliseconds, `_bytes` for bytes.
     pub name: &'static str,
+    /// One line for the person who looks the setting up.
+    pub description: &'static str,
     /// The value without any configuration.
     pub default: u64,
     /// The smallest value that is accepted.
@@ -17,9 +22,16 @@ pub struct Number {
 }
 
 impl Number {
-    const fn new(name: &'static str, default: u64, min: u64, max: u64) -> Self {
+    const fn new(
+        name: &'static str,
+        description: &'static str,
+        default: u64,
+        min: u64,
+        max: u64,
+    ) -> Self {
         Self {
             name,
+            description,
             default,
             min,
             max,
@@ -44,9 +56,84 @@ impl Number {
     }
 }
 
+/// One of several names.
+#[derive(Debug)]
+pub struct Choice {
+    /// The name in SQL.
+    pub name: &'static str,
+    /// One line for the person who looks the setting up.
+    pub description: &'static str,
+    /// What can be chosen, as written in SQL.
+    pub choices: &'static [&'static str],
+    /// The place of the default in `choices`.
+    pub default: usize,
+    current: AtomicU64,
+}
+
+impl Choice {
+    const fn new(
+        name: &'static str,
+        description: &'static str,
+        choices: &'static [&'static str],
+        default: usize,
+    ) -> Self {
+        Self {
+            name,
+            description,
+            choices,
+            default,
+            current: AtomicU64::new(default as u64),
+        }
+    }
+
+    /// The place in `choices` of the value in force.
+    pub fn get(&self) -> usize {
+        self.current.load(Ordering::Relaxed) as usize
+    }
+
+    /// Changes the value to the choice at `place`; a place that does not exist changes nothing.
+    pub fn set(&self, place: usize) {
+        if place < self.choices.len() {
+            self.current.store(place as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// On or off.
+#[derive(Debug)]
+pub struct Switch {
+    /// The name in SQL.
+    pub name: &'static str,
+    /// One line for the person who looks the setting up.
+    pub description: &'static str,
+    /// The value without any configuration.
+    pub default: bool,
+    current: AtomicBool,
+}
+
+impl Switch {
+    const fn new(name: &'static str, description: &'static str, default: bool) -> Self {
+        Self {
+            name,
+            description,
+            default,
+            current: AtomicBool::new(default),
+        }
+    }
+
+    /// The value in force.
+    pub fn get(&self) -> bool {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    /// Changes the value.
+    pub fn set(&self, value: bool) {
+        self.current.store(value, Ordering::Relaxed);
+    }
+}
+
 /// What happens to the statement when a job could not be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum OnFailure {
     /// The function answers NULL, as the C plugin did.
     Null,
@@ -56,40 +143,92 @@ pub enum OnFailure {
     Error,
 }
 
-/// One of [`OnFailure`]'s values, by name in SQL.
-pub struct OnFailureSetting {
-    current: AtomicU8,
-}
-
-impl OnFailureSetting {
-    /// The names in SQL, in the order of [`OnFailure`]'s values.
-    pub const NAMES: [&str; 3] = ["null", "warning", "error"];
-
-    /// The value in force.
-    pub fn get(&self) -> OnFailure {
-        match self.current.load(Ordering::Relaxed) {
-            0 => OnFailure::Null,
-            1 => OnFailure::Warning,
-            _ => OnFailure::Error,
-        }
-    }
-
-    /// Changes the value.
-    pub fn set(&self, value: OnFailure) {
-        self.current.store(value as u8, Ordering::Relaxed);
+/// The value in force of [`ON_FAILURE`].
+pub fn on_failure() -> OnFailure {
+    match ON_FAILURE.get() {
+        0 => OnFailure::Null,
+        1 => OnFailure::Warning,
+        _ => OnFailure::Error,
     }
 }
 
-/// `gman_connect_timeout_ms`: how long opening one connection may take.
-pub static CONNECT_TIMEOUT: Number = Number::new("gman_connect_timeout_ms", 250, 1, 60_000);
+/// `gman_servers_set_enabled`.
+pub static SERVERS_SET_ENABLED: Switch = Switch::new(
+    "gman_servers_set_enabled",
+    "Whether the function gman_servers_set may be called; OFF keeps ordinary accounts from redirecting jobs",
+    true,
+);
 
-/// `gman_timeout_ms`: how long a background submission may take, all attempts together.
-pub static TIMEOUT: Number = Number::new("gman_timeout_ms", 1_000, 1, 3_600_000);
+/// `gman_connect_timeout_ms`, in milliseconds.
+pub static CONNECT_TIMEOUT: Number = Number::new(
+    "gman_connect_timeout_ms",
+    "How long opening one connection to a job server may take, in milliseconds",
+    250,
+    1,
+    60_000,
+);
 
-/// `gman_max_idle`: idle connections kept per server.
-pub static MAX_IDLE: Number = Number::new("gman_max_idle", 16, 0, 10_000);
+/// `gman_timeout_ms`, in milliseconds.
+pub static TIMEOUT: Number = Number::new(
+    "gman_timeout_ms",
+    "How long the submission of a background job may take, all attempts together, in milliseconds",
+    1_000,
+    1,
+    3_600_000,
+);
 
-/// `gman_on_failure`.
-pub static ON_FAILURE: OnFailureSetting = OnFailureSetting {
-    current: AtomicU8::new(OnFailure::Warning as u8),
-};
+/// `gman_do_timeout_ms`, in milliseconds.
+pub static DO_TIMEOUT: Number = Number::new(
+    "gman_do_timeout_ms",
+    "How long a foreground call may wait for the worker's result, in milliseconds",
+    30_000,
+    1,
+    86_400_000,
+);
+
+/// `gman_on_failure`: one of [`OnFailure`].
+pub static ON_FAILURE: Choice = Choice::new(
+    "gman_on_failure",
+    "What a failed delivery does: null, the function answers NULL; warning, NULL, a warning and a line in the error log; error, the statement fails",
+    &["null", "warning", "error"],
+    OnFailure::Warning as usize,
+);
+
+/// `gman_max_idle`, in connections.
+pub static MAX_IDLE: Number = Number::new(
+    "gman_max_idle",
+    "How many idle connections are kept to each job server",
+    16,
+    0,
+    10_000,
+);
+
+/// Every number, in the order of the documentation.
+pub static NUMBERS: [&Number; 4] = [&CONNECT_TIMEOUT, &TIMEOUT, &DO_TIMEOUT, &MAX_IDLE];
+
+/// Every choice.
+pub static CHOICES: [&Choice; 1] = [&ON_FAILURE];
+
+/// Every switch.
+pub static SWITCHES: [&Switch; 1] = [&SERVERS_SET_ENABLED];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_outside_its_range_becomes_the_nearest_end() {
+        let number = Number::new("n", "", 5, 1, 10);
+        number.set(0);
+        assert_eq!(number.get(), 1);
+        number.set(11);
+        assert_eq!(number.get(), 10);
+    }
+
+    #[test]
+    fn a_choice_that_does_not_exist_changes_nothing() {
+        let choice = Choice::new("c", "", &["a", "b"], 1);
+        choice.set(2);
+        assert_eq!(choice.get(), 1);
+    }
+}
