@@ -55,7 +55,11 @@ impl Builder {
     }
 
     pub(crate) fn start(self) -> Database {
-        let folder = self.kind.temporary_folder();
+        // Short, as a socket's path has 107 bytes.
+        let folder = tempfile::Builder::new()
+            .prefix("gman-")
+            .tempdir()
+            .unwrap_or_else(|error| panic!("cannot make a temporary folder: {error}"));
         self.kind.make_data_directory(&folder.path().join("data"));
         let plugins = folder.path().join("plugin");
         fs::create_dir(&plugins).unwrap_or_else(|error| panic!("{}: {error}", plugins.display()));
@@ -216,7 +220,7 @@ pub(crate) fn product_file(path: &str) -> PathBuf {
 }
 
 fn launch(kind: &ServerKind, folder: &Path, port: &Port, options: &[String]) -> Process {
-    let place = |name: &str| kind.inside(&folder.join(name));
+    let place = |name: &str| folder.join(name);
     let mut command = kind.server(&folder.join("data"));
     command
         .args(SMALL)
@@ -224,7 +228,7 @@ fn launch(kind: &ServerKind, folder: &Path, port: &Port, options: &[String]) -> 
         .arg(format!("--socket={}", place("sock").display()))
         .arg(format!("--pid-file={}", place("pid").display()))
         .arg(format!("--plugin-dir={}", place("plugin").display()))
-        .arg(format!("--tmpdir={}", place("").display()))
+        .arg(format!("--tmpdir={}", folder.display()))
         .args(options);
     Process::start(command, &folder.join("log"))
 }

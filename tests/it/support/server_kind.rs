@@ -1,42 +1,36 @@
-//! The kinds of database server that tests run on, and how each is installed and started.
+//! The kinds of database server that tests run on, and how each is started.
 
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tempfile::TempDir;
-
 use super::process::run;
 
-/// The environment variable that names the kind of server to test on.
+/// The environment variable that names the kind of server to test on: `local`, or one of
+/// `scripts/servers --list`.
 const CHOICE: &str = "GMAN_TEST_SERVER";
 
-/// One kind of server, as data: adding one adds a value, not a branch.
+/// The environment variable that names the folder of `scripts/servers`, if it is not the default.
+const PREPARED: &str = "GMAN_SERVERS_DIR";
+
+/// One kind of server, as data.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerKind {
     /// As in [`CHOICE`].
-    pub(crate) name: &'static str,
-    /// The tree that the server is entered in by chroot(1); its data must live there too.
-    pub(crate) root: Option<PathBuf>,
-    /// The server's program, as seen from inside the root.
-    pub(crate) program: PathBuf,
-    /// How an empty data directory comes to be.
-    pub(crate) data: DataDirectory,
-    /// Options for the server and for making its data directory.
-    pub(crate) options: Vec<String>,
-    /// Environment variables for both.
-    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) name: String,
+    /// What runs the server when options are added to it. Paths in the options mean what they mean
+    /// to this process, also for a server that is entered by chroot.
+    command: Vec<String>,
+    data: DataDirectory,
 }
 
 /// How an empty data directory comes to be.
 #[derive(Debug, Clone)]
-pub(crate) enum DataDirectory {
-    /// MariaDB: by this program, `mariadb-install-db`.
-    InstallDb(PathBuf),
-    /// MySQL 5.7 and later: by the server itself.
-    InitializeInsecure,
-    /// An installation brings one along: by copying this folder.
+enum DataDirectory {
+    /// Made once for each version of the server by MariaDB's program of this name.
+    InstallDb(&'static str),
+    /// There is one to be copied.
     Copy(PathBuf),
 }
 
@@ -45,127 +39,90 @@ impl ServerKind {
     pub(crate) fn chosen() -> Self {
         match env::var(CHOICE).as_deref() {
             Err(_) | Ok("local") => Self::local(),
-            Ok(other) => panic!("{CHOICE}={other}: expected one of: local"),
+            Ok(name) => Self::prepared(name),
         }
     }
 
     /// The MariaDB on the PATH.
     pub(crate) fn local() -> Self {
+        let mut command = vec!["mariadbd".into(), "--no-defaults".into()];
+        if nix::unistd::geteuid().is_root() {
+            command.push("--user=root".into());
+        }
+        // So that a data directory is soon copied.
+        command.push("--innodb-log-file-size=4M".into());
         Self {
-            name: "local",
-            root: None,
-            program: "mariadbd".into(),
-            data: DataDirectory::InstallDb("mariadb-install-db".into()),
-            options: vec!["--innodb-log-file-size=4M".into()],
-            environment: Vec::new(),
+            name: "local".into(),
+            command,
+            data: DataDirectory::InstallDb("mariadb-install-db"),
         }
     }
 
-    /// A temporary folder that the server can reach. Short, as a socket's path has 107 bytes.
-    pub(crate) fn temporary_folder(&self) -> TempDir {
-        let parent = match &self.root {
-            Some(root) => root.join("tmp"),
-            None => env::temp_dir(),
-        };
-        tempfile::Builder::new()
-            .prefix("gman-")
-            .tempdir_in(&parent)
-            .unwrap_or_else(|error| panic!("{}: {error}", parent.display()))
-    }
-
-    /// The command that runs `program` of this installation.
-    pub(crate) fn command(&self, program: &Path) -> Command {
-        let mut command = match &self.root {
-            Some(root) => {
-                let mut command = Command::new("chroot");
-                command.arg(root).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
-    }
-
-    /// `path` as the server sees it.
-    pub(crate) fn inside(&self, path: &Path) -> PathBuf {
-        match &self.root {
-            Some(root) => {
-                let inner = path
-                    .strip_prefix(root)
-                    .unwrap_or_else(|_| panic!("{} is not in {}", path.display(), root.display()));
-                Path::new("/").join(inner)
-            }
-            None => path.to_owned(),
+    /// One that `scripts/servers` has prepared.
+    pub(crate) fn prepared(name: &str) -> Self {
+        let folder = env::var_os(PREPARED)
+            .map_or_else(|| build_folder().join("servers"), PathBuf::from)
+            .join(name);
+        assert!(
+            folder.join("version").is_file(),
+            "{CHOICE}={name}: nothing is prepared in {}; run: scripts/servers {name}",
+            folder.display()
+        );
+        Self {
+            name: name.into(),
+            command: vec![folder.join("run").display().to_string()],
+            data: DataDirectory::Copy(folder.join("data")),
         }
     }
 
-    /// The server's command with the options that say where its data lives.
+    /// The server's command with the option that says where its data lives.
     pub(crate) fn server(&self, data: &Path) -> Command {
-        let mut command = self.command(&self.program);
-        command.args(self.common_options(data));
+        let mut command = self.command();
+        command.arg(datadir(data));
         command
     }
 
     /// Puts an empty data directory at `target`.
-    ///
-    /// Making one takes seconds, so a template for each version of the server is kept under
-    /// `target/` and copied.
     pub(crate) fn make_data_directory(&self, target: &Path) {
+        match &self.data {
+            DataDirectory::InstallDb(program) => copy(&self.template(program), target),
+            DataDirectory::Copy(source) => copy(source, target),
+        }
+    }
+
+    /// Making a data directory takes seconds, so one for each version of the server is kept under
+    /// `target/`.
+    fn template(&self, install_db: &str) -> PathBuf {
         let templates = build_folder().join("test-servers");
         fs::create_dir_all(&templates)
             .unwrap_or_else(|error| panic!("{}: {error}", templates.display()));
         let template = templates.join(format!("{}-{}", self.name, self.version()));
-        let lock = File::create(templates.join(format!("{}.lock", self.name)))
+        let _lock = File::create(templates.join(format!("{}.lock", self.name)))
             .and_then(|lock| lock.lock().map(|()| lock))
             .unwrap_or_else(|error| panic!("cannot lock {}: {error}", templates.display()));
         if !template.exists() {
-            self.make_template(&template);
+            // Only a complete one appears under its name.
+            let unfinished = template.with_extension("new");
+            let _ = fs::remove_dir_all(&unfinished);
+            run(Command::new(install_db)
+                .args(&self.command[1..])
+                .arg(datadir(&unfinished))
+                .args(["--auth-root-authentication-method=normal", "--skip-test-db"]));
+            fs::rename(&unfinished, &template)
+                .unwrap_or_else(|error| panic!("{}: {error}", template.display()));
         }
-        drop(lock);
-        copy(&template, target);
+        template
     }
 
-    fn make_template(&self, template: &Path) {
-        let folder = self.temporary_folder();
-        let data = folder.path().join("data");
-        match &self.data {
-            DataDirectory::InstallDb(program) => {
-                run(self
-                    .command(program)
-                    .args(self.common_options(&data))
-                    .args(["--auth-root-authentication-method=normal", "--skip-test-db"]));
-            }
-            DataDirectory::InitializeInsecure => {
-                run(self.server(&data).arg("--initialize-insecure"));
-            }
-            DataDirectory::Copy(source) => copy(source, &data),
-        }
-        // Only a complete one appears under its name.
-        let unfinished = template.with_extension("new");
-        let _ = fs::remove_dir_all(&unfinished);
-        copy(&data, &unfinished);
-        fs::rename(&unfinished, template)
-            .unwrap_or_else(|error| panic!("{}: {error}", template.display()));
-    }
-
-    fn common_options(&self, data: &Path) -> Vec<String> {
-        let mut options = vec![
-            "--no-defaults".to_owned(),
-            format!("--datadir={}", self.inside(data).display()),
-        ];
-        if nix::unistd::geteuid().is_root() {
-            options.push("--user=root".to_owned());
-        }
-        options.extend(self.options.iter().cloned());
-        options
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]);
+        command
     }
 
     /// What the server says of its version, fit for a file name.
     fn version(&self) -> String {
-        let text = run(self
-            .command(&self.program)
-            .args(["--no-defaults", "--version"]));
+        let text = run(self.command().arg("--version"));
         let version = text.split("Ver ").nth(1).unwrap_or(&text);
         let word = version.split_whitespace().next().unwrap_or("unknown");
         word.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-")
@@ -180,10 +137,14 @@ pub(crate) fn build_folder() -> PathBuf {
     )
 }
 
-/// Copies a folder with its owners and modes.
+fn datadir(path: &Path) -> String {
+    format!("--datadir={}", path.display())
+}
+
+/// Copies a folder with its owners and modes; zeros, which are most of it, take no room.
 fn copy(source: &Path, target: &Path) {
     run(Command::new("cp")
-        .args(["-a", "--reflink=auto"])
+        .args(["-a", "--reflink=auto", "--sparse=always"])
         .arg(source)
         .arg(target));
 }
