@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a call was doing when it failed.
@@ -41,7 +42,7 @@ pub enum Error {
     /// ([`io::ErrorKind::TimedOut`]).
     Network {
         /// `host:port` as the server list has it.
-        server: String,
+        server: Arc<str>,
         /// What was being done.
         phase: Phase,
         /// How long the call had been at it, all attempts together.
@@ -52,12 +53,44 @@ pub enum Error {
     /// The server sent something that the Gearman protocol does not allow here.
     Protocol {
         /// `host:port` as the server list has it.
-        server: String,
+        server: Arc<str>,
         /// What came, and what was expected.
         problem: String,
         /// How long the call had been at it, all attempts together.
         elapsed: Duration,
     },
+    /// The job server answered with an `ERROR` packet: it is there, but did not take the job.
+    Refused {
+        /// `host:port` as the server list has it.
+        server: Arc<str>,
+        /// The server's code and text.
+        answer: String,
+        /// How long the call had been at it, all attempts together.
+        elapsed: Duration,
+    },
+    /// The server failed a moment ago and is left alone for a while.
+    Resting {
+        /// `host:port` as the server list has it.
+        server: Arc<str>,
+        /// What happened when the server was tried last.
+        cause: Arc<Self>,
+        /// How much longer; zero while another call finds out whether the server is back.
+        left: Duration,
+    },
+    /// No job server took the job: what happened at each of them, in their order.
+    Undelivered(Vec<Arc<Self>>),
+    /// The worker did not answer with a usable result: it failed, threw an exception, or answered
+    /// something else than was asked for.
+    Job {
+        /// `host:port` as the server list has it.
+        server: Arc<str>,
+        /// What the worker said.
+        problem: String,
+        /// How long the call had been at it.
+        elapsed: Duration,
+    },
+    /// The caller wanted to wait no longer; in SQL: the statement was killed.
+    Stopped,
     /// A panic was caught at the boundary to the database server.
     Panic(String),
 }
@@ -74,16 +107,47 @@ impl fmt::Display for Error {
                 phase,
                 elapsed,
                 source,
-            } => write!(
-                f,
-                "{phase} {server}: {source}, after {} ms",
-                elapsed.as_millis()
-            ),
+            } => {
+                let ms = elapsed.as_millis();
+                write!(
+                    f,
+                    "{phase} {server}: {source}, after {ms} ms{}",
+                    hint(source)
+                )
+            }
             Self::Protocol {
                 server,
                 problem,
                 elapsed,
             } => write!(f, "{server}: {problem}, after {} ms", elapsed.as_millis()),
+            Self::Refused {
+                server,
+                answer,
+                elapsed,
+            } => write!(
+                f,
+                "{server} refused the job: {answer}, after {} ms",
+                elapsed.as_millis()
+            ),
+            Self::Resting { cause, left, .. } if left.is_zero() => {
+                write!(f, "{cause}; another call is trying it again")
+            }
+            Self::Resting { cause, left, .. } => {
+                write!(f, "{cause}; not tried again for {} ms", left.as_millis())
+            }
+            Self::Undelivered(causes) => {
+                for (index, cause) in causes.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { "; " };
+                    write!(f, "{separator}{cause}")?;
+                }
+                Ok(())
+            }
+            Self::Job {
+                server,
+                problem,
+                elapsed,
+            } => write!(f, "{server}: {problem}, after {} ms", elapsed.as_millis()),
+            Self::Stopped => f.write_str("interrupted"),
             Self::Panic(message) => write!(
                 f,
                 "internal error, please report it with the error log: {message}"
@@ -92,11 +156,29 @@ impl fmt::Display for Error {
     }
 }
 
+/// What to do about a cause that the operating system gives no good word for.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; if SELinux is on, `setsebool -P mysql_connect_any 1` lets the database server connect"
+        }
+        _ => "",
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Network { source, .. } => Some(source),
-            Self::Input(_) | Self::NoServers | Self::Protocol { .. } | Self::Panic(_) => None,
+            Self::Resting { cause, .. } => Some(cause.as_ref()),
+            Self::Input(_)
+            | Self::NoServers
+            | Self::Protocol { .. }
+            | Self::Refused { .. }
+            | Self::Job { .. }
+            | Self::Stopped
+            | Self::Undelivered(_)
+            | Self::Panic(_) => None,
         }
     }
 }

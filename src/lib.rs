@@ -7,6 +7,7 @@
 //! - [`gearman`]: the Gearman client; knows no SQL; usable by itself.
 //! - `host`: what is asked of the database server around us; the only `unsafe`.
 //! - [`settings`]: every setting with its default, unit and range.
+//! - [`mod@status`]: counters of what happened.
 //! - [`error`]: the one error type.
 //!
 //! Imports run downwards: `functions` uses everything, `json` and `gearman` use neither `functions`
@@ -16,6 +17,7 @@ pub mod error;
 pub mod gearman;
 pub mod json;
 pub mod settings;
+pub mod status;
 
 mod functions;
 mod host;

@@ -1,1 +1,35 @@
 //! A Gearman client over plain `std::net`: every call takes a deadline.
+//!
+//! ```no_run
+//! use gearman_mysql_udf::gearman::client::{Client, Limits};
+//! use gearman_mysql_udf::gearman::job::{Job, Mode, Priority};
+//! use std::time::Duration;
+//!
+//! let limits = Limits {
+//!     connect: Duration::from_millis(250),
+//!     submit: Duration::from_secs(1),
+//!     run: Duration::from_secs(30),
+//!     max_idle: 16,
+//! };
+//! let client = Client::new();
+//! client.set_servers("localhost:4730", None, limits.submit)?;
+//! let mode = Mode::Background(Priority::Normal);
+//! let job = Job::new(mode, b"syncToRedis", b"{\"id\":1}", None)?;
+//! let handle = client.submit(&job, &limits)?.handle;
+//! # Ok::<(), gearman_mysql_udf::error::Error>(())
+//! ```
+
+pub mod client;
+pub mod connection;
+pub mod deadline;
+pub mod job;
+pub mod packet;
+pub mod servers;
+
+mod exchange;
+mod health;
+mod job_server;
+mod pool;
+mod refresher;
+mod resolver;
+mod thread;

@@ -1,0 +1,366 @@
+//! One socket to one job server. Every call takes a [`Deadline`].
+//!
+//! The socket never blocks; waiting is `poll`'s, for no longer than the deadline says. Any error,
+//! and any packet that nobody expected, poisons the connection: what arrives later cannot be told
+//! from what belongs to the next call. A poisoned connection does nothing but fail.
+
+use std::io::{self, ErrorKind, IoSlice, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use libc::linger;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, sendmsg, setsockopt,
+    socket, sockopt,
+};
+
+use crate::error::{Error, Phase};
+use crate::gearman::deadline::{Deadline, Spent};
+use crate::gearman::packet::{self, Command, Decoded, Magic, Packet};
+use crate::status;
+
+/// How much is read at once at least. The usual answer, a job handle, is 32 bytes.
+const READ_BYTES: usize = 4 * 1024;
+
+/// How much room is made at once at most, however long the header says the packet is: memory grows
+/// with what has arrived.
+const MAX_READ_BYTES: usize = 256 * 1024;
+
+/// A buffer that grew beyond this is given back after the call.
+const KEPT_BUFFER_BYTES: usize = 64 * 1024;
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Connection {
+    server: Arc<str>,
+    socket: TcpStream,
+    /// What arrived and was not yet handed out, after `taken` bytes that were.
+    received: Vec<u8>,
+    taken: usize,
+    /// The beginning of a request; kept, so that a request allocates nothing.
+    head: Vec<u8>,
+    poisoned: bool,
+    /// The job server has been asked to hand on exceptions, which it remembers per connection.
+    pub(crate) forwards_exceptions: bool,
+}
+
+impl Connection {
+    /// Connects to `address`. `server` is the name that errors use.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Network`] in [`Phase::Connect`].
+    pub fn open(
+        server: &Arc<str>,
+        address: SocketAddr,
+        deadline: &Deadline<'_>,
+    ) -> Result<Self, Error> {
+        let fail = |source| network(server, Phase::Connect, deadline, source);
+        let socket = begin_connect(address).map_err(|errno| fail(errno.into()))?;
+        wait(
+            &socket,
+            PollFlags::POLLOUT,
+            server,
+            Phase::Connect,
+            deadline,
+        )?;
+        finish_connect(&socket).map_err(fail)?;
+        status::CONNECTIONS_OPENED.add(1);
+        Ok(Self {
+            server: Arc::clone(server),
+            socket,
+            received: Vec::new(),
+            taken: 0,
+            head: Vec::new(),
+            poisoned: false,
+            forwards_exceptions: false,
+        })
+    }
+
+    /// Sends one request: the head that `encode` appends, then `tail`, which is not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Network`] in [`Phase::Send`], [`Error::Stopped`], or [`Error::Protocol`] where the
+    /// server talks out of turn.
+    pub fn send(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>),
+        tail: &[u8],
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
+        self.refuse_if_poisoned(Phase::Send, deadline)?;
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        encode(&mut head);
+        let sent = self.write_all(&head, tail, deadline);
+        self.head = head;
+        sent.inspect_err(|_| self.poisoned = true)
+    }
+
+    /// Waits for the next packet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Network`] in [`Phase::Receive`], [`Error::Protocol`], or [`Error::Stopped`].
+    pub fn receive(&mut self, deadline: &Deadline<'_>) -> Result<Packet<'_>, Error> {
+        self.refuse_if_poisoned(Phase::Receive, deadline)?;
+        let (command, bytes) = self
+            .next_packet(deadline)
+            .inspect_err(|_| self.poisoned = true)?;
+        let packet = self.taken..self.taken + bytes;
+        self.taken = packet.end;
+        Ok(Packet::from_parts(command, &self.received[packet]))
+    }
+
+    /// Whether the answer to a request is under way that nobody has asked for yet. Waits for nothing.
+    pub fn has_arrivals(&self) -> bool {
+        self.unread() > 0 || !self.is_quiet()
+    }
+
+    /// Whether the last exchange left nothing behind: no error, and no bytes nobody asked for.
+    pub fn is_clean(&self) -> bool {
+        !self.poisoned && self.unread() == 0
+    }
+
+    /// Whether the connection can serve another call: it is clean, nothing has arrived since, and
+    /// the server has not hung up. Asks the kernel, waits for nothing.
+    pub fn is_reusable(&self) -> bool {
+        self.is_clean() && self.is_quiet()
+    }
+
+    /// Makes sure that nobody goes on with this connection: what came was not what was expected.
+    pub fn poison(&mut self) {
+        self.poisoned = true;
+    }
+
+    /// Gives back what a big packet needed.
+    pub fn trim(&mut self) {
+        if self.received.capacity() > KEPT_BUFFER_BYTES && self.unread() == 0 {
+            self.received = Vec::new();
+            self.taken = 0;
+        }
+    }
+
+    /// The name of the server, as errors have it.
+    pub fn server(&self) -> &Arc<str> {
+        &self.server
+    }
+
+    fn unread(&self) -> usize {
+        self.received.len() - self.taken
+    }
+
+    /// Nothing has arrived, not even the end.
+    fn is_quiet(&self) -> bool {
+        let peeked = self.socket.peek(&mut [0]);
+        matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    fn refuse_if_poisoned(&self, phase: Phase, deadline: &Deadline<'_>) -> Result<(), Error> {
+        if self.poisoned {
+            let source = io::Error::new(ErrorKind::NotConnected, "an earlier call failed here");
+            return Err(network(&self.server, phase, deadline, source));
+        }
+        Ok(())
+    }
+
+    fn write_all(
+        &mut self,
+        mut head: &[u8],
+        mut tail: &[u8],
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
+        while !(head.is_empty() && tail.is_empty()) {
+            match self.write(head, tail) {
+                Ok(written) => {
+                    status::BYTES_SENT.add(written as u64);
+                    let of_head = written.min(head.len());
+                    head = &head[of_head..];
+                    tail = &tail[written - of_head..];
+                }
+                Err(Errno::EAGAIN) => self.make_room(deadline)?,
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    return Err(network(&self.server, Phase::Send, deadline, errno.into()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One system call for both parts; without `MSG_NOSIGNAL` a server that hung up would be a
+    /// SIGPIPE for the process we live in.
+    fn write(&self, head: &[u8], tail: &[u8]) -> nix::Result<usize> {
+        sendmsg::<SockaddrStorage>(
+            self.socket.as_raw_fd(),
+            &[IoSlice::new(head), IoSlice::new(tail)],
+            &[],
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )
+    }
+
+    /// Waits until the socket takes more. Meanwhile takes in what arrives: a server that cannot
+    /// get rid of its answers may stop reading our requests.
+    fn make_room(&mut self, deadline: &Deadline<'_>) -> Result<(), Error> {
+        let either = PollFlags::POLLOUT | PollFlags::POLLIN;
+        let ready = wait(&self.socket, either, &self.server, Phase::Send, deadline)?;
+        if ready.contains(PollFlags::POLLIN) {
+            self.read_some(READ_BYTES, Phase::Send, deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a whole packet behind `taken`; answers what it is and its length.
+    fn next_packet(&mut self, deadline: &Deadline<'_>) -> Result<(Command, usize), Error> {
+        loop {
+            let unread = &self.received[self.taken..];
+            match packet::decode(Magic::Response, unread) {
+                Ok(Decoded::Packet(packet)) => return Ok((packet.command, packet.bytes())),
+                Ok(Decoded::Incomplete { needed }) => {
+                    let missing = needed - unread.len();
+                    wait(
+                        &self.socket,
+                        PollFlags::POLLIN,
+                        &self.server,
+                        Phase::Receive,
+                        deadline,
+                    )?;
+                    self.read_some(missing, Phase::Receive, deadline)?;
+                }
+                Err(problem) => {
+                    return Err(Error::Protocol {
+                        server: Arc::clone(&self.server),
+                        problem: problem.to_string(),
+                        elapsed: deadline.elapsed(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Reads what is there, at most about `wanted` bytes.
+    fn read_some(
+        &mut self,
+        wanted: usize,
+        phase: Phase,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
+        self.received.drain(..self.taken);
+        self.taken = 0;
+        let before = self.received.len();
+        let room = wanted.clamp(READ_BYTES, MAX_READ_BYTES);
+        self.received.resize(before + room, 0);
+        let read = self.socket.read(&mut self.received[before..]);
+        self.received
+            .truncate(before + read.as_ref().copied().unwrap_or(0));
+        match read {
+            Ok(0) => {
+                let closed = io::Error::new(
+                    ErrorKind::UnexpectedEof,
+                    "the job server closed the connection",
+                );
+                Err(network(&self.server, phase, deadline, closed))
+            }
+            Ok(_) => Ok(()),
+            Err(error) if is_momentary(&error) => Ok(()),
+            Err(error) => Err(network(&self.server, phase, deadline, error)),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.poisoned {
+            // Reset instead of a farewell: it leaves no local port in TIME_WAIT, of which a
+            // server that keeps failing would collect thousands. If it fails, one is left.
+            let at_once = linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            let _ = setsockopt(&self.socket, sockopt::Linger, &at_once);
+        }
+    }
+}
+
+/// A socket that is being connected.
+fn begin_connect(address: SocketAddr) -> nix::Result<TcpStream> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let socket = socket(
+        family,
+        SockType::Stream,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
+    match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(TcpStream::from(socket)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether the connection that `poll` reports as ready has come about.
+fn finish_connect(socket: &TcpStream) -> io::Result<()> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    // A port that the system hands out as our own end can be the very port we connect to, when
+    // nobody listens there: then TCP connects the socket to itself.
+    if socket.local_addr()? == socket.peer_addr()? {
+        return Err(io::Error::from_raw_os_error(Errno::ECONNREFUSED as i32));
+    }
+    Ok(())
+}
+
+/// Waits until `socket` is ready for one of `events`, has an error, or the deadline is spent.
+fn wait(
+    socket: &TcpStream,
+    events: PollFlags,
+    server: &Arc<str>,
+    phase: Phase,
+    deadline: &Deadline<'_>,
+) -> Result<PollFlags, Error> {
+    loop {
+        let slice = match deadline.slice() {
+            Ok(slice) => slice,
+            Err(Spent::Stopped) => return Err(Error::Stopped),
+            Err(Spent::TimedOut) => {
+                let source = io::Error::new(ErrorKind::TimedOut, "timed out");
+                return Err(network(server, phase, deadline, source));
+            }
+        };
+        let mut sockets = [PollFd::new(socket.as_fd(), events)];
+        match poll(&mut sockets, in_milliseconds(slice)) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(sockets[0].revents().unwrap_or(PollFlags::empty())),
+            Err(errno) => return Err(network(server, phase, deadline, errno.into())),
+        }
+    }
+}
+
+/// Rounded up: with less than a millisecond left `poll` would return at once, again and again.
+fn in_milliseconds(slice: Duration) -> PollTimeout {
+    let rounded = slice + Duration::from_nanos(999_999);
+    PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
+}
+
+fn is_momentary(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+fn network(server: &Arc<str>, phase: Phase, deadline: &Deadline<'_>, source: io::Error) -> Error {
+    Error::Network {
+        server: Arc::clone(server),
+        phase,
+        elapsed: deadline.elapsed(),
+        source,
+    }
+}

@@ -1,0 +1,92 @@
+//! One job server: where it is, how it is, and the connections to it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::gearman::connection::Connection;
+use crate::gearman::deadline::Deadline;
+use crate::gearman::health::Health;
+use crate::gearman::pool::Pool;
+use crate::gearman::servers::HostPort;
+
+/// One job server. It is the same in every list that names it.
+#[derive(Debug)]
+pub(crate) struct JobServer {
+    /// As the list has it.
+    pub(crate) host_port: HostPort,
+    /// The same as text, for errors.
+    pub(crate) name: Arc<str>,
+    pub(crate) pool: Pool,
+    pub(crate) health: Health,
+    /// Never empty. The one that answered last comes first.
+    addresses: RwLock<Arc<[SocketAddr]>>,
+}
+
+impl JobServer {
+    /// A server at `addresses`, of which there is at least one.
+    pub(crate) fn new(host_port: HostPort, addresses: Vec<SocketAddr>) -> Self {
+        Self {
+            name: Arc::from(host_port.to_string()),
+            host_port,
+            pool: Pool::default(),
+            health: Health::default(),
+            addresses: RwLock::new(addresses.into()),
+        }
+    }
+
+    /// Where the server is.
+    pub(crate) fn addresses(&self) -> Arc<[SocketAddr]> {
+        let addresses = self.addresses.read();
+        Arc::clone(&addresses.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes note of where the server is now. The order stays where the addresses do.
+    pub(crate) fn set_addresses(&self, addresses: &[SocketAddr]) {
+        let known = self.addresses();
+        let same = known.len() == addresses.len() && known.iter().all(|a| addresses.contains(a));
+        if !same {
+            self.store_addresses(addresses.into());
+        }
+    }
+
+    /// Opens a connection: tries every address, all together for at most `limit`.
+    pub(crate) fn connect(
+        &self,
+        deadline: &Deadline<'_>,
+        limit: Duration,
+    ) -> Result<Connection, Error> {
+        let deadline = deadline.within(limit);
+        let addresses = self.addresses();
+        let mut failure = Error::NoServers;
+        for (index, &address) in addresses.iter().enumerate() {
+            let share = deadline.share(addresses.len() - index);
+            match Connection::open(&self.name, address, &share) {
+                Ok(connection) => {
+                    if index > 0 {
+                        self.prefer(&addresses, index);
+                    }
+                    return Ok(connection);
+                }
+                Err(Error::Stopped) => return Err(Error::Stopped),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn prefer(&self, addresses: &[SocketAddr], index: usize) {
+        let mut addresses = addresses.to_vec();
+        addresses[..=index].rotate_right(1);
+        self.store_addresses(addresses.into());
+    }
+
+    fn store_addresses(&self, addresses: Arc<[SocketAddr]>) {
+        let mut current = self
+            .addresses
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = addresses;
+    }
+}

@@ -1,0 +1,106 @@
+//! Names into addresses, never longer than a deadline allows.
+//!
+//! The system's resolver cannot be interrupted, so it runs in a thread of its own. A thread that
+//! is given up ends by itself when the resolver gives up; there are never more than
+//! [`MAX_LOOKUPS`] of them.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use crate::error::{Error, Phase};
+use crate::gearman::deadline::Deadline;
+use crate::gearman::servers::HostPort;
+use crate::gearman::thread;
+
+/// How many lookups may be under way in the whole process.
+const MAX_LOOKUPS: usize = 64;
+
+static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
+
+/// A lookup that is under way.
+pub(crate) struct Lookup {
+    server: HostPort,
+    answer: mpsc::Receiver<io::Result<Vec<SocketAddr>>>,
+}
+
+/// Begins to look `server` up. Begin all before waiting for the first, and they run side by side.
+pub(crate) fn begin(server: &HostPort) -> Lookup {
+    let (give, answer) = mpsc::sync_channel(1);
+    if let Some(address) = server.literal() {
+        let _ = give.send(Ok(vec![SocketAddr::new(address, server.port)]));
+    } else {
+        let host_port = server.clone();
+        let errors = give.clone();
+        let started = take_slot().and_then(|slot| {
+            thread::spawn("gman-lookup", move || {
+                // Nobody may be waiting any more.
+                let _ = give.send(look_up(&host_port));
+                drop(slot);
+            })
+        });
+        if let Err(error) = started {
+            let _ = errors.send(Err(error));
+        }
+    }
+    Lookup {
+        server: server.clone(),
+        answer,
+    }
+}
+
+impl Lookup {
+    /// Waits for the addresses, at least one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Network`] in [`Phase::Resolve`].
+    pub(crate) fn wait(self, deadline: &Deadline<'_>) -> Result<Vec<SocketAddr>, Error> {
+        self.answer
+            .recv_timeout(deadline.left())
+            .unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "timed out")))
+            .map_err(|source| Error::Network {
+                server: Arc::from(self.server.to_string()),
+                phase: Phase::Resolve,
+                elapsed: deadline.elapsed(),
+                source,
+            })
+    }
+}
+
+/// Asks the system, for as long as the system takes.
+pub(crate) fn look_up(server: &HostPort) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(io::Error::new(
+            ErrorKind::NotFound,
+            "the name has no address",
+        ));
+    }
+    Ok(addresses)
+}
+
+/// One of the [`MAX_LOOKUPS`].
+struct Slot;
+
+fn take_slot() -> io::Result<Slot> {
+    let slot = Slot;
+    if LOOKUPS.fetch_add(1, Ordering::Relaxed) >= MAX_LOOKUPS {
+        let problem = format!("{MAX_LOOKUPS} names are being resolved already, try again later");
+        return Err(io::Error::other(problem));
+    }
+    Ok(slot)
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        LOOKUPS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
