@@ -89,14 +89,6 @@ impl Health {
         }
     }
 
-    /// What the server is left alone for, if it is.
-    pub(crate) fn resting(&self, now: Instant) -> Option<Resting> {
-        self.lock().rest.as_ref().map(|rest| Resting {
-            cause: Arc::clone(&rest.cause),
-            left: rest.until.saturating_duration_since(now),
-        })
-    }
-
     /// Forgets every failure.
     pub(crate) fn reset(&self) {
         let mut state = self.lock();
