@@ -29,7 +29,7 @@ DELIMITER ;
 CALL mysql.gman_install();
 DROP PROCEDURE mysql.gman_install;
 
-SELECT name, dl AS library,
+SELECT name, dl AS `library`,
        IF(dl = 'libgearman_mysql_udf.so', 'ready',
           CONCAT('belongs to another library: DROP FUNCTION ', name, ', then run this file again')) AS state
   FROM mysql.func
