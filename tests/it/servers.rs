@@ -1,5 +1,7 @@
 //! The support code itself: real servers start, answer, come back and go.
 
+use std::panic;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{Database, Gearmand, RecordingWorker, Redis, wait_until};
@@ -25,9 +27,20 @@ fn a_database_keeps_its_data_over_a_restart_and_a_crash() {
 }
 
 #[test]
+fn a_server_that_does_not_start_shows_its_log() {
+    let failed = panic::catch_unwind(|| Database::builder().option("--no-such-option=1").start());
+    let message = failed.expect_err("the server refuses the option");
+    let message = message
+        .downcast_ref::<String>()
+        .expect("a formatted message");
+    assert!(message.contains("mariadbd ended"), "{message}");
+    assert!(message.contains("no-such-option"), "{message}");
+}
+
+#[test]
 fn a_job_reaches_a_worker_and_gearmand_reports_it() {
     let gearmand = Gearmand::start();
-    let submitted = std::process::Command::new("gearman")
+    let submitted = Command::new("gearman")
         .args(["-h", "127.0.0.1", "-p", &gearmand.port().to_string()])
         .args(["-f", "reverse", "-u", "my-unique", "-b", "abcdef"])
         .output()

@@ -101,6 +101,7 @@ impl RecordingWorker {
     }
 
     /// Waits until at least `count` jobs have arrived, and answers all that have.
+    #[track_caller]
     pub(crate) fn wait_for(&self, count: usize) -> Vec<Job> {
         let started = Instant::now();
         let mut list = self.jobs.lock();

@@ -12,6 +12,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(5);
 /// # Panics
 ///
 /// When `within` has passed; shows the last value that `probe` answered as `Err`.
+#[track_caller]
 pub(crate) fn wait_until<T, Seen: Debug>(
     within: Duration,
     what: &str,
