@@ -1,6 +1,7 @@
 //! A server as a child process.
 
-use std::ffi::OsStr;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io;
@@ -174,6 +175,7 @@ impl Drop for Process {
 pub(crate) fn run(command: &mut Command) -> String {
     let name = base_name(command.get_program());
     let output = command
+        .env("PATH", search_path())
         .output()
         .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
     assert!(
@@ -195,7 +197,8 @@ fn ending_with_us(command: &Command) -> Command {
     wrapped
         .args(["--pdeathsig", "KILL", "--"])
         .arg(command.get_program())
-        .args(command.get_args());
+        .args(command.get_args())
+        .env("PATH", search_path());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => wrapped.env(name, value),
@@ -206,6 +209,13 @@ fn ending_with_us(command: &Command) -> Command {
         wrapped.current_dir(folder);
     }
     wrapped
+}
+
+/// The PATH with the folders where the servers live, which not every account has on it.
+fn search_path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    path
 }
 
 /// Spawns from a thread that lives as long as this process: `PR_SET_PDEATHSIG` is about the
