@@ -2,5 +2,6 @@
 
 mod support;
 
+mod redis;
 mod servers;
 mod submission;

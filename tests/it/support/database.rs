@@ -9,6 +9,7 @@ use mysql::prelude::{FromRow, FromValue, Queryable};
 use mysql::{Conn, OptsBuilder};
 use tempfile::TempDir;
 
+use super::folder;
 use super::library::{FILE_NAME, Library};
 use super::ports::Port;
 use super::process::{Process, run};
@@ -55,11 +56,7 @@ impl Builder {
     }
 
     pub(crate) fn start(self) -> Database {
-        // Short, as a socket's path has 107 bytes.
-        let folder = tempfile::Builder::new()
-            .prefix("gman-")
-            .tempdir()
-            .unwrap_or_else(|error| panic!("cannot make a temporary folder: {error}"));
+        let folder = folder::temporary();
         self.kind.make_data_directory(&folder.path().join("data"));
         let plugins = folder.path().join("plugin");
         fs::create_dir(&plugins).unwrap_or_else(|error| panic!("{}: {error}", plugins.display()));

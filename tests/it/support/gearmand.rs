@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use super::folder;
 use super::ports::Port;
 use super::process::Process;
 
@@ -54,10 +55,7 @@ impl Gearmand {
 
     /// Starts on a port that was chosen before.
     pub(crate) fn start_on(port: Port) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("gman-")
-            .tempdir()
-            .unwrap_or_else(|error| panic!("cannot make a temporary folder: {error}"));
+        let folder = folder::temporary();
         let process = launch(folder.path(), &port);
         let mut gearmand = Self {
             process,

@@ -2,10 +2,9 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
-use super::process::run;
+use super::cargo;
 use super::server_kind::build_folder;
 
 /// The name of the library in a plugin directory, as CREATE FUNCTION has it.
@@ -43,7 +42,13 @@ impl Library {
     }
 
     fn from_environment(variable: &str, build_options: &[&str]) -> Self {
-        let path = env::var_os(variable).map_or_else(|| build(build_options), PathBuf::from);
+        let path = env::var_os(variable).map_or_else(
+            || {
+                let options = [&["--lib"], build_options].concat();
+                cargo::build(&options, FILE_NAME)
+            },
+            PathBuf::from,
+        );
         assert!(
             path.is_file(),
             "{variable}: no library at {}",
@@ -51,25 +56,4 @@ impl Library {
         );
         Self { path }
     }
-}
-
-/// Builds the library and answers where cargo says that it put it.
-fn build(options: &[&str]) -> PathBuf {
-    let messages = run(Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--lib", "--message-format=json"])
-        .args(options)
-        .current_dir(env!("CARGO_MANIFEST_DIR")));
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter_map(|message| {
-            let files = message.get("filenames")?.as_array()?.clone();
-            files
-                .iter()
-                .filter_map(|file| file.as_str())
-                .map(PathBuf::from)
-                .find(|file| file.file_name().is_some_and(|name| name == FILE_NAME))
-        })
-        .next_back()
-        .unwrap_or_else(|| panic!("cargo built no {FILE_NAME}: {messages}"))
 }

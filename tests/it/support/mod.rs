@@ -7,13 +7,16 @@
 // The examples and benchmarks that start the same servers each use a part.
 #![allow(dead_code, unused_imports)]
 
+mod cargo;
 mod database;
+mod folder;
 mod gearmand;
 mod library;
 mod ports;
 mod process;
 mod recording_worker;
 mod redis;
+mod redis_worker;
 mod server_kind;
 mod wait;
 
@@ -23,5 +26,6 @@ pub(crate) use library::Library;
 pub(crate) use ports::Port;
 pub(crate) use recording_worker::{Answer, Job, RecordingWorker};
 pub(crate) use redis::Redis;
+pub(crate) use redis_worker::{FUNCTION, Language, RedisWorker};
 pub(crate) use server_kind::ServerKind;
 pub(crate) use wait::wait_until;

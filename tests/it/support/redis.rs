@@ -7,6 +7,7 @@ use std::process::Command;
 use redis::Commands;
 use tempfile::TempDir;
 
+use super::folder;
 use super::ports::Port;
 use super::process::Process;
 
@@ -21,10 +22,7 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn start() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("gman-")
-            .tempdir()
-            .unwrap_or_else(|error| panic!("cannot make a temporary folder: {error}"));
+        let folder = folder::temporary();
         let port = Port::free();
         let process = launch(folder.path(), &port);
         let mut redis = Self {
