@@ -5,3 +5,5 @@ mod support;
 mod redis;
 mod servers;
 mod submission;
+mod symbols;
+mod tutorial;

@@ -18,14 +18,17 @@ mod recording_worker;
 mod redis;
 mod redis_worker;
 mod server_kind;
+mod unsupported;
 mod wait;
 
 pub(crate) use database::{Database, product_file};
 pub(crate) use gearmand::Gearmand;
-pub(crate) use library::Library;
+pub(crate) use library::{FILE_NAME, Library};
 pub(crate) use ports::Port;
+pub(crate) use process::run;
 pub(crate) use recording_worker::{Answer, Job, RecordingWorker};
 pub(crate) use redis::Redis;
 pub(crate) use redis_worker::{FUNCTION, Language, RedisWorker};
 pub(crate) use server_kind::ServerKind;
+pub(crate) use unsupported::{report_unsupported, unsupported};
 pub(crate) use wait::wait_until;
