@@ -2,6 +2,7 @@
 
 mod support;
 
+mod demo;
 mod redis;
 mod servers;
 mod submission;

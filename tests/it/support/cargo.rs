@@ -5,6 +5,11 @@ use std::process::Command;
 
 use super::process::run;
 
+/// Builds the example of this name and answers where its program is.
+pub(crate) fn example(name: &str) -> PathBuf {
+    build(&["--example", name], name)
+}
+
 /// Runs `cargo build` with `options` and answers where it put the file of this name.
 pub(super) fn build(options: &[&str], file_name: &str) -> PathBuf {
     let messages = run(Command::new(env!("CARGO"))

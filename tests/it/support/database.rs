@@ -123,11 +123,12 @@ impl Database {
     pub(crate) fn run_script(&self, script: &Path) -> String {
         let input =
             File::open(script).unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-        run(Command::new("mariadb")
-            .args(["--no-defaults", "--user=root", "--table"])
-            .arg(format!("--socket={}", self.socket().display()))
-            .arg(DATABASE)
-            .stdin(Stdio::from(input)))
+        run(self.client().stdin(Stdio::from(input)))
+    }
+
+    /// Runs `sql` with the `mariadb` client and answers the table that it draws.
+    pub(crate) fn show(&self, sql: &str) -> String {
+        run(self.client().arg(format!("--execute={sql}")))
     }
 
     /// Copies the shipped library into the plugin directory and runs `sql/install.sql`.
@@ -202,6 +203,15 @@ impl Database {
         session
             .query_drop(format!("CREATE DATABASE IF NOT EXISTS {DATABASE}"))
             .unwrap_or_else(|error| panic!("cannot create the database {DATABASE}: {error}"));
+    }
+
+    fn client(&self) -> Command {
+        let mut client = Command::new("mariadb");
+        client
+            .args(["--no-defaults", "--user=root", "--table"])
+            .arg(format!("--socket={}", self.socket().display()))
+            .arg(DATABASE);
+        client
     }
 
     fn opts(&self) -> OptsBuilder {

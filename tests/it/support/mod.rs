@@ -21,11 +21,12 @@ mod server_kind;
 mod unsupported;
 mod wait;
 
+pub(crate) use cargo::example;
 pub(crate) use database::{Database, product_file};
 pub(crate) use gearmand::Gearmand;
 pub(crate) use library::{FILE_NAME, Library};
 pub(crate) use ports::Port;
-pub(crate) use process::run;
+pub(crate) use process::{Process, run};
 pub(crate) use recording_worker::{Answer, Job, RecordingWorker};
 pub(crate) use redis::Redis;
 pub(crate) use redis_worker::{FUNCTION, Language, RedisWorker};

@@ -73,5 +73,5 @@ impl RedisWorker {
 
 fn rust_worker() -> &'static PathBuf {
     static WORKER: OnceLock<PathBuf> = OnceLock::new();
-    WORKER.get_or_init(|| cargo::build(&["--example=redis_worker"], "redis_worker"))
+    WORKER.get_or_init(|| cargo::example("redis_worker"))
 }
