@@ -5,7 +5,7 @@
 //! of the server concerned.
 
 // The examples and benchmarks that start the same servers each use a part.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 mod cargo;
 mod database;
