@@ -2,9 +2,12 @@
 
 mod support;
 
+mod bad_input;
 mod demo;
+mod lifetime;
 mod redis;
 mod servers;
 mod submission;
 mod symbols;
+mod trigger;
 mod tutorial;

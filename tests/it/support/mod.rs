@@ -18,6 +18,7 @@ mod recording_worker;
 mod redis;
 mod redis_worker;
 mod server_kind;
+mod sink;
 mod unsupported;
 mod wait;
 
@@ -31,5 +32,6 @@ pub(crate) use recording_worker::{Answer, Job, RecordingWorker};
 pub(crate) use redis::Redis;
 pub(crate) use redis_worker::{FUNCTION, Language, RedisWorker};
 pub(crate) use server_kind::ServerKind;
+pub(crate) use sink::Sink;
 pub(crate) use unsupported::{report_unsupported, unsupported};
 pub(crate) use wait::wait_until;

@@ -5,12 +5,16 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The lowest port that is handed out: those below belong to well-known services.
 const LOWEST: u16 = 15_000;
 
 /// Where the kernel's ephemeral ports begin when it does not say.
 const EPHEMERAL: u16 = 32_768;
+
+/// How many ports this process has asked for.
+static STEPS: AtomicU32 = AtomicU32::new(0);
 
 /// A port that nobody else gets for as long as this value lives, also while no server listens on
 /// it: a server can be stopped and started again on its port.
@@ -28,8 +32,11 @@ impl Port {
     pub(crate) fn free() -> Self {
         let end = first_ephemeral();
         let span = end - LOWEST;
-        // Runs that go on at the same time begin their search at different places.
-        let offset = u16::try_from(process::id() % u32::from(span)).unwrap_or(0);
+        // Runs that go on at the same time begin their search at different places. A port is not
+        // handed out twice in a row: what its last user's connections left behind in the kernel
+        // would count as the next one's.
+        let offset = process::id() + STEPS.fetch_add(1, Ordering::Relaxed);
+        let offset = u16::try_from(offset % u32::from(span)).unwrap_or(0);
         (0..span)
             .map(|step| LOWEST + (offset + step) % span)
             .find_map(Self::claim)

@@ -70,6 +70,7 @@ impl RecordingWorker {
         answer: impl FnMut(&Job) -> Answer + Send + 'static,
     ) -> Self {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             .unwrap_or_else(|error| panic!("cannot connect to gearmand: {error}"));
         for function in functions {
             send(&mut stream, CAN_DO, &[function.as_bytes()])

@@ -1,0 +1,151 @@
+//! What the library does to the server it lives in: nothing, for ever.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+use crate::support::{Database, Gearmand, Library, RecordingWorker, Sink, product_file};
+
+#[test]
+fn a_panic_is_an_error_of_the_statement_and_the_server_lives_on() {
+    let database = Database::start();
+    database.install_functions_of(Library::with_switches());
+    database
+        .execute("CREATE FUNCTION gman_test_panic RETURNS STRING SONAME 'libgearman_mysql_udf.so'");
+    let pid = database.pid();
+
+    for (place, expected) in [
+        (
+            "init",
+            "Can't initialize function 'gman_test_panic'; internal error, please report it with the error log: asked for in init",
+        ),
+        (
+            "row",
+            "gman_test_panic: internal error, please report it with the error log: asked for in a row",
+        ),
+    ] {
+        let error = database
+            .try_value::<Option<String>>(&format!("SELECT gman_test_panic('{place}')"))
+            .expect_err("a panic is an error");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+
+    assert_eq!(database.pid(), pid);
+    let json: String = database.value("SELECT json_object_udf(1 AS a)");
+    assert_eq!(json, r#"{"a":1}"#);
+}
+
+/// In a trigger the server makes a new instance of a function for each row, so this counts
+/// instances as well as calls.
+#[test]
+fn a_million_calls_leave_the_memory_of_the_server_as_it_was() {
+    const ROWS: u64 = 10_000;
+    const WARM_UP: u64 = 200_000;
+    const CALLS: u64 = 1_000_000;
+    const ALLOWED: u64 = 8 << 20;
+    let database = Database::start();
+    database.install_functions();
+    database.execute("CREATE TABLE t (id INT PRIMARY KEY, n INT) ENGINE=MEMORY");
+    let numbers = (1..=ROWS).map(|id| format!("({id},0)"));
+    let rows = numbers.collect::<Vec<_>>().join(",");
+    database.execute(&format!("INSERT INTO t VALUES {rows}"));
+    database.execute(
+        "CREATE TRIGGER changed AFTER UPDATE ON t FOR EACH ROW \
+         SET @sent = gman_do_background('f', json_object_udf(NEW.id AS `id`, NEW.n AS `n`))",
+    );
+    let job_server = Sink::start();
+    let set = format!("SELECT gman_servers_set('{}')", job_server.address());
+    let mut session = database.connect();
+    session.query_drop(set).expect("the servers to be set");
+
+    let mut update = |calls: u64| {
+        for _ in 0..calls / ROWS {
+            session
+                .query_drop("UPDATE t SET n = n + 1")
+                .expect("an UPDATE");
+        }
+    };
+    update(WARM_UP);
+    let before = database.rss_bytes();
+    update(CALLS);
+    let after = database.rss_bytes();
+
+    let grown = after.saturating_sub(before);
+    println!("{CALLS} calls: {before} bytes before, {after} after");
+    assert_eq!(job_server.jobs(), WARM_UP + CALLS);
+    assert!(grown <= ALLOWED, "the server grew by {grown} bytes");
+}
+
+/// What a server says while a function is dropped or not there: `ER_CANT_FIND_UDF`,
+/// `ER_SP_DOES_NOT_EXIST`, and `ER_WRONG_PARAMETERS_TO_STORED_FCT`, as `AS` is for loadable functions.
+const MISSING: [u16; 3] = [1122, 1305, 1584];
+
+/// Submits until told to stop; answers the handles. A function that is not there for the moment is
+/// what the test is about; any other error is not.
+fn submit_until(stop: &AtomicBool, mut session: Conn) -> Vec<String> {
+    let mut handles = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        match session.query_first::<Option<String>, _>(
+            "SELECT gman_do_background('f', json_object_udf(7 AS id))",
+        ) {
+            Ok(handle) => handles.extend(handle.flatten()),
+            Err(mysql::Error::MySqlError(error)) => {
+                assert!(MISSING.contains(&error.code), "{error}");
+            }
+            Err(error) => panic!("the server is gone: {error}"),
+        }
+    }
+    handles
+}
+
+#[test]
+fn functions_are_dropped_and_created_again_under_load_and_no_job_is_lost() {
+    const TIMES: usize = 30;
+    let gearmand = Gearmand::start();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let database = Database::start();
+    database.install_functions();
+    let set = format!("SELECT gman_servers_set('{}')", gearmand.address());
+    database.execute(&set);
+    let pid = database.pid();
+
+    let stop = AtomicBool::new(false);
+    let handles: HashSet<String> = thread::scope(|scope| {
+        let submitters: Vec<_> = (0..4)
+            .map(|_| {
+                let session = database.connect();
+                scope.spawn(|| submit_until(&stop, session))
+            })
+            .collect();
+        for _ in 0..TIMES {
+            database.run_script(&product_file("sql/uninstall.sql"));
+            database.run_script(&product_file("sql/install.sql"));
+        }
+        stop.store(true, Ordering::Relaxed);
+        let joined = submitters.into_iter().map(|thread| thread.join());
+        joined
+            .flat_map(|handles| handles.expect("a submitter"))
+            .collect()
+    });
+
+    println!(
+        "{} jobs while {TIMES} times dropped and created",
+        handles.len()
+    );
+    assert!(!handles.is_empty());
+    assert_eq!(database.pid(), pid);
+    assert!(
+        database
+            .value::<Option<String>>("SELECT gman_do_background('f', 'after')")
+            .is_some()
+    );
+    let arrived: HashSet<String> = worker
+        .wait_for(handles.len() + 1)
+        .into_iter()
+        .map(|job| job.handle)
+        .collect();
+    assert!(handles.is_subset(&arrived));
+}
