@@ -18,6 +18,7 @@ BEGIN
   DECLARE CONTINUE HANDLER FOR 1125 BEGIN END;
 
   CREATE FUNCTION json_object RETURNS STRING SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION json_array RETURNS STRING SONAME 'libgearman_mysql_udf.so';
 END$$
 DELIMITER ;
 

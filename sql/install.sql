@@ -21,6 +21,10 @@ BEGIN
   DECLARE CONTINUE HANDLER FOR 1125 BEGIN END;
 
   CREATE FUNCTION json_object_udf RETURNS STRING SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION json_array_udf RETURNS STRING SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION json_members RETURNS STRING SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION json_values RETURNS STRING SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION lib_mysqludf_json_info RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_servers_set RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_do_background RETURNS STRING SONAME 'libgearman_mysql_udf.so';
 END$$

@@ -1,122 +1,64 @@
 //! `json_object`, `json_array`, `json_members`, `json_values` and `lib_mysqludf_json_info`, as
 //! `lib_mysqludf_json` had them, and `json_object_udf` and `json_array_udf`, which are the first two
 //! under names that no server keeps for itself.
+//!
+//! All that does not depend on a row is found out in `init`; a row only appends to a buffer that is
+//! kept for the statement.
+
+mod argument;
+mod member;
 
 use std::num::NonZeroU8;
-use std::str;
 
 use udf::prelude::*;
 
+use self::argument::Argument;
+use self::member::{NamedMember, Pair, is_string_literal};
 use crate::error::Error;
-use crate::host::{args, guard};
-use crate::json::{self, Name, Value, Writer};
+use crate::host::{charset, guard};
+use crate::json::{self, Writer};
 
-/// An argument whose name begins with this, in any case, is JSON already.
-const JSON_PREFIX: &[u8] = b"json_";
+/// The longest result, in bytes, as the server is told: `MAX_BLOB_WIDTH` of its sources. With less
+/// it would cut results where it stores them, as in CREATE TABLE ... SELECT.
+const MAX_RESULT_BYTES: u64 = u32::MAX as u64;
 
-/// `json_object(value AS name, ...)`: one member for each argument.
+/// `json_object(value AS name, ...)` or `json_object('name', value, ...)`.
 struct JsonObject {
-    members: Vec<Member>,
+    members: Members,
     writer: Writer,
 }
 
-/// What is known of a member of `json_object` before the first row.
-struct Member {
-    /// The reason where the argument has no usable name: members that are spliced need none.
-    name: Result<Name, String>,
-    value: Argument,
+/// The members of an object, in one of the two forms of the call.
+enum Members {
+    Named(Vec<NamedMember>),
+    Pairs(Vec<Pair>),
 }
 
-/// What is known of an argument before the first row.
-struct Argument {
-    index: usize,
-    /// The name that messages use: the alias, or the text of the expression.
-    label: String,
-    /// Whether the argument's name says that it is JSON already.
-    is_json: bool,
-}
-
-impl Argument {
-    fn new(list: &ArgList<Init>, index: usize) -> Self {
-        let name = args::name(list, index).unwrap_or_default();
-        Self {
-            index,
-            label: String::from_utf8_lossy(name).into_owned(),
-            is_json: name
-                .get(..JSON_PREFIX.len())
-                .is_some_and(|prefix| prefix.eq_ignore_ascii_case(JSON_PREFIX)),
+impl Members {
+    /// The pair form is the servers' own: every odd-placed argument is a string literal.
+    fn new(args: &ArgList<Init>) -> Result<Self, Error> {
+        let names = (0..args.len()).step_by(2);
+        let are_pairs = !args.is_empty()
+            && args.len().is_multiple_of(2)
+            && names.clone().all(|i| is_string_literal(args, i));
+        if are_pairs {
+            let pairs = names
+                .map(|i| Pair::new(args, i, |name| Ok(name)))
+                .collect::<Result<_, _>>()?;
+            return Ok(Self::Pairs(pairs));
         }
+        let members = 0..args.len();
+        let members = members
+            .map(|i| NamedMember::new(args, i))
+            .collect::<Result<_, _>>()?;
+        Ok(Self::Named(members))
     }
 
-    fn value<'a>(&self, list: &'a ArgList<'a, Process>) -> Result<Value<'a>, Error> {
-        let Some(arg) = list.get(self.index) else {
-            return Ok(Value::Null);
-        };
-        Ok(match arg.value() {
-            SqlResult::Int(Some(value)) => Value::Integer(value),
-            SqlResult::Real(Some(value)) => Value::Double(value),
-            SqlResult::Decimal(Some(digits)) => Value::Decimal(digits.as_bytes()),
-            SqlResult::String(Some(bytes)) => Value::String(self.utf8(bytes)?),
-            _ => Value::Null,
-        })
-    }
-
-    fn utf8<'a>(&self, bytes: &'a [u8]) -> Result<&'a str, Error> {
-        str::from_utf8(bytes).map_err(|error| {
-            let at = error.valid_up_to();
-            let bad = &bytes[at..bytes.len().min(at + 4)];
-            let label = &self.label;
-            Error::Input(format!(
-                "argument {} ({label}) is not UTF-8: bytes {bad:02X?} at offset {at}; \
-                 write CONVERT({label} USING utf8mb4)",
-                self.index + 1,
-            ))
-        })
-    }
-}
-
-impl Member {
-    fn new(list: &ArgList<Init>, index: usize) -> Result<Self, Error> {
-        let value = Argument::new(list, index);
-        let name = args::name(list, index)
-            .ok_or_else(|| {
-                Error::Input(format!(
-                    "argument {} has no name: write expression AS `name`",
-                    index + 1
-                ))
-            })
-            .and_then(json::member_name)
-            .map(Name::new);
-        match name {
-            Err(error) if !value.is_json => Err(error),
-            name => Ok(Self {
-                name: name.map_err(|error| error.to_string()),
-                value,
-            }),
+    fn write(&self, args: &ArgList<Process>, writer: &mut Writer) -> Result<(), Error> {
+        match self {
+            Self::Named(members) => members.iter().try_for_each(|m| m.write(args, writer)),
+            Self::Pairs(pairs) => pairs.iter().try_for_each(|p| p.write(args, writer)),
         }
-    }
-
-    fn write(&self, writer: &mut Writer, list: &ArgList<Process>) -> Result<(), Error> {
-        let value = match self.value.value(list)? {
-            Value::String(text) if self.value.is_json => {
-                if json::is_members(text) {
-                    writer.splice(text);
-                    return Ok(());
-                }
-                if json::is_value(text) {
-                    Value::Json(text)
-                } else {
-                    Value::String(text)
-                }
-            }
-            value => value,
-        };
-        let name = self
-            .name
-            .as_ref()
-            .map_err(|problem| Error::Input(problem.clone()))?;
-        writer.member(name, value);
-        Ok(())
     }
 }
 
@@ -124,11 +66,11 @@ impl Member {
 impl BasicUdf for JsonObject {
     type Returns<'a> = Option<&'a [u8]>;
 
-    fn init(_cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
         guard::init(|| {
-            let members: Result<_, _> = (0..args.len()).map(|i| Member::new(args, i)).collect();
+            declare_result(cfg);
             Ok(Self {
-                members: members?,
+                members: Members::new(args)?,
                 writer: Writer::default(),
             })
         })
@@ -143,10 +85,162 @@ impl BasicUdf for JsonObject {
         let Self { members, writer } = self;
         guard::row("json_object", || {
             writer.begin("{");
-            for member in members.iter() {
-                member.write(writer, args)?;
-            }
+            members.write(args, writer)?;
             Ok(Some(writer.end("}")))
         })
     }
+}
+
+/// `json_array(value, ...)`.
+struct JsonArray(Elements);
+
+#[register(name = "json_array", alias = "json_array_udf")]
+impl BasicUdf for JsonArray {
+    type Returns<'a> = Option<&'a [u8]>;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+        guard::init(|| Ok(Self(Elements::new(cfg, args))))
+    }
+
+    fn process<'a>(
+        &'a mut self,
+        _cfg: &UdfCfg<Process>,
+        args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<Self::Returns<'a>, ProcessError> {
+        guard::row("json_array", || self.0.write(args, "[", "]"))
+    }
+}
+
+/// `json_values(value, ...)`: what stands between the brackets of `json_array`.
+struct JsonValues(Elements);
+
+#[register(name = "json_values")]
+impl BasicUdf for JsonValues {
+    type Returns<'a> = Option<&'a [u8]>;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+        guard::init(|| Ok(Self(Elements::new(cfg, args))))
+    }
+
+    fn process<'a>(
+        &'a mut self,
+        _cfg: &UdfCfg<Process>,
+        args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<Self::Returns<'a>, ProcessError> {
+        guard::row("json_values", || self.0.write(args, "", ""))
+    }
+}
+
+/// Values one after another.
+struct Elements {
+    arguments: Vec<Argument>,
+    writer: Writer,
+}
+
+impl Elements {
+    fn new(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Self {
+        declare_result(cfg);
+        Self {
+            arguments: (0..args.len()).map(|i| Argument::new(args, i)).collect(),
+            writer: Writer::default(),
+        }
+    }
+
+    fn write(
+        &mut self,
+        args: &ArgList<Process>,
+        open: &str,
+        close: &str,
+    ) -> Result<Option<&[u8]>, Error> {
+        let Self { arguments, writer } = self;
+        writer.begin(open);
+        for argument in arguments.iter() {
+            argument.write_element(args, writer)?;
+        }
+        Ok(Some(writer.end(close)))
+    }
+}
+
+/// `json_members('name', value, ...)`: what stands between the braces of `json_object`.
+struct JsonMembers {
+    pairs: Vec<Pair>,
+    writer: Writer,
+}
+
+#[register(name = "json_members")]
+impl BasicUdf for JsonMembers {
+    type Returns<'a> = Option<&'a [u8]>;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+        guard::init(|| {
+            if args.is_empty() || !args.len().is_multiple_of(2) {
+                return Err(Error::Input(
+                    "Only non-zero even number of arguments allowed (udf: json_members_init)"
+                        .into(),
+                ));
+            }
+            declare_result(cfg);
+            let names = (0..args.len()).step_by(2);
+            let pairs = names
+                .map(|i| Pair::new(args, i, json::constant_name))
+                .collect::<Result<_, _>>()?;
+            Ok(Self {
+                pairs,
+                writer: Writer::default(),
+            })
+        })
+    }
+
+    fn process<'a>(
+        &'a mut self,
+        _cfg: &UdfCfg<Process>,
+        args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<Self::Returns<'a>, ProcessError> {
+        let Self { pairs, writer } = self;
+        guard::row("json_members", || {
+            writer.begin("");
+            pairs.iter().try_for_each(|p| p.write(args, writer))?;
+            Ok(Some(writer.end("")))
+        })
+    }
+}
+
+/// `lib_mysqludf_json_info()`: the version of the library whose functions these are.
+struct Info;
+
+#[register(name = "lib_mysqludf_json_info")]
+impl BasicUdf for Info {
+    type Returns<'a> = Option<&'a [u8]>;
+
+    fn init(_cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+        guard::init(|| {
+            if args.is_empty() {
+                Ok(Self)
+            } else {
+                Err(Error::Input(
+                    "No arguments allowed (udf: lib_mysqludf_json_info)".into(),
+                ))
+            }
+        })
+    }
+
+    fn process<'a>(
+        &'a mut self,
+        _cfg: &UdfCfg<Process>,
+        _args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<Self::Returns<'a>, ProcessError> {
+        guard::row("lib_mysqludf_json_info", || {
+            Ok(Some(b"lib_mysqludf_json version 0.0.2".as_slice()))
+        })
+    }
+}
+
+/// Tells the server what all results are: utf8mb4 text of any length.
+fn declare_result(cfg: &UdfCfg<Init>) {
+    cfg.set_max_len(MAX_RESULT_BYTES);
+    charset::declare_result(cfg);
 }

@@ -3,5 +3,6 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod args;
+pub(crate) mod charset;
 pub(crate) mod diagnostics;
 pub(crate) mod guard;

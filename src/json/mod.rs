@@ -17,5 +17,6 @@ mod raw;
 mod writer;
 
 pub use name::{constant_name, member_name};
+pub use number::Decimal;
 pub use raw::{is_members, is_value, is_values};
 pub use writer::{Name, Value, Writer};

@@ -2,63 +2,66 @@
 
 use crate::error::Error;
 
-/// The longest name, in bytes: servers cut what is longer, so a longer one is not whole.
-const MAX_NAME_BYTES: usize = 255;
-
 /// The member name in the alias or text of an expression: its part after the last dot, up to the
-/// first white space.
+/// first white space. Parts may stand between backticks, as servers pass them in a trigger.
 ///
 /// A name holds ASCII letters, digits, `_`, `$` and letters outside ASCII, and does not begin with
 /// a digit. The messages for names that do not are those of `lib_mysqludf_json`.
 pub fn member_name(expression: &[u8]) -> Result<&str, Error> {
-    let text = valid_part(expression);
-    let start = last_part(text)?;
-    let name = &text[start..];
-    match name.find(char::is_whitespace) {
-        Some(end) => Ok(&name[..end]),
-        None if text.len() < expression.len() => Err(invalid(&format!(
-            "name is not UTF-8 after '{text}', or was cut there for its length; \
-             write expression AS `name`"
-        ))),
-        None if name.len() > MAX_NAME_BYTES => Err(invalid(&format!(
-            "name is longer than {MAX_NAME_BYTES} bytes"
-        ))),
-        None => Ok(name),
+    let mut rest = valid_part(expression);
+    let is_cut = rest.len() < expression.len();
+    let name = loop {
+        let (name, after) = match rest.strip_prefix('`').and_then(|text| text.split_once('`')) {
+            Some((quoted, after)) => (member_name(quoted.as_bytes())?, after),
+            None if rest.is_empty() && is_cut => break rest,
+            None => plain_part(rest)?,
+        };
+        match after.strip_prefix('.') {
+            Some(next) => rest = next,
+            None if after.starts_with(char::is_whitespace) => return Ok(name),
+            None => match after.chars().next() {
+                Some(c) => return Err(invalid(&format!("name cannot contain '{c}'"))),
+                None => break name,
+            },
+        }
+    };
+    if is_cut {
+        return Err(invalid(&format!(
+            "name is not UTF-8 after '{name}', as if it had been cut: give it a shorter one"
+        )));
     }
+    Ok(name)
 }
 
 /// The member name in a constant string: its part after the last dot. White space ends the part
 /// that is checked, not the name.
 pub fn constant_name(text: &str) -> Result<&str, Error> {
-    last_part(text).map(|start| &text[start..])
+    let mut rest = text;
+    while let Some(next) = plain_part(rest)?.1.strip_prefix('.') {
+        rest = next;
+    }
+    Ok(rest)
 }
 
 /// `expression` up to the first byte that is not UTF-8.
 fn valid_part(expression: &[u8]) -> &str {
-    expression
-        .utf8_chunks()
-        .next()
-        .map_or("", |chunk| chunk.valid())
+    let mut chunks = expression.utf8_chunks();
+    chunks.next().map_or("", |chunk| chunk.valid())
 }
 
-/// Where the unqualified name begins in `text`, once everything up to its end is checked.
-fn last_part(text: &str) -> Result<usize, Error> {
-    let mut start = 0;
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if at == start && !can_start(c) => {
-                return Err(invalid(&format!("name cannot start with '{c}'")));
-            }
-            _ if c.is_whitespace() => return Ok(start),
-            '.' => start = at + 1,
-            _ if !can_continue(c) => return Err(invalid(&format!("name cannot contain '{c}'"))),
-            _ => {}
-        }
+/// The name that `text` begins with, and what follows it: nothing, a dot, or white space.
+fn plain_part(text: &str) -> Result<(&str, &str), Error> {
+    let is_end = |c: char| c == '.' || c.is_whitespace();
+    let (name, after) = text.split_at(text.find(is_end).unwrap_or(text.len()));
+    match text.chars().next() {
+        None => return Err(invalid("name cannot be empty")),
+        Some(c) if !can_start(c) => return Err(invalid(&format!("name cannot start with '{c}'"))),
+        Some(_) => {}
     }
-    if start == text.len() {
-        return Err(invalid("name cannot be empty"));
+    match name.chars().find(|&c| !can_continue(c)) {
+        Some(c) => Err(invalid(&format!("name cannot contain '{c}'"))),
+        None => Ok((name, after)),
     }
-    Ok(start)
 }
 
 fn can_start(c: char) -> bool {
@@ -96,6 +99,10 @@ mod tests {
             ("db.t.id", "id"),
             ("$a_1", "$a_1"),
             ("a b-c", "a"),
+            ("NEW.`name`", "name"),
+            ("`new`.`a b`", "a"),
+            ("`a`", "a"),
+            ("`t`.id /* c */", "id"),
             ("a.b c.d", "b"),
             ("名称", "名称"),
             ("é", "é"),
@@ -103,6 +110,21 @@ mod tests {
             ("ชื่อ", "ชื่อ"),
         ] {
             assert_eq!(member_name(expression.as_bytes()).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn a_constant_name_keeps_its_white_space_but_no_qualifier() {
+        for (text, name) in [
+            ("a", "a"),
+            ("a b", "a b"),
+            ("t.a b-c", "a b-c"),
+            ("a b.c", "a b.c"),
+        ] {
+            assert_eq!(constant_name(text).unwrap(), name);
+        }
+        for text in ["", " a", "1a", "a-b", "`a`", "t."] {
+            assert!(constant_name(text).is_err(), "{text}");
         }
     }
 
@@ -115,6 +137,11 @@ mod tests {
             ("'a'", "name cannot start with '''"),
             (" a", "name cannot start with ' '"),
             (".a", "name cannot start with '.'"),
+            ("a..b", "name cannot start with '.'"),
+            ("`a", "name cannot start with '`'"),
+            ("``", "name cannot be empty"),
+            ("`a`b", "name cannot contain 'b'"),
+            ("a`b`", "name cannot contain '`'"),
             ("a.1", "name cannot start with '1'"),
             ("a-b", "name cannot contain '-'"),
             ("a-b.c", "name cannot contain '-'"),
@@ -127,12 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_was_cut_is_refused() {
-        let name = "名".repeat(85);
-        assert_eq!(member_name(name.as_bytes()).unwrap(), name);
-        let longer = format!("a{name}");
-        assert!(refusal(longer.as_bytes()).contains("longer than 255 bytes"));
-        assert!(refusal(&longer.as_bytes()[..255]).contains("was cut there"));
+    fn a_name_that_was_cut_inside_a_character_is_refused() {
+        let name = "名称".as_bytes();
+        assert!(refusal(&name[..5]).contains("not UTF-8 after '名'"));
+        assert!(refusal(b"\xff").contains("not UTF-8 after ''"));
         assert_eq!(member_name(b"a \xff").unwrap(), "a");
     }
 }

@@ -1,7 +1,7 @@
 //! Members and elements, separated by commas, in one buffer.
 
 use super::escape::push_string;
-use super::number::{push_decimal, push_double, push_integer};
+use super::number::{Decimal, push_decimal, push_double, push_float, push_integer};
 
 /// A value, as it goes into the text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,10 +10,21 @@ pub enum Value<'a> {
     Null,
     /// A whole number.
     Integer(i64),
-    /// A decimal number in digits: sign, digits, and a fraction after a point.
-    Decimal(&'a [u8]),
-    /// A floating point number; `null` where it is not finite.
+    /// A whole number above what `Integer` holds.
+    Unsigned(u64),
+    /// A decimal number in its digits.
+    Decimal(Decimal<'a>),
+    /// A floating point number, in the shortest text that reads back to it; `null` where it is not
+    /// finite.
     Double(f64),
+    /// A floating point number of single precision, if it does not fit into `width` characters
+    /// otherwise.
+    Float {
+        /// The number.
+        value: f64,
+        /// How many characters its source shows it in at most.
+        width: usize,
+    },
     /// Text, to be quoted and escaped.
     String(&'a str),
     /// JSON that the caller has checked.
@@ -95,8 +106,10 @@ impl Writer {
         match value {
             Value::Null => self.text.extend_from_slice(b"null"),
             Value::Integer(value) => push_integer(&mut self.text, value),
-            Value::Decimal(digits) => push_decimal(&mut self.text, digits),
+            Value::Unsigned(value) => push_integer(&mut self.text, value),
+            Value::Decimal(number) => push_decimal(&mut self.text, number),
             Value::Double(value) => push_double(&mut self.text, value),
+            Value::Float { value, width } => push_float(&mut self.text, value, width),
             Value::String(text) => push_string(&mut self.text, text),
             Value::Json(text) => self.text.extend_from_slice(text.as_bytes()),
         }

@@ -1,0 +1,179 @@
+//! An SQL argument as a JSON value.
+
+use udf::prelude::*;
+
+use crate::error::Error;
+use crate::host::{args, charset};
+use crate::json::{self, Decimal, Value, Writer};
+
+/// An argument whose name begins with this, in any case, is JSON already.
+const JSON_PREFIX: &[u8] = b"json_";
+
+/// The width of a FLOAT column without one of its own: `MAX_FLOAT_STR_LENGTH` of the servers'
+/// sources. A DOUBLE column has 22, and so has FLOAT in an expression that computes.
+const FLOAT_WIDTH: usize = 12;
+
+/// The shortest width that an integer above 2^63-1 needs: it has 19 digits.
+const UNSIGNED_WIDTH: usize = 19;
+
+/// The widest BIT column.
+const MAX_BITS: usize = 64;
+
+/// What is known of an argument before the first row.
+pub(super) struct Argument {
+    index: usize,
+    source: Source,
+    converted: bool,
+}
+
+/// What the server passes for an argument.
+#[derive(Clone, Copy, PartialEq)]
+enum Source {
+    /// A signed integer.
+    Integer,
+    /// The bits of a column as wide as an integer, which the interface passes as a signed one.
+    Bits,
+    /// A number as text; a few expressions over BIT columns come as the column's bytes instead.
+    Digits,
+    /// A double.
+    Real,
+    /// A double that the server shows in at most so many characters.
+    Float(usize),
+    /// Text.
+    Text,
+    /// Text that is JSON already, if its argument's name is right.
+    Json,
+}
+
+impl Argument {
+    pub(super) fn new(list: &ArgList<Init>, index: usize) -> Self {
+        let source = match args::kind(list, index) {
+            Some(SqlType::Int) => integer(args::width(list, index)),
+            Some(SqlType::Real) => match args::width(list, index) {
+                width if width <= FLOAT_WIDTH => Source::Float(width),
+                _ => Source::Real,
+            },
+            Some(SqlType::Decimal) => Source::Digits,
+            _ if has_json_name(list, index) => Source::Json,
+            _ => Source::Text,
+        };
+        if source == Source::Digits {
+            args::ask_for_text(list, index);
+        }
+        Self {
+            index,
+            source,
+            converted: matches!(source, Source::Text | Source::Json)
+                && charset::convert_argument(list, index),
+        }
+    }
+
+    /// Whether the argument's name says that it is JSON already.
+    pub(super) fn is_json(&self) -> bool {
+        self.source == Source::Json
+    }
+
+    /// Whether the server converts the rows' values, but not the constant that init sees.
+    pub(super) fn is_converted(&self) -> bool {
+        self.converted
+    }
+
+    /// Appends the argument to an array; a list of values under a JSON name is spliced.
+    pub(super) fn write_element(
+        &self,
+        list: &ArgList<Process>,
+        writer: &mut Writer,
+    ) -> Result<(), Error> {
+        match self.value(list)? {
+            Value::String(text) if self.is_json() && json::is_values(text) => writer.splice(text),
+            value => writer.element(value),
+        }
+        Ok(())
+    }
+
+    /// The argument's `value` as that of a member: a complete JSON value under a JSON name is taken
+    /// for what it is.
+    pub(super) fn complete<'a>(&self, value: Value<'a>) -> Value<'a> {
+        match value {
+            Value::String(text) if self.is_json() && json::is_value(text) => Value::Json(text),
+            value => value,
+        }
+    }
+
+    /// The argument's value in this row, as SQL has it: also JSON is a string.
+    pub(super) fn value<'a>(&self, list: &'a ArgList<'a, Process>) -> Result<Value<'a>, Error> {
+        let Some(arg) = list.get(self.index) else {
+            return Ok(Value::Null);
+        };
+        Ok(match (self.source, arg.value()) {
+            (Source::Bits, SqlResult::Int(Some(value))) => Value::Unsigned(value.cast_unsigned()),
+            (_, SqlResult::Int(Some(value))) => Value::Integer(value),
+            (Source::Float(width), SqlResult::Real(Some(value))) => Value::Float { value, width },
+            (_, SqlResult::Real(Some(value))) => Value::Double(value),
+            (Source::Digits, SqlResult::String(Some(text))) => self.number(text)?,
+            (_, SqlResult::String(Some(text))) => Value::String(self.utf8(list, text)?),
+            _ => Value::Null,
+        })
+    }
+
+    /// The number in `text`: decimal digits, or the bytes of a BIT column, highest first.
+    fn number<'a>(&self, text: &'a [u8]) -> Result<Value<'a>, Error> {
+        match Decimal::parse(text) {
+            Some(number) => Ok(Value::Decimal(number)),
+            None if text.len() <= MAX_BITS / 8 => Ok(Value::Unsigned(
+                text.iter()
+                    .fold(0, |bits, &byte| bits << 8 | u64::from(byte)),
+            )),
+            None => Err(Error::Input(format!(
+                "argument {} should be a number, but the server passes '{}'",
+                self.index + 1,
+                String::from_utf8_lossy(text),
+            ))),
+        }
+    }
+
+    /// The bytes of a string as text.
+    fn utf8<'a>(&self, list: &ArgList<Process>, bytes: &'a [u8]) -> Result<&'a str, Error> {
+        str::from_utf8(bytes).map_err(|error| {
+            let name = args::name(list, self.index).unwrap_or_default();
+            not_utf8(self.index, name, bytes, error.valid_up_to())
+        })
+    }
+}
+
+/// How an integer is read that the server shows in at most `width` characters.
+///
+/// The interface does not say whether an integer is unsigned, but the server's own text does. BIT
+/// columns are integers too, as wide as they have bits, and their text is their bytes. So text is
+/// asked for where an integer can be above 2^63-1 and the first byte tells the two apart: of
+/// 1 to 5 bits in the first byte it is below the first digit, and above 64 there are no BIT columns.
+fn integer(width: usize) -> Source {
+    match width {
+        MAX_BITS => Source::Bits,
+        UNSIGNED_WIDTH.. if width > MAX_BITS || (1..=5).contains(&(width % 8)) => Source::Digits,
+        _ => Source::Integer,
+    }
+}
+
+fn has_json_name(list: &ArgList<Init>, index: usize) -> bool {
+    args::name(list, index)
+        .and_then(|name| name.get(..JSON_PREFIX.len()))
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(JSON_PREFIX))
+}
+
+fn not_utf8(index: usize, name: &[u8], bytes: &[u8], offset: usize) -> Error {
+    /// As many as one character can have.
+    const SHOWN: usize = 4;
+    let bad = &bytes[offset..bytes.len().min(offset + SHOWN)];
+    let bad: String = bad.iter().map(|byte| format!("\\x{byte:02X}")).collect();
+    let alias = match json::member_name(name) {
+        Ok(alias) => format!(" AS `{alias}`"),
+        Err(_) => String::new(),
+    };
+    let name = String::from_utf8_lossy(name);
+    Error::Input(format!(
+        "argument {} ({name}) is not UTF-8: '{bad}' at byte {offset}; \
+         write CONVERT({name} USING utf8mb4){alias}, or TO_BASE64({name}){alias} for binary data",
+        index + 1,
+    ))
+}
