@@ -4,6 +4,7 @@ mod support;
 
 mod bad_input;
 mod demo;
+mod json;
 mod lifetime;
 mod redis;
 mod servers;
