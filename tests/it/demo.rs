@@ -25,7 +25,7 @@ fn the_demo_shows_the_job_and_the_new_value() {
     let problems = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{shown}{problems}");
     for part in [
-        "| gman_do_background |",
+        "| gman_do_background ",
         "UPDATE test SET name='sm' WHERE id=1;",
         r#"syncToRedis {"id":1,"name":"sm"}"#,
         "ms from sending the UPDATE to the new value in Redis.",
