@@ -107,7 +107,9 @@ impl ServerKind {
             run(Command::new(install_db)
                 .args(&self.command[1..])
                 .arg(datadir(&unfinished))
-                .args(["--auth-root-authentication-method=normal", "--skip-test-db"]));
+                .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
+                // Also where the machine's name does not resolve, as in a bare container.
+                .arg("--force"));
             fs::rename(&unfinished, &template)
                 .unwrap_or_else(|error| panic!("{}: {error}", template.display()));
         }
