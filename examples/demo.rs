@@ -237,6 +237,7 @@ fn trigger_of(script: &Path) -> String {
         .skip_while(|line| !line.starts_with("CREATE TRIGGER"))
         .take_while(|line| !line.starts_with("DELIMITER"))
         .filter(|line| !line.trim_start().starts_with("--"))
+        .map(|line| line.trim_end_matches('$'))
         .collect::<Vec<_>>()
         .join("\n")
 }
