@@ -1,6 +1,11 @@
 //! The JSON functions in a real server: `GMAN_TEST_SERVER` chooses which.
 
+mod charset;
 mod conformance;
+mod large;
+mod names;
+mod nesting;
+mod numbers;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
@@ -29,6 +34,33 @@ impl Json {
             has_bare_names,
             database,
         }
+    }
+
+    /// Runs a statement that answers one row with one text.
+    fn text(&mut self, sql: &str) -> String {
+        match self.try_rows(sql) {
+            Ok(rows) => match rows.as_slice() {
+                [Some(text)] => text.clone(),
+                rows => panic!("{sql}: expected one text, got {rows:?}"),
+            },
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+
+    /// Runs a statement that fails; answers why.
+    fn error(&mut self, sql: &str) -> String {
+        match self.try_rows(sql) {
+            Ok(rows) => panic!("{sql}: expected an error, got {rows:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Runs a statement that answers nothing.
+    fn execute(&mut self, sql: &str) {
+        let sql = self.with_our_names(sql);
+        self.session
+            .query_drop(&sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// Runs `sql`, in which the functions have their bare names; answers the first column, `None`

@@ -155,10 +155,16 @@ fn integer(width: usize) -> Source {
     }
 }
 
+/// Whether the argument is called `json_...`: by its alias or its text, such as the call of a function,
+/// or by its column, such as `NEW.json_doc` in a trigger.
 fn has_json_name(list: &ArgList<Init>, index: usize) -> bool {
-    args::name(list, index)
-        .and_then(|name| name.get(..JSON_PREFIX.len()))
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(JSON_PREFIX))
+    let has_prefix = |name: &[u8]| {
+        name.get(..JSON_PREFIX.len())
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case(JSON_PREFIX))
+    };
+    args::name(list, index).is_some_and(|text| {
+        has_prefix(text) || json::member_name(text).is_ok_and(|name| has_prefix(name.as_bytes()))
+    })
 }
 
 fn not_utf8(index: usize, name: &[u8], bytes: &[u8], offset: usize) -> Error {
