@@ -109,11 +109,12 @@ impl fmt::Display for Error {
                 source,
             } => {
                 let ms = elapsed.as_millis();
-                write!(
-                    f,
-                    "{phase} {server}: {source}, after {ms} ms{}",
-                    hint(source)
-                )
+                write!(f, "{phase} {server}: {source}, after {ms} ms")?;
+                // The one cause that its errno's text does not lead to.
+                match source.kind() {
+                    io::ErrorKind::PermissionDenied => write!(f, "; {SELINUX}"),
+                    _ => Ok(()),
+                }
             }
             Self::Protocol {
                 server,
@@ -147,7 +148,7 @@ impl fmt::Display for Error {
                 problem,
                 elapsed,
             } => write!(f, "{server}: {problem}, after {} ms", elapsed.as_millis()),
-            Self::Stopped => f.write_str("interrupted"),
+            Self::Stopped => f.write_str("query execution was interrupted"),
             Self::Panic(message) => write!(
                 f,
                 "internal error, please report it with the error log: {message}"
@@ -156,13 +157,40 @@ impl fmt::Display for Error {
     }
 }
 
-/// What to do about a cause that the operating system gives no good word for.
-fn hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "; if SELinux is on, `setsebool -P mysql_connect_any 1` lets the database server connect"
+/// What keeps a database server from connecting where everybody else can.
+const SELINUX: &str =
+    "if SELinux is on, `setsebool -P mysql_connect_any 1` lets the database server connect";
+
+impl Error {
+    /// What an operator can look at first; `None` where the message says it all.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Network { phase, source, .. } => match (phase, source.kind()) {
+                (_, io::ErrorKind::PermissionDenied) => Some(SELINUX),
+                (Phase::Resolve, _) => Some(
+                    "the database server's host does not know the name: see /etc/hosts and DNS",
+                ),
+                (_, io::ErrorKind::ConnectionRefused) => Some(
+                    "nothing listens there: see whether gearmand runs, and its --listen and --port",
+                ),
+                (Phase::Connect, io::ErrorKind::TimedOut) => {
+                    Some("nothing answers: a firewall may drop the packets, or the host is down")
+                }
+                (Phase::Send | Phase::Receive, io::ErrorKind::TimedOut) => {
+                    Some("something listens, but says nothing: gearmand may be stuck or overloaded")
+                }
+                _ => None,
+            },
+            Self::Protocol { .. } => Some("something else than gearmand may listen on this port"),
+            Self::Resting { cause, .. } => cause.hint(),
+            Self::Input(_)
+            | Self::NoServers
+            | Self::Refused { .. }
+            | Self::Undelivered(_)
+            | Self::Job { .. }
+            | Self::Stopped
+            | Self::Panic(_) => None,
         }
-        _ => "",
     }
 }
 

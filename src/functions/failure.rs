@@ -1,6 +1,6 @@
 //! What a failure becomes: an SQL error, a warning and a line in the error log, or NULL.
 //!
-//! What the caller did wrong is always an SQL error. What the network, a job server or a worker
+//! What the caller did is always an SQL error. What the network, a job server or a worker
 //! did is `gman_on_failure`'s to decide.
 
 use std::collections::HashMap;
@@ -19,17 +19,15 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 /// Who is to blame decides who hears of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// The caller, or we: the statement fails.
+    /// The caller, who wants to wait no longer or made a mistake, or we: the statement fails.
     Caller,
     /// Somebody beyond the network: the setting decides.
     Delivery,
-    /// The statement was killed: the server says so itself.
-    Killed,
 }
 
 fn kind(error: &Error) -> Kind {
     match error {
-        Error::Input(_) | Error::Panic(_) => Kind::Caller,
+        Error::Input(_) | Error::Stopped | Error::Panic(_) => Kind::Caller,
         Error::NoServers
         | Error::Network { .. }
         | Error::Protocol { .. }
@@ -37,7 +35,6 @@ fn kind(error: &Error) -> Kind {
         | Error::Resting { .. }
         | Error::Undelivered(_)
         | Error::Job { .. } => Kind::Delivery,
-        Error::Stopped => Kind::Killed,
     }
 }
 
@@ -45,7 +42,6 @@ fn kind(error: &Error) -> Kind {
 pub(super) fn settle<T>(function: &str, error: Error) -> Result<Option<T>, Error> {
     match kind(&error) {
         Kind::Caller => return Err(error),
-        Kind::Killed => return Ok(None),
         Kind::Delivery => status::JOBS_FAILED.add(1),
     }
     match settings::on_failure() {

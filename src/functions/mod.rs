@@ -2,8 +2,10 @@
 
 mod client;
 mod failure;
+mod job_args;
 mod json;
 mod servers;
 mod submit;
+mod sum;
 #[cfg(feature = "test-switches")]
 mod switches;

@@ -1,4 +1,4 @@
-//! `gman_servers_set`: which job servers get the jobs.
+//! `gman_servers_set` and `gman_check`: which job servers get the jobs, and how they are.
 
 use std::num::NonZeroU8;
 use std::str;
@@ -6,13 +6,16 @@ use std::str;
 use udf::prelude::*;
 
 use crate::error::Error;
-use crate::functions::client::CLIENT;
-use crate::host::{args, guard};
+use crate::functions::client::{CLIENT, limits};
+use crate::functions::job_args;
+use crate::gearman::check::Report;
+use crate::host::{args, charset, guard};
+use crate::json::{Value, Writer};
 use crate::settings;
 
 /// Longest answer, in bytes: longer lists are answered whole all the same, but a column that is
 /// made from the answer holds this much.
-const MAX_LIST_BYTES: u64 = 64 * 1024;
+const MAX_LIST_BYTES: usize = 64 * 1024;
 
 /// `gman_servers_set(servers[, function])`: sets the default list, or that of one Gearman function;
 /// answers the list.
@@ -29,12 +32,11 @@ impl BasicUdf for ServersSet {
             if !(1..=2).contains(&args.len()) {
                 return Err(Error::Input("Must give one or two arguments.".to_owned()));
             }
-            for mut arg in args.iter() {
-                arg.set_type_coercion(SqlType::String);
+            for index in 0..args.len() {
+                args::ask_for_text(args, index);
             }
-            cfg.set_maybe_null(true);
-            cfg.set_max_len(MAX_LIST_BYTES);
-            cfg.set_is_const(false);
+            charset::declare_result(cfg);
+            job_args::describe_result(cfg, MAX_LIST_BYTES);
             Ok(Self {
                 servers: Vec::new(),
             })
@@ -58,6 +60,83 @@ impl BasicUdf for ServersSet {
             Ok(Some(self.servers.as_slice()))
         })
     }
+}
+
+/// `gman_check()`: JSON, an array with an object for each job server of every list.
+#[derive(Default)]
+struct Check {
+    report: Vec<u8>,
+}
+
+#[register(name = "gman_check")]
+impl BasicUdf for Check {
+    type Returns<'a> = Option<&'a [u8]>;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+        guard::init(|| {
+            if !args.is_empty() {
+                return Err(Error::Input("Must give no arguments.".to_owned()));
+            }
+            job_args::describe_result(cfg, MAX_LIST_BYTES);
+            charset::declare_result(cfg);
+            Ok(Self::default())
+        })
+    }
+
+    fn process<'a>(
+        &'a mut self,
+        _cfg: &UdfCfg<Process>,
+        _args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<Self::Returns<'a>, ProcessError> {
+        guard::row("gman_check", || {
+            let mut report = Writer::default();
+            report.begin("[");
+            for server in CLIENT.check(&limits()) {
+                report.element(Value::Json(&describe(&server)));
+            }
+            report.end("]").clone_into(&mut self.report);
+            Ok(Some(self.report.as_slice()))
+        })
+    }
+}
+
+fn describe(server: &Report) -> String {
+    let mut object = Writer::default();
+    object.begin("{");
+    object.named_member("server", Value::String(&server.server));
+    object.named_member("lists", Value::Json(&lists(&server.lists)));
+    match &server.outcome {
+        Ok(answer) => {
+            let ms = answer.round_trip.as_micros() as f64 / 1000.0;
+            object.named_member("state", Value::String("up"));
+            object.named_member("round_trip_ms", Value::Double(ms));
+            object.named_member("version", Value::String(&answer.version));
+        }
+        Err(error) => {
+            object.named_member("state", Value::String("down"));
+            object.named_member("error", Value::String(&error.to_string()));
+            if let Some(hint) = error.hint() {
+                object.named_member("hint", Value::String(hint));
+            }
+            let ms = i64::try_from(server.resting.as_millis()).unwrap_or(i64::MAX);
+            object.named_member("not_tried_for_ms", Value::Integer(ms));
+        }
+    }
+    String::from_utf8_lossy(object.end("}")).into_owned()
+}
+
+/// The names of lists; the default one has none.
+fn lists(names: &[Option<Vec<u8>>]) -> String {
+    let mut array = Writer::default();
+    array.begin("[");
+    for name in names {
+        match name {
+            None => array.element(Value::Null),
+            Some(name) => array.element(Value::String(&String::from_utf8_lossy(name))),
+        }
+    }
+    String::from_utf8_lossy(array.end("]")).into_owned()
 }
 
 fn set(servers: &str, function: Option<&[u8]>) -> Result<(), Error> {

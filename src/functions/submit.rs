@@ -7,21 +7,19 @@ use udf::prelude::*;
 use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::failure;
-use crate::gearman::job::{Job, MAX_FUNCTION_BYTES, Mode, Priority};
-use crate::gearman::packet::MAX_HANDLE_BYTES;
-use crate::host::{args, guard};
+use crate::functions::job_args::{self, Form};
+use crate::gearman::job::{Job, Mode, Priority};
+use crate::gearman::packet::{MAX_DATA_BYTES, MAX_HANDLE_BYTES};
+use crate::host::guard;
+use crate::host::killed::Statement;
 
-/// Where the arguments of `gman_do*` are.
-const FUNCTION: usize = 0;
-const WORKLOAD: usize = 1;
-const UNIQUE: usize = 2;
-
-/// Defines an SQL function that submits one background job for each row.
-macro_rules! background {
-    ($type:ident, $name:tt, $priority:expr) => {
-        #[doc = concat!("`", $name, "(function, workload[, unique])`: answers the job handle.")]
+/// Defines an SQL function that submits one job for each row: its type, its name, and the form of
+/// its arguments.
+macro_rules! submits {
+    ($type:ident, $name:tt, $form:expr) => {
+        #[doc = concat!("`", $name, "`.")]
         struct $type {
-            handle: Vec<u8>,
+            answer: Vec<u8>,
         }
 
         #[register(name = $name)]
@@ -30,9 +28,9 @@ macro_rules! background {
 
             fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
                 guard::init(|| {
-                    check_arguments(args)?;
-                    describe_result(cfg, MAX_HANDLE_BYTES);
-                    Ok(Self { handle: Vec::new() })
+                    job_args::check($form, args)?;
+                    job_args::describe_result(cfg, longest_answer($form));
+                    Ok(Self { answer: Vec::new() })
                 })
             }
 
@@ -43,81 +41,64 @@ macro_rules! background {
                 _error: Option<NonZeroU8>,
             ) -> Result<Self::Returns<'a>, ProcessError> {
                 guard::row($name, || {
-                    let mode = Mode::Background($priority);
-                    submit($name, &job(mode, args, UNIQUE)?, &mut self.handle)
+                    let job = job_args::job($form, args)?;
+                    submit($name, &job, &mut self.answer)
                 })
             }
         }
     };
 }
 
-background!(DoBackground, "gman_do_background", Priority::Normal);
+submits!(Do, "gman_do", Form::Foreground(Priority::Normal));
+submits!(DoHigh, "gman_do_high", Form::Foreground(Priority::High));
+submits!(DoLow, "gman_do_low", Form::Foreground(Priority::Low));
+submits!(
+    DoBackground,
+    "gman_do_background",
+    Form::Background(Priority::Normal)
+);
+submits!(
+    DoHighBackground,
+    "gman_do_high_background",
+    Form::Background(Priority::High)
+);
+submits!(
+    DoLowBackground,
+    "gman_do_low_background",
+    Form::Background(Priority::Low)
+);
+submits!(DoEpoch, "gman_do_epoch", Form::Epoch);
 
-/// Checks the number and types of the arguments, in the words of the C plugin.
-fn check_arguments(args: &ArgList<Init>) -> Result<(), Error> {
-    if !(2..=3).contains(&args.len()) {
-        return Err(input("Must give two or three arguments."));
-    }
-    check_function(args)?;
-    take_as_strings(args, &[WORKLOAD, UNIQUE]);
-    Ok(())
-}
-
-/// Checks the argument that names the Gearman function.
-fn check_function(args: &ArgList<Init>) -> Result<(), Error> {
-    let function = args.get(FUNCTION).filter(|function| !function.maybe_null());
-    match function.map(|function| function.value()) {
-        Some(SqlResult::String(Some(name))) if name.len() > MAX_FUNCTION_BYTES => {
-            Err(input("Function name too long."))
-        }
-        Some(SqlResult::String(_)) => Ok(()),
-        _ => Err(input("First argument must be a string.")),
-    }
-}
-
-/// Makes the server hand these arguments over as text, whatever their types.
-fn take_as_strings(args: &ArgList<Init>, indexes: &[usize]) {
-    for mut arg in indexes.iter().filter_map(|&index| args.get(index)) {
-        arg.set_type_coercion(SqlType::String);
+fn longest_answer(form: Form) -> usize {
+    match form {
+        Form::Foreground(_) => MAX_DATA_BYTES,
+        Form::Background(_) | Form::Epoch => MAX_HANDLE_BYTES,
     }
 }
 
-/// A result that may be NULL and takes up to `max_bytes`; and a call that is made for every row,
-/// also where all arguments are constants: each call is a job.
-fn describe_result(cfg: &UdfCfg<Init>, max_bytes: usize) {
-    cfg.set_maybe_null(true);
-    cfg.set_max_len(max_bytes as u64);
-    cfg.set_is_const(false);
-}
-
-/// The job that the arguments of this row describe. A NULL workload is an empty one.
-fn job<'a>(mode: Mode, args: &'a ArgList<'a, Process>, unique: usize) -> Result<Job<'a>, Error> {
-    let function = args::string(args, FUNCTION)?
-        .ok_or_else(|| input("function is NULL, expected the name that a worker registered"))?;
-    let workload = args::string(args, WORKLOAD)?.unwrap_or_default();
-    let unique = match args.len() > unique {
-        true => args::string(args, unique)?,
-        false => None,
-    };
-    Job::new(mode, function, workload, unique)
-}
-
-/// Submits a background job; answers its handle.
+/// Submits `job` for the SQL function `name`; answers its result or its handle.
 fn submit<'a>(
     name: &str,
     job: &Job<'_>,
-    handle: &'a mut Vec<u8>,
+    answer: &'a mut Vec<u8>,
 ) -> Result<Option<&'a [u8]>, Error> {
-    match CLIENT.submit(job, &limits()) {
-        Ok(submitted) => {
-            failure::note_success(name, &submitted.passed_over);
-            *handle = submitted.handle;
-            Ok(Some(handle))
+    let outcome = match job.mode() {
+        Mode::Foreground(_) => {
+            let statement = Statement::current();
+            CLIENT
+                .run(job, &limits(), &|| statement.is_killed())
+                .map(|completed| (completed.result, completed.passed_over))
+        }
+        Mode::Background(_) | Mode::Epoch(_) => CLIENT
+            .submit(job, &limits())
+            .map(|submitted| (submitted.handle, submitted.passed_over)),
+    };
+    match outcome {
+        Ok((answered, passed_over)) => {
+            failure::note_success(name, &passed_over);
+            *answer = answered;
+            Ok(Some(answer))
         }
         Err(error) => failure::settle(name, error),
     }
-}
-
-fn input(problem: &str) -> Error {
-    Error::Input(problem.to_owned())
 }

@@ -1,21 +1,23 @@
 //! Submits jobs: server order, cool-down, and the one retry decision.
 
-use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::error::{Error, Phase};
+use crate::gearman::check::{self, Answer, Report};
 use crate::gearman::connection::Connection;
 use crate::gearman::deadline::Deadline;
 use crate::gearman::exchange;
-use crate::gearman::health::Resting;
+use crate::gearman::health::Attempt;
 use crate::gearman::job::{self, Job, Mode};
 use crate::gearman::job_server::JobServer;
+use crate::gearman::lists::{List, Listed, Lists};
 use crate::gearman::refresher::Refresher;
 use crate::gearman::resolver;
 use crate::gearman::servers::{self, HostPort};
+use crate::gearman::thread;
 use crate::status;
 
 /// What bounds a call.
@@ -38,17 +40,6 @@ pub struct Client {
     refresher: Refresher,
 }
 
-/// Job servers in the order they are tried in.
-type List = Arc<[Arc<JobServer>]>;
-
-#[derive(Debug, Default)]
-struct Lists {
-    /// `None` until it is set.
-    default: Option<List>,
-    /// Lists of single Gearman functions, by the function's name.
-    of_function: HashMap<Vec<u8>, List>,
-}
-
 /// A job that a job server has.
 #[derive(Debug)]
 pub struct Submitted {
@@ -68,11 +59,12 @@ pub struct Completed {
 }
 
 /// A job that has been submitted, and the connection its result would come on.
-struct Delivered {
-    server: Arc<JobServer>,
-    connection: Connection,
-    handle: Vec<u8>,
-    passed_over: Vec<Arc<Error>>,
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    pub(crate) server: Arc<JobServer>,
+    pub(crate) connection: Connection,
+    pub(crate) handle: Vec<u8>,
+    pub(crate) passed_over: Vec<Arc<Error>>,
 }
 
 /// What to do after an attempt has failed.
@@ -141,7 +133,10 @@ impl Client {
         let has_names = resolved
             .iter()
             .any(|(server, _)| server.literal().is_none());
-        self.replace(function, resolved);
+        self.lists
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set(function, resolved);
         if has_names {
             self.keep_fresh()?;
         } else {
@@ -185,7 +180,7 @@ impl Client {
         let deadline = Deadline::unless_stopped(limits.run, should_stop);
         let mut delivered = self.deliver(job, &deadline.within(limits.submit), limits)?;
         let result = exchange::result(&mut delivered.connection, &delivered.handle, &deadline);
-        // A failed job is a clean exchange; the pool knows a connection that is not clean.
+        // Also where the worker failed: the pool keeps what is clean.
         delivered
             .server
             .pool
@@ -196,14 +191,52 @@ impl Client {
         })
     }
 
+    /// Asks every server of every list how it is, all at once. A server that answers gets jobs
+    /// again at once, where it was left alone. Takes [`Limits::connect`] at most.
+    pub fn check(&self, limits: &Limits) -> Vec<Report> {
+        let deadline = Deadline::after(limits.connect);
+        let servers = self.read_lists().listed();
+        let (give, outcomes) = mpsc::channel();
+        for (index, listed) in servers.iter().enumerate() {
+            let (give_back, left) = (give.clone(), deadline.left());
+            let server = Arc::clone(&listed.server);
+            let started = thread::spawn("gman-check", move || {
+                let outcome = check::ask(&server, &Deadline::after(left));
+                // The other end waits for everybody.
+                let _ = give_back.send((index, outcome));
+            });
+            if let Err(source) = started {
+                let _ = give.send((index, Err(no_thread(&listed.server, source))));
+            }
+        }
+        drop(give);
+        let mut reports: Vec<_> = outcomes
+            .iter()
+            .map(|(index, outcome)| (index, report(&servers[index], outcome)))
+            .collect();
+        reports.sort_by_key(|(index, _)| *index);
+        reports.into_iter().map(|(_, report)| report).collect()
+    }
+
+    /// The server that a job for `function` would be tried on first, now.
+    pub(crate) fn first_choice(&self, function: &[u8]) -> Result<Arc<JobServer>, Error> {
+        let servers = self.servers_of(function)?;
+        let now = Instant::now();
+        let first = servers
+            .iter()
+            .find(|server| server.health.is_available(now))
+            .unwrap_or(&servers[0]);
+        Ok(Arc::clone(first))
+    }
+
     /// Finds a server that takes the job: in the order of the list, passing over those that rest.
-    fn deliver(
+    pub(crate) fn deliver(
         &self,
         job: &Job<'_>,
         deadline: &Deadline<'_>,
         limits: &Limits,
     ) -> Result<Delivered, Error> {
-        let servers = self.servers_of(job.function()).ok_or(Error::NoServers)?;
+        let servers = self.servers_of(job.function())?;
         let mut failures: Vec<Arc<Error>> = Vec::new();
         let mut passed_over: Vec<Arc<Error>> = Vec::new();
         for (index, server) in servers.iter().enumerate() {
@@ -212,12 +245,8 @@ impl Client {
             }
             let attempt = match server.health.attempt(Instant::now()) {
                 Ok(attempt) => attempt,
-                Err(Resting { cause, left }) => {
-                    failures.push(Arc::new(Error::Resting {
-                        server: Arc::clone(&server.name),
-                        cause,
-                        left,
-                    }));
+                Err(resting) => {
+                    failures.push(Arc::new(server.at_rest(resting)));
                     continue;
                 }
             };
@@ -226,7 +255,7 @@ impl Client {
             }
             // A server that says nothing must leave the others time to answer.
             let share = deadline.share(1 + available(&servers[index + 1..]));
-            let error = match deliver_to(server, job, &share, limits) {
+            let failure = match deliver_to(server, job, &share, limits) {
                 Ok((connection, handle)) => {
                     attempt.succeeded();
                     status::JOBS_SUBMITTED.add(1);
@@ -237,48 +266,47 @@ impl Client {
                         passed_over,
                     });
                 }
-                Err(error) => error,
+                Err(error) => self.judge(server, attempt, error)?,
             };
-            let next = after(&error, false);
-            if next == Next::GiveUp {
-                return Err(error);
-            }
-            let error = Arc::new(error);
-            if next == Next::PassOver {
-                attempt.succeeded();
-            } else {
-                attempt.failed(Arc::clone(&error), Instant::now());
-                server.pool.clear();
-                self.refresher.ask();
-                status::SERVER_FAILURES.add(1);
-            }
-            failures.push(Arc::clone(&error));
-            passed_over.push(error);
+            failures.push(Arc::clone(&failure));
+            passed_over.push(failure);
         }
         Err(Error::Undelivered(failures))
     }
 
-    fn servers_of(&self, function: &[u8]) -> Option<List> {
-        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
-        lists
-            .of_function
-            .get(function)
-            .or(lists.default.as_ref())
-            .cloned()
-    }
-
-    fn replace(&self, function: Option<&[u8]>, resolved: Vec<(HostPort, Vec<SocketAddr>)>) {
-        let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
-        let list = resolved
-            .into_iter()
-            .map(|(host_port, addresses)| lists.known_or_new(host_port, addresses))
-            .collect();
-        match function {
-            None => lists.default = Some(list),
-            Some(function) => {
-                lists.of_function.insert(function.to_vec(), list);
+    /// Draws the conclusions from a failed attempt; answers the failure where the next server may
+    /// be tried.
+    fn judge(
+        &self,
+        server: &JobServer,
+        attempt: Attempt<'_>,
+        error: Error,
+    ) -> Result<Arc<Error>, Error> {
+        let next = after(&error, false);
+        if next == Next::GiveUp {
+            return Err(error);
+        }
+        let failure = Arc::new(error);
+        match next {
+            Next::PassOver => attempt.succeeded(),
+            Next::RestThenPassOver | Next::Reconnect | Next::GiveUp => {
+                attempt.failed(Arc::clone(&failure), Instant::now());
+                server.pool.clear();
+                self.refresher.ask();
+                status::SERVER_FAILURES.add(1);
             }
         }
+        Ok(failure)
+    }
+
+    /// At least one server.
+    fn servers_of(&self, function: &[u8]) -> Result<List, Error> {
+        self.read_lists().of(function).ok_or(Error::NoServers)
+    }
+
+    fn read_lists(&self) -> RwLockReadGuard<'_, Lists> {
+        // A list is put in place whole.
+        self.lists.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep_fresh(&self) -> Result<(), Error> {
@@ -308,24 +336,25 @@ impl Drop for Client {
     }
 }
 
-impl Lists {
-    /// Every server of every list, some of them more than once.
-    fn all(&self) -> impl Iterator<Item = &Arc<JobServer>> {
-        let lists = self.default.iter().chain(self.of_function.values());
-        lists.flat_map(|list| list.iter())
+fn report(listed: &Listed, outcome: Result<Answer, Error>) -> Report {
+    let Listed { server, lists } = listed;
+    if outcome.is_ok() {
+        server.health.reset();
     }
+    Report {
+        server: Arc::clone(&server.name),
+        lists: lists.clone(),
+        outcome,
+        resting: server.health.rest_left(Instant::now()),
+    }
+}
 
-    /// A server keeps its connections when a list that has it is set again.
-    fn known_or_new(&self, host_port: HostPort, addresses: Vec<SocketAddr>) -> Arc<JobServer> {
-        let known = self.all().find(|server| server.host_port == host_port);
-        match known {
-            Some(server) => {
-                server.set_addresses(&addresses);
-                server.health.reset();
-                Arc::clone(server)
-            }
-            None => Arc::new(JobServer::new(host_port, addresses)),
-        }
+fn no_thread(server: &JobServer, source: io::Error) -> Error {
+    Error::Network {
+        server: Arc::clone(&server.name),
+        phase: Phase::Connect,
+        elapsed: Duration::ZERO,
+        source,
     }
 }
 

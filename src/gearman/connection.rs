@@ -1,8 +1,10 @@
 //! One socket to one job server. Every call takes a [`Deadline`].
 //!
-//! The socket never blocks; waiting is `poll`'s, for no longer than the deadline says. Any error,
-//! and any packet that nobody expected, poisons the connection: what arrives later cannot be told
-//! from what belongs to the next call. A poisoned connection does nothing but fail.
+//! The socket never blocks; waiting is `poll`'s, for no longer than the deadline says.
+//!
+//! A connection that has sent anything is unsettled until its user says that the answer was the
+//! expected one. An unsettled one is never used for another call: what arrives late could not be
+//! told from that call's answer. After an error it is broken, and does nothing but fail.
 
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -30,6 +32,9 @@ const READ_BYTES: usize = 4 * 1024;
 /// with what has arrived.
 const MAX_READ_BYTES: usize = 256 * 1024;
 
+/// Longest line of text that is read.
+const MAX_LINE_BYTES: usize = 1024;
+
 /// A buffer that grew beyond this is given back after the call.
 const KEPT_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -43,7 +48,10 @@ pub struct Connection {
     taken: usize,
     /// The beginning of a request; kept, so that a request allocates nothing.
     head: Vec<u8>,
-    poisoned: bool,
+    /// The packet that was received last ends at `taken`.
+    last: (Command, usize),
+    broken: bool,
+    settled: bool,
     /// The job server has been asked to hand on exceptions, which it remembers per connection.
     pub(crate) forwards_exceptions: bool,
 }
@@ -76,7 +84,9 @@ impl Connection {
             received: Vec::new(),
             taken: 0,
             head: Vec::new(),
-            poisoned: false,
+            last: (Command::Noop, 0),
+            broken: false,
+            settled: true,
             forwards_exceptions: false,
         })
     }
@@ -93,13 +103,14 @@ impl Connection {
         tail: &[u8],
         deadline: &Deadline<'_>,
     ) -> Result<(), Error> {
-        self.refuse_if_poisoned(Phase::Send, deadline)?;
+        self.refuse_if_broken(Phase::Send, deadline)?;
+        self.settled = false;
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         encode(&mut head);
         let sent = self.write_all(&head, tail, deadline);
         self.head = head;
-        sent.inspect_err(|_| self.poisoned = true)
+        sent.inspect_err(|_| self.broken = true)
     }
 
     /// Waits for the next packet.
@@ -108,13 +119,39 @@ impl Connection {
     ///
     /// [`Error::Network`] in [`Phase::Receive`], [`Error::Protocol`], or [`Error::Stopped`].
     pub fn receive(&mut self, deadline: &Deadline<'_>) -> Result<Packet<'_>, Error> {
-        self.refuse_if_poisoned(Phase::Receive, deadline)?;
+        self.refuse_if_broken(Phase::Receive, deadline)?;
         let (command, bytes) = self
             .next_packet(deadline)
-            .inspect_err(|_| self.poisoned = true)?;
-        let packet = self.taken..self.taken + bytes;
-        self.taken = packet.end;
-        Ok(Packet::from_parts(command, &self.received[packet]))
+            .inspect_err(|_| self.broken = true)?;
+        self.last = (command, self.taken);
+        self.taken += bytes;
+        Ok(self.packet())
+    }
+
+    /// The packet that was received last.
+    pub fn packet(&self) -> Packet<'_> {
+        let (command, start) = self.last;
+        Packet::from_parts(command, &self.received[start..self.taken])
+    }
+
+    /// Waits for a line of text, as gearmand's admin commands answer with; without its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::receive`].
+    pub fn receive_line(&mut self, deadline: &Deadline<'_>) -> Result<&[u8], Error> {
+        self.refuse_if_broken(Phase::Receive, deadline)?;
+        let bytes = self
+            .next_line(deadline)
+            .inspect_err(|_| self.broken = true)?;
+        let start = self.taken;
+        self.taken += bytes;
+        Ok(self.received[start..self.taken].trim_ascii_end())
+    }
+
+    /// Says that everything that was asked has been answered as expected.
+    pub fn settle(&mut self) {
+        self.settled = true;
     }
 
     /// Whether the answer to a request is under way that nobody has asked for yet. Waits for nothing.
@@ -122,9 +159,9 @@ impl Connection {
         self.unread() > 0 || !self.is_quiet()
     }
 
-    /// Whether the last exchange left nothing behind: no error, and no bytes nobody asked for.
+    /// Whether the last call left nothing behind: no error, no open question, no unread answer.
     pub fn is_clean(&self) -> bool {
-        !self.poisoned && self.unread() == 0
+        self.settled && !self.broken && self.unread() == 0
     }
 
     /// Whether the connection can serve another call: it is clean, nothing has arrived since, and
@@ -133,16 +170,12 @@ impl Connection {
         self.is_clean() && self.is_quiet()
     }
 
-    /// Makes sure that nobody goes on with this connection: what came was not what was expected.
-    pub fn poison(&mut self) {
-        self.poisoned = true;
-    }
-
     /// Gives back what a big packet needed.
     pub fn trim(&mut self) {
         if self.received.capacity() > KEPT_BUFFER_BYTES && self.unread() == 0 {
             self.received = Vec::new();
             self.taken = 0;
+            self.last = (Command::Noop, 0);
         }
     }
 
@@ -161,8 +194,8 @@ impl Connection {
         matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
-    fn refuse_if_poisoned(&self, phase: Phase, deadline: &Deadline<'_>) -> Result<(), Error> {
-        if self.poisoned {
+    fn refuse_if_broken(&self, phase: Phase, deadline: &Deadline<'_>) -> Result<(), Error> {
+        if self.broken {
             let source = io::Error::new(ErrorKind::NotConnected, "an earlier call failed here");
             return Err(network(&self.server, phase, deadline, source));
         }
@@ -224,23 +257,46 @@ impl Connection {
                 Ok(Decoded::Packet(packet)) => return Ok((packet.command, packet.bytes())),
                 Ok(Decoded::Incomplete { needed }) => {
                     let missing = needed - unread.len();
-                    wait(
-                        &self.socket,
-                        PollFlags::POLLIN,
-                        &self.server,
-                        Phase::Receive,
-                        deadline,
-                    )?;
-                    self.read_some(missing, Phase::Receive, deadline)?;
+                    self.await_bytes(missing, deadline)?;
                 }
-                Err(problem) => {
-                    return Err(Error::Protocol {
-                        server: Arc::clone(&self.server),
-                        problem: problem.to_string(),
-                        elapsed: deadline.elapsed(),
-                    });
-                }
+                Err(problem) => return Err(self.protocol(problem.to_string(), deadline)),
             }
+        }
+    }
+
+    /// Waits for a whole line behind `taken`; answers its length with its end.
+    fn next_line(&mut self, deadline: &Deadline<'_>) -> Result<usize, Error> {
+        loop {
+            let unread = &self.received[self.taken..];
+            if let Some(end) = unread.iter().position(|&byte| byte == b'\n') {
+                return Ok(end + 1);
+            }
+            if unread.len() > MAX_LINE_BYTES {
+                let problem = format!("expected a line of at most {MAX_LINE_BYTES} bytes");
+                return Err(self.protocol(problem, deadline));
+            }
+            self.await_bytes(READ_BYTES, deadline)?;
+        }
+    }
+
+    /// Waits until something arrives, and reads it.
+    fn await_bytes(&mut self, wanted: usize, deadline: &Deadline<'_>) -> Result<(), Error> {
+        let readable = PollFlags::POLLIN;
+        wait(
+            &self.socket,
+            readable,
+            &self.server,
+            Phase::Receive,
+            deadline,
+        )?;
+        self.read_some(wanted, Phase::Receive, deadline)
+    }
+
+    fn protocol(&self, problem: String, deadline: &Deadline<'_>) -> Error {
+        Error::Protocol {
+            server: Arc::clone(&self.server),
+            problem,
+            elapsed: deadline.elapsed(),
         }
     }
 
@@ -253,6 +309,7 @@ impl Connection {
     ) -> Result<(), Error> {
         self.received.drain(..self.taken);
         self.taken = 0;
+        self.last = (Command::Noop, 0);
         let before = self.received.len();
         let room = wanted.clamp(READ_BYTES, MAX_READ_BYTES);
         self.received.resize(before + room, 0);
@@ -276,7 +333,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.poisoned {
+        if !self.settled {
             // Reset instead of a farewell: it leaves no local port in TIME_WAIT, of which a
             // server that keeps failing would collect thousands. If it fails, one is left.
             let at_once = linger {

@@ -1,36 +1,67 @@
 //! What is said on a connection, and what may be answered.
 //!
-//! Anything else than the expected answer poisons the connection.
+//! A connection is settled only after the expected answer; left alone, it is of no further use.
 
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::gearman::connection::Connection;
 use crate::gearman::deadline::Deadline;
-use crate::gearman::job::Job;
-use crate::gearman::packet::{self, Command, MAX_DATA_BYTES, Magic, Packet};
+use crate::gearman::job::{Job, Mode};
+use crate::gearman::packet::{self, Command, MAX_DATA_BYTES, Magic};
 
 /// The option that makes the job server hand on `WORK_EXCEPTION`, for as long as the connection lasts.
 const EXCEPTIONS: &[u8] = b"exceptions";
 
+/// What `WORK_FAIL` means; it says no more than that.
+pub(crate) const WORKER_FAILED: &str = "the worker failed (WORK_FAIL)";
+
+/// What an echo carries.
+const ECHO: &[u8] = b"gman";
+
 /// How much of an answer goes into a message, in bytes.
 const SHOWN_BYTES: usize = 300;
 
-/// Submits `job`; answers its handle.
+/// What a job server says about a foreground job, on behalf of its worker.
+pub(crate) enum Reply<'a> {
+    /// The job has been queued.
+    Created,
+    /// The job is under way.
+    Progress,
+    /// A part of the result of the job with this handle.
+    Data(&'a [u8], &'a [u8]),
+    /// The last part.
+    Complete(&'a [u8], &'a [u8]),
+    /// The worker gave up on the job with this handle.
+    Failed(&'a [u8]),
+}
+
+/// Sends `job`, and does not wait.
+pub(crate) fn send(
+    connection: &mut Connection,
+    job: &Job<'_>,
+    deadline: &Deadline<'_>,
+) -> Result<(), Error> {
+    connection.send(|head| job.encode_head(head), job.workload(), deadline)
+}
+
+/// Submits `job`; answers its handle. After a foreground job its result is an open question.
 pub(crate) fn submit(
     connection: &mut Connection,
     job: &Job<'_>,
     deadline: &Deadline<'_>,
 ) -> Result<Vec<u8>, Error> {
-    connection.send(|head| job.encode_head(head), job.workload(), deadline)?;
+    send(connection, job, deadline)?;
     let packet = connection.receive(deadline)?;
-    match (packet.command, packet.argument(0)) {
-        (Command::JobCreated, handle) if !handle.is_empty() => Ok(handle.to_vec()),
-        _ => {
-            let surprise = surprise(&packet, "JOB_CREATED with a handle");
-            Err(poisoned(connection, surprise, deadline))
-        }
+    let handle = packet.argument(0).to_vec();
+    if packet.command != Command::JobCreated || handle.is_empty() {
+        return Err(surprise(connection, "JOB_CREATED with a handle", deadline));
     }
+    match job.mode() {
+        Mode::Foreground(_) => {}
+        Mode::Background(_) | Mode::Epoch(_) => connection.settle(),
+    }
+    Ok(handle)
 }
 
 /// Asks once for the text of exceptions; without it they arrive as plain failures.
@@ -45,12 +76,11 @@ pub(crate) fn forward_exceptions(
         packet::encode(out, Magic::Request, Command::OptionReq, &[EXCEPTIONS]);
     };
     connection.send(request, b"", deadline)?;
-    let packet = connection.receive(deadline)?;
-    if packet.command != Command::OptionRes {
-        let surprise = surprise(&packet, "OPTION_RES");
-        return Err(poisoned(connection, surprise, deadline));
+    if connection.receive(deadline)?.command != Command::OptionRes {
+        return Err(surprise(connection, "OPTION_RES", deadline));
     }
     connection.forwards_exceptions = true;
+    connection.settle();
     Ok(())
 }
 
@@ -62,88 +92,115 @@ pub(crate) fn result(
 ) -> Result<Vec<u8>, Error> {
     let mut result = Vec::new();
     loop {
-        let packet = connection.receive(deadline)?;
-        let data = packet.argument(1);
-        let answer = match packet.command {
-            _ if packet.argument(0) != handle => {
-                Answer::Surprise(surprise(&packet, "an answer to the job that was submitted"))
-            }
-            Command::WorkData | Command::WorkComplete
-                if result.len() + data.len() > MAX_DATA_BYTES =>
-            {
-                Answer::Surprise(Surprise::Unexpected(format!(
-                    "expected a result of at most {MAX_DATA_BYTES} bytes"
-                )))
-            }
-            Command::WorkData => {
+        match reply(connection, deadline)? {
+            Reply::Progress => {}
+            Reply::Data(of, data) if of == handle && fits(&result, data) => {
                 result.extend_from_slice(data);
-                continue;
             }
-            Command::WorkComplete => {
+            Reply::Complete(of, data) if of == handle && fits(&result, data) => {
                 result.extend_from_slice(data);
+                connection.settle();
                 return Ok(result);
             }
-            Command::WorkStatus | Command::WorkWarning => continue,
-            Command::WorkFail => Answer::Failed("the worker failed (WORK_FAIL)".to_owned()),
-            Command::WorkException => Answer::Threw(format!("the worker threw: {}", shown(data))),
-            _ => Answer::Surprise(surprise(&packet, "WORK_DATA or WORK_COMPLETE")),
-        };
-        return Err(match answer {
-            Answer::Failed(problem) => failed(connection, problem, deadline),
-            Answer::Threw(problem) => {
-                // WORK_FAIL may follow or not: nobody knows what the next call would read.
-                connection.poison();
-                failed(connection, problem, deadline)
+            Reply::Failed(of) if of == handle => {
+                connection.settle();
+                return Err(failed(connection, WORKER_FAILED.to_owned(), deadline));
             }
-            Answer::Surprise(surprise) => poisoned(connection, surprise, deadline),
-        });
+            Reply::Created | Reply::Data(..) | Reply::Complete(..) | Reply::Failed(_) => {
+                let expected = "a result of at most 1 GiB of the job that was submitted";
+                return Err(surprise(connection, expected, deadline));
+            }
+        }
     }
 }
 
-/// How a job can end without a result.
-enum Answer {
-    Failed(String),
-    Threw(String),
-    Surprise(Surprise),
+/// Whether a result may have one more part.
+pub(crate) fn fits(result: &[u8], part: &[u8]) -> bool {
+    result.len() + part.len() <= MAX_DATA_BYTES
 }
 
-/// A packet that is not the expected one.
-enum Surprise {
-    /// The server's own word for what is wrong.
-    Refused(String),
-    Unexpected(String),
-}
-
-fn surprise(packet: &Packet<'_>, expected: &str) -> Surprise {
-    match packet.command {
-        Command::Error => Surprise::Refused(format!(
-            "{} {}",
-            shown(packet.argument(0)),
-            shown(packet.argument(1))
-        )),
-        other => Surprise::Unexpected(format!("expected {expected}, found {other}")),
+/// Waits for the next word about any foreground job of this connection.
+///
+/// An exception is an error, and leaves the connection unsettled: `WORK_FAIL` follows it or not,
+/// which is the worker's library's to decide.
+pub(crate) fn reply<'c>(
+    connection: &'c mut Connection,
+    deadline: &Deadline<'_>,
+) -> Result<Reply<'c>, Error> {
+    // Asked for its command first and lent afterwards: what is lent cannot be given up.
+    match connection.receive(deadline)?.command {
+        Command::JobCreated => Ok(Reply::Created),
+        Command::WorkStatus | Command::WorkWarning => Ok(Reply::Progress),
+        Command::WorkData => {
+            let packet = connection.packet();
+            Ok(Reply::Data(packet.argument(0), packet.argument(1)))
+        }
+        Command::WorkComplete => {
+            let packet = connection.packet();
+            Ok(Reply::Complete(packet.argument(0), packet.argument(1)))
+        }
+        Command::WorkFail => Ok(Reply::Failed(connection.packet().argument(0))),
+        Command::WorkException => {
+            let text = shown(connection.packet().argument(1));
+            let problem = format!("the worker threw an exception: {text}");
+            Err(failed(connection, problem, deadline))
+        }
+        _ => Err(surprise(connection, "WORK_COMPLETE", deadline)),
     }
 }
 
-fn poisoned(connection: &mut Connection, surprise: Surprise, deadline: &Deadline<'_>) -> Error {
-    connection.poison();
+/// Sends a few bytes there and back.
+pub(crate) fn echo(connection: &mut Connection, deadline: &Deadline<'_>) -> Result<(), Error> {
+    let request =
+        |out: &mut Vec<u8>| packet::encode(out, Magic::Request, Command::EchoReq, &[ECHO]);
+    connection.send(request, b"", deadline)?;
+    let packet = connection.receive(deadline)?;
+    if (packet.command, packet.argument(0)) != (Command::EchoRes, ECHO) {
+        return Err(surprise(
+            connection,
+            "ECHO_RES with what was sent",
+            deadline,
+        ));
+    }
+    connection.settle();
+    Ok(())
+}
+
+/// Asks for the version, with the admin command `version` of gearmand.
+pub(crate) fn version(
+    connection: &mut Connection,
+    deadline: &Deadline<'_>,
+) -> Result<String, Error> {
+    connection.send(|_| {}, b"version\n", deadline)?;
+    let line = connection.receive_line(deadline)?;
+    Ok(shown(line.strip_prefix(b"OK ").unwrap_or(line)))
+}
+
+/// The error of a packet that is not the expected one: the server's own word where it gave one.
+fn surprise(connection: &Connection, expected: &str, deadline: &Deadline<'_>) -> Error {
+    let packet = connection.packet();
     let server = Arc::clone(connection.server());
     let elapsed = deadline.elapsed();
-    match surprise {
-        Surprise::Refused(answer) => Error::Refused {
+    match packet.command {
+        Command::Error => Error::Refused {
             server,
-            answer,
+            answer: format!(
+                "{} {}",
+                shown(packet.argument(0)),
+                shown(packet.argument(1))
+            ),
             elapsed,
         },
-        Surprise::Unexpected(problem) => Error::Protocol {
+        other => Error::Protocol {
             server,
-            problem,
+            problem: format!("expected {expected}, found {other}"),
             elapsed,
         },
     }
 }
 
-fn failed(connection: &Connection, problem: String, deadline: &Deadline<'_>) -> Error {
+/// The error of a job that ended without a usable result.
+pub(crate) fn failed(connection: &Connection, problem: String, deadline: &Deadline<'_>) -> Error {
     Error::Job {
         server: Arc::clone(connection.server()),
         problem,

@@ -89,6 +89,13 @@ impl Health {
         }
     }
 
+    /// For how much longer no call tries the server; zero where it is not resting.
+    pub(crate) fn rest_left(&self, now: Instant) -> Duration {
+        let state = self.lock();
+        let until = state.rest.as_ref().map_or(now, |rest| rest.until);
+        until.saturating_duration_since(now)
+    }
+
     /// Forgets every failure.
     pub(crate) fn reset(&self) {
         let mut state = self.lock();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::gearman::connection::Connection;
 use crate::gearman::deadline::Deadline;
-use crate::gearman::health::Health;
+use crate::gearman::health::{Health, Resting};
 use crate::gearman::pool::Pool;
 use crate::gearman::servers::HostPort;
 
@@ -74,6 +74,15 @@ impl JobServer {
             }
         }
         Err(failure)
+    }
+
+    /// The error of a call that did not try this server.
+    pub(crate) fn at_rest(&self, resting: Resting) -> Error {
+        Error::Resting {
+            server: Arc::clone(&self.name),
+            cause: resting.cause,
+            left: resting.left,
+        }
     }
 
     fn prefer(&self, addresses: &[SocketAddr], index: usize) {

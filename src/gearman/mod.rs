@@ -19,9 +19,11 @@
 //! # Ok::<(), gearman_mysql_udf::error::Error>(())
 //! ```
 
+pub mod check;
 pub mod client;
 pub mod connection;
 pub mod deadline;
+pub mod gathering;
 pub mod job;
 pub mod packet;
 pub mod servers;
@@ -29,6 +31,7 @@ pub mod servers;
 mod exchange;
 mod health;
 mod job_server;
+mod lists;
 mod pool;
 mod refresher;
 mod resolver;

@@ -201,11 +201,11 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// A packet that [`decode`] has found in `bytes` before.
+    /// The packet that [`decode`] has found in `bytes` before.
     pub(crate) fn from_parts(command: Command, bytes: &'a [u8]) -> Self {
         Self {
             command,
-            body: &bytes[HEADER_BYTES..],
+            body: bytes.get(HEADER_BYTES..).unwrap_or_default(),
         }
     }
 

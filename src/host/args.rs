@@ -11,7 +11,7 @@ use udf::udf_sys::{Item_result, UDF_ARGS};
 use udf::{ArgList, Init, SqlResult, SqlType, UdfState};
 
 use crate::error::Error;
-use crate::host::diagnostics::symbol;
+use crate::host::symbols::symbol;
 
 /// The name of argument `index`: its alias or its text in the statement, as the server passes it,
 /// which is cut after 255 or 256 bytes, also inside a character. `None` where there is none.

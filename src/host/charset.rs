@@ -13,7 +13,7 @@ use udf::udf_sys::{UDF_ARGS, UDF_INIT};
 use udf::{ArgList, Init, UdfCfg};
 
 use crate::host::args;
-use crate::host::diagnostics::symbol;
+use crate::host::symbols::symbol;
 
 /// The extension of an argument that names its character set.
 const CHARSET: &CStr = c"charset";

@@ -1,13 +1,19 @@
 //! How the person at the other end hears from us: SQL errors, warnings, and the server's error log.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void};
+use std::ffi::{CString, c_char, c_int, c_uint, c_ulong, c_void};
 use std::io::Write;
 use std::mem;
 
 use once_cell::sync::OnceCell;
 
+use crate::error::Error;
+use crate::host::symbols::symbol;
+
 /// `ER_UNKNOWN_ERROR` (SQLSTATE HY000): the generic code, known to every server and client.
 const GENERAL_ERROR: c_uint = 1105;
+
+/// `ER_QUERY_INTERRUPTED` (SQLSTATE 70100): what KILL QUERY ends a statement with.
+const INTERRUPTED: c_uint = 1317;
 
 /// `ME_WARNING` of MariaDB's `my_sys.h`: raise a warning, not an error.
 const AS_WARNING: c_ulong = 2048;
@@ -31,21 +37,26 @@ enum Speaker {
     None,
 }
 
-/// Raises an SQL error in the statement that is being run; without a way to do so the message goes
-/// to the error log.
-pub(crate) fn raise(message: &str) {
-    let text = printable(message);
+/// Raises `error` of `function` as an SQL error in the statement that is being run; without a way
+/// to do so it goes to the error log.
+pub(crate) fn raise(function: &str, error: &Error) {
+    let message = format!("{function}: {error}");
+    let text = printable(&message);
+    let code = match error {
+        Error::Stopped => INTERRUPTED,
+        _ => GENERAL_ERROR,
+    };
     match speaker() {
         // SAFETY: the address has this signature on the servers that export this symbol, and the
         // format takes exactly the one C string that is passed.
         Speaker::C { raise, .. } => unsafe {
-            raise(GENERAL_ERROR, c"%s".as_ptr(), 0, text.as_ptr());
+            raise(code, c"%s".as_ptr(), 0, text.as_ptr());
         },
         // SAFETY: as above.
         Speaker::Cpp(raise) => unsafe {
-            raise(GENERAL_ERROR, c"%s".as_ptr(), 0, text.as_ptr());
+            raise(code, c"%s".as_ptr(), 0, text.as_ptr());
         },
-        Speaker::None => log("ERROR", message),
+        Speaker::None => log("ERROR", &message),
     }
 }
 
@@ -92,11 +103,4 @@ fn speaker() -> Speaker {
             None => Speaker::None,
         }
     })
-}
-
-/// The address of a symbol that the server's own binary exports.
-pub(super) fn symbol(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: the name is NUL-terminated; RTLD_DEFAULT needs no handle.
-    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    (!address.is_null()).then_some(address)
 }

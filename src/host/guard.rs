@@ -33,14 +33,15 @@ pub(crate) fn row<T>(
     body: impl FnOnce() -> Result<Option<T>, Error>,
 ) -> Result<Option<T>, ProcessError> {
     Ok(caught(body).unwrap_or_else(|error| {
-        diagnostics::raise(&format!("{function}: {error}"));
+        diagnostics::raise(function, &error);
         None
     }))
 }
 
-/// Runs `body`. What it borrowed may be half changed after a panic; the callers' states hold
+/// Runs `body`, where an error can neither refuse a call nor end a row: the caller keeps it.
+/// What it borrowed may be half changed after a panic; the callers' states hold
 /// nothing but buffers that the next row clears, so going on with them is sound.
-fn caught<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn caught<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     panic::catch_unwind(AssertUnwindSafe(body))
         .unwrap_or_else(|payload| Err(Error::Panic(message_of(payload.as_ref()).to_owned())))
 }

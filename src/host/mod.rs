@@ -6,3 +6,6 @@ pub(crate) mod args;
 pub(crate) mod charset;
 pub(crate) mod diagnostics;
 pub(crate) mod guard;
+pub(crate) mod killed;
+
+mod symbols;

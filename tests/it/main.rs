@@ -4,11 +4,14 @@ mod support;
 
 mod bad_input;
 mod demo;
+mod faults;
+mod job_servers;
 mod json;
 mod lifetime;
 mod redis;
 mod servers;
 mod submission;
+mod sum;
 mod symbols;
 mod trigger;
 mod tutorial;

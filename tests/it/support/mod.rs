@@ -9,8 +9,10 @@
 
 mod cargo;
 mod database;
+pub(crate) mod fake_job_server;
 mod folder;
 mod gearmand;
+mod gman;
 mod library;
 mod ports;
 mod process;
@@ -24,7 +26,9 @@ mod wait;
 
 pub(crate) use cargo::example;
 pub(crate) use database::{Database, product_file};
+pub(crate) use fake_job_server::FakeJobServer;
 pub(crate) use gearmand::Gearmand;
+pub(crate) use gman::{Call, Gman, call};
 pub(crate) use library::{FILE_NAME, Library};
 pub(crate) use ports::Port;
 pub(crate) use process::{Process, run};

@@ -28,7 +28,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Claims a port that nobody listens on.
+    /// Claims a port that nobody listens on or did a minute ago.
     pub(crate) fn free() -> Self {
         let end = first_ephemeral();
         let span = end - LOWEST;
@@ -51,11 +51,22 @@ impl Port {
         let name = SocketAddr::from_abstract_name(format!("gman-test-port-{number}")).ok()?;
         let claim = UnixListener::bind_addr(&name).ok()?;
         TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+        if has_recent_sockets(number) {
+            return None;
+        }
         Some(Self {
             number,
             _claim: claim,
         })
     }
+}
+
+/// Whether a connection to the port was closed within the last minute: it would be counted as one
+/// of the server that is about to be started there.
+fn has_recent_sockets(number: u16) -> bool {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let port = format!(":{number:04X} ");
+    table.lines().skip(1).any(|line| line.contains(&port))
 }
 
 /// The first port that the kernel may give to an outgoing connection.

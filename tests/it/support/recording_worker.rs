@@ -39,7 +39,7 @@ pub(crate) enum Answer {
     Complete(Vec<u8>),
     /// `WORK_FAIL`.
     Fail,
-    /// `WORK_EXCEPTION` with this text, then `WORK_FAIL`, as libgearman's workers do.
+    /// `WORK_EXCEPTION` with this text, after which gearmand 1.1 knows the job no more.
     Exception(Vec<u8>),
 }
 
@@ -178,10 +178,7 @@ fn finish(stream: &mut TcpStream, handle: &[u8], answer: &Answer) -> io::Result<
     match answer {
         Answer::Complete(result) => send(stream, WORK_COMPLETE, &[handle, result]),
         Answer::Fail => send(stream, WORK_FAIL, &[handle]),
-        Answer::Exception(text) => {
-            send(stream, WORK_EXCEPTION, &[handle, text])?;
-            send(stream, WORK_FAIL, &[handle])
-        }
+        Answer::Exception(text) => send(stream, WORK_EXCEPTION, &[handle, text]),
     }
 }
 

@@ -1,0 +1,119 @@
+//! The arguments that describe a job, and what is said about the result.
+
+use udf::prelude::*;
+
+use crate::error::Error;
+use crate::gearman::job::{Job, MAX_FUNCTION_BYTES, Mode, Priority};
+use crate::host::args;
+
+/// Where the arguments are that every form has.
+const FUNCTION: usize = 0;
+const WORKLOAD: usize = 1;
+
+/// What the arguments are, and how the job is run.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    /// `(function, workload[, unique])`: answers the worker's result.
+    Foreground(Priority),
+    /// `(function, workload[, unique])`: answers the job handle.
+    Background(Priority),
+    /// `(function, workload, epoch[, unique])`: answers the job handle.
+    Epoch,
+}
+
+impl Form {
+    /// Where the time is.
+    fn epoch(self) -> Option<usize> {
+        match self {
+            Self::Foreground(_) | Self::Background(_) => None,
+            Self::Epoch => Some(WORKLOAD + 1),
+        }
+    }
+
+    /// Where the unique id is, which is the last argument and may be left out.
+    fn unique(self) -> usize {
+        self.epoch().unwrap_or(WORKLOAD) + 1
+    }
+}
+
+/// Checks the arguments before the first row; in the words of the C plugin, where it had any.
+pub(super) fn check(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
+    let unique = form.unique();
+    if args.len() != unique && args.len() != unique + 1 {
+        return Err(input(match form {
+            Form::Foreground(_) | Form::Background(_) => "Must give two or three arguments.",
+            Form::Epoch => "Must give three or four arguments.",
+        }));
+    }
+    check_function(args)?;
+    if let Some(epoch) = form.epoch() {
+        check_epoch(epoch, args)?;
+    }
+    args::ask_for_text(args, WORKLOAD);
+    args::ask_for_text(args, unique);
+    Ok(())
+}
+
+fn check_function(args: &ArgList<Init>) -> Result<(), Error> {
+    let may_be_null = args.get(FUNCTION).is_none_or(|arg| arg.maybe_null());
+    if may_be_null || args::kind(args, FUNCTION) != Some(SqlType::String) {
+        return Err(input("First argument must be a string."));
+    }
+    match args::constant_string(args, FUNCTION) {
+        Some(name) if name.len() > MAX_FUNCTION_BYTES => Err(input("Function name too long.")),
+        _ => Ok(()),
+    }
+}
+
+/// A string would be a date more often than not, of which the server makes the number 2026.
+fn check_epoch(index: usize, args: &ArgList<Init>) -> Result<(), Error> {
+    if args::kind(args, index) == Some(SqlType::String) {
+        return Err(input(
+            "Third argument must be a Unix time in seconds, such as UNIX_TIMESTAMP() + 60.",
+        ));
+    }
+    if let Some(mut epoch) = args.get(index) {
+        epoch.set_type_coercion(SqlType::Int);
+    }
+    Ok(())
+}
+
+/// A result that may be NULL and takes up to `max_bytes`; and a call that is made for every row,
+/// also where all arguments are constants: each call counts.
+pub(super) fn describe_result(cfg: &UdfCfg<Init>, max_bytes: usize) {
+    cfg.set_maybe_null(true);
+    cfg.set_max_len(max_bytes as u64);
+    cfg.set_is_const(false);
+}
+
+/// The job of this row. A NULL workload is an empty one, a NULL unique id is none.
+pub(super) fn job<'a>(form: Form, args: &'a ArgList<'a, Process>) -> Result<Job<'a>, Error> {
+    let function = args::string(args, FUNCTION)?
+        .ok_or_else(|| input("function is NULL, expected the name that a worker registered"))?;
+    let workload = args::string(args, WORKLOAD)?.unwrap_or_default();
+    let unique = match args.len() > form.unique() {
+        true => args::string(args, form.unique())?,
+        false => None,
+    };
+    Job::new(mode(form, args)?, function, workload, unique)
+}
+
+fn mode(form: Form, args: &ArgList<Process>) -> Result<Mode, Error> {
+    match form {
+        Form::Foreground(priority) => Ok(Mode::Foreground(priority)),
+        Form::Background(priority) => Ok(Mode::Background(priority)),
+        Form::Epoch => {
+            let epoch = form.epoch().and_then(|index| args.get(index));
+            match epoch.map(|epoch| epoch.value()) {
+                Some(SqlResult::Int(Some(seconds))) => u64::try_from(seconds).ok(),
+                _ => None,
+            }
+            .map(Mode::Epoch)
+            .ok_or_else(|| input("epoch is NULL or negative, expected a Unix time in seconds"))
+        }
+    }
+}
+
+fn input(problem: &str) -> Error {
+    Error::Input(problem.to_owned())
+}

@@ -1,0 +1,126 @@
+//! `gman_sum`: the sum of what workers answer to many rows.
+
+use std::num::NonZeroU8;
+
+use udf::prelude::*;
+
+use crate::error::Error;
+use crate::functions::client::{CLIENT, limits};
+use crate::functions::failure;
+use crate::functions::job_args::{self, Form};
+use crate::gearman::gathering::Gathering;
+use crate::gearman::job::Priority;
+use crate::host::guard;
+use crate::host::killed::Statement;
+
+const NAME: &str = "gman_sum";
+
+const FORM: Form = Form::Foreground(Priority::Normal);
+
+/// `gman_sum(function, workload[, unique])`, an aggregate: submits a foreground job for every row
+/// of the group, then waits, and answers the sum of the results, which are integers.
+#[derive(Default)]
+struct Sum {
+    gathering: Gathering,
+    total: i64,
+    /// The first one of the group; the rows after it are not submitted.
+    failure: Option<Error>,
+}
+
+impl Sum {
+    fn add(&mut self, args: &ArgList<Process>) -> Result<(), Error> {
+        let job = job_args::job(FORM, args)?;
+        let statement = Statement::current();
+        let Self {
+            gathering, total, ..
+        } = self;
+        gathering.submit(
+            &CLIENT,
+            &job,
+            &limits(),
+            &|| statement.is_killed(),
+            &mut |result| add_to(total, result),
+        )
+    }
+
+    fn finish(&mut self) -> Result<i64, Error> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        let statement = Statement::current();
+        let mut total = self.total;
+        let passed_over = std::mem::take(&mut self.gathering).finish(
+            &limits(),
+            &|| statement.is_killed(),
+            &mut |result| add_to(&mut total, result),
+        )?;
+        failure::note_success(NAME, &passed_over);
+        Ok(total)
+    }
+}
+
+#[register(name = "gman_sum")]
+impl BasicUdf for Sum {
+    type Returns<'a> = Option<i64>;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+        guard::init(|| {
+            job_args::check(FORM, args)?;
+            cfg.set_maybe_null(true);
+            cfg.set_is_const(false);
+            Ok(Self::default())
+        })
+    }
+
+    fn process<'a>(
+        &'a mut self,
+        _cfg: &UdfCfg<Process>,
+        _args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<Self::Returns<'a>, ProcessError> {
+        guard::row(NAME, || match self.finish() {
+            Ok(total) => Ok(Some(total)),
+            Err(error) => failure::settle(NAME, error),
+        })
+    }
+}
+
+#[register(name = "gman_sum")]
+impl AggregateUdf for Sum {
+    fn clear(
+        &mut self,
+        _cfg: &UdfCfg<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<(), NonZeroU8> {
+        *self = Self::default();
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        _cfg: &UdfCfg<Process>,
+        args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<(), NonZeroU8> {
+        if self.failure.is_none() {
+            self.failure = guard::caught(|| Self::add(self, args)).err();
+        }
+        Ok(())
+    }
+}
+
+/// Adds one result; white space around the digits does not matter.
+fn add_to(total: &mut i64, result: &[u8]) -> Result<(), String> {
+    let text = String::from_utf8_lossy(result);
+    let number: i64 = text.trim().parse().map_err(|_| {
+        let shown: String = text.chars().take(SHOWN_CHARS).collect();
+        format!("expected a result that is an integer, found \"{shown}\"")
+    })?;
+    *total = total
+        .checked_add(number)
+        .ok_or("expected a sum that fits into a BIGINT")?;
+    Ok(())
+}
+
+/// How much of a result that is no integer goes into the message, in characters.
+const SHOWN_CHARS: usize = 100;

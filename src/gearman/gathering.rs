@@ -1,0 +1,151 @@
+//! Many foreground jobs at once: all are submitted before the first result is waited for.
+//!
+//! The first job for a server is submitted as any other, with the next server to fall back on.
+//! Those that follow go out on the same connection without waiting. When that connection fails,
+//! some of them may have been carried out: the gathering as a whole fails, and nothing is
+//! submitted again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::gearman::client::{Client, Delivered, Limits};
+use crate::gearman::connection::Connection;
+use crate::gearman::deadline::Deadline;
+use crate::gearman::exchange::{self, Reply};
+use crate::gearman::job::Job;
+use crate::gearman::job_server::JobServer;
+
+/// Takes one result; an `Err` says what was expected.
+pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), String> + 'a;
+
+/// Jobs that have been submitted and whose results are still to come.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    lanes: Vec<Lane>,
+    passed_over: Vec<Arc<Error>>,
+}
+
+/// The connection to one server.
+#[derive(Debug)]
+struct Lane {
+    server: Arc<JobServer>,
+    connection: Connection,
+    /// Jobs without a result.
+    outstanding: u64,
+    /// Results that come in parts, by job handle.
+    parts: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Gathering {
+    /// A gathering without jobs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Submits a foreground job. Results that are there already go to `take`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::run`]. The gathering is of no use after that.
+    pub fn submit(
+        &mut self,
+        client: &Client,
+        job: &Job<'_>,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+        take: &mut Take<'_>,
+    ) -> Result<(), Error> {
+        let deadline = Deadline::unless_stopped(limits.submit, should_stop);
+        let server = client.first_choice(job.function())?;
+        let known = self
+            .lanes
+            .iter_mut()
+            .find(|lane| Arc::ptr_eq(&lane.server, &server));
+        match known {
+            Some(lane) => lane.submit(job, &deadline, take),
+            None => {
+                let delivered = client.deliver(job, &deadline, limits)?;
+                self.passed_over
+                    .extend(delivered.passed_over.iter().cloned());
+                self.lanes.push(Lane::new(delivered));
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for all results. Answers what went wrong on the way: servers that were tried before
+    /// one that took a job.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::run`].
+    pub fn finish(
+        self,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+        take: &mut Take<'_>,
+    ) -> Result<Vec<Arc<Error>>, Error> {
+        let deadline = Deadline::unless_stopped(limits.run, should_stop);
+        for mut lane in self.lanes {
+            while lane.outstanding > 0 {
+                lane.receive(&deadline, take)?;
+            }
+            lane.connection.settle();
+            lane.server.pool.put(lane.connection, limits.max_idle);
+        }
+        Ok(self.passed_over)
+    }
+}
+
+impl Lane {
+    fn new(delivered: Delivered) -> Self {
+        Self {
+            server: delivered.server,
+            connection: delivered.connection,
+            outstanding: 1,
+            parts: HashMap::new(),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        job: &Job<'_>,
+        deadline: &Deadline<'_>,
+        take: &mut Take<'_>,
+    ) -> Result<(), Error> {
+        exchange::send(&mut self.connection, job, deadline)?;
+        self.outstanding += 1;
+        // Taken while they come: neither side piles up what the other has answered long ago.
+        while self.connection.has_arrivals() {
+            self.receive(deadline, take)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for one packet.
+    fn receive(&mut self, deadline: &Deadline<'_>, take: &mut Take<'_>) -> Result<(), Error> {
+        let (handle, data) = match exchange::reply(&mut self.connection, deadline)? {
+            Reply::Created | Reply::Progress => return Ok(()),
+            Reply::Data(handle, data) => {
+                let part = self.parts.entry(handle.to_vec()).or_default();
+                part.extend_from_slice(data);
+                return Ok(());
+            }
+            Reply::Complete(handle, data) => (handle, data),
+            Reply::Failed(_) => {
+                let problem = exchange::WORKER_FAILED.to_owned();
+                return Err(exchange::failed(&self.connection, problem, deadline));
+            }
+        };
+        self.outstanding -= 1;
+        let taken = match self.parts.remove(handle) {
+            None => take(data),
+            Some(mut parts) => {
+                parts.extend_from_slice(data);
+                take(&parts)
+            }
+        };
+        taken.map_err(|problem| exchange::failed(&self.connection, problem, deadline))
+    }
+}

@@ -1,0 +1,148 @@
+//! Which job servers get the jobs of which Gearman function.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::gearman::job_server::JobServer;
+use crate::gearman::servers::HostPort;
+
+/// Job servers, at least one, in the order they are tried in.
+pub(crate) type List = Arc<[Arc<JobServer>]>;
+
+/// All lists. A server that several of them name is the same in each.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    /// `None` until it is set.
+    default: Option<List>,
+    /// Those of single Gearman functions, by the function's name.
+    of_function: BTreeMap<Vec<u8>, List>,
+}
+
+/// A server and the lists that name it: functions, and `None` for the default list.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) server: Arc<JobServer>,
+    pub(crate) lists: Vec<Option<Vec<u8>>>,
+}
+
+impl Lists {
+    /// The function's own list, or else the default one.
+    pub(crate) fn of(&self, function: &[u8]) -> Option<List> {
+        let own = self.of_function.get(function);
+        own.or(self.default.as_ref()).cloned()
+    }
+
+    /// Sets the function's own list, or the default one, to servers with their addresses.
+    pub(crate) fn set(
+        &mut self,
+        function: Option<&[u8]>,
+        servers: Vec<(HostPort, Vec<SocketAddr>)>,
+    ) {
+        let list = servers
+            .into_iter()
+            .map(|(host_port, addresses)| self.known_or_new(host_port, addresses))
+            .collect();
+        match function {
+            None => self.default = Some(list),
+            Some(function) => {
+                self.of_function.insert(function.to_vec(), list);
+            }
+        }
+    }
+
+    /// Every server of every list, those that several lists name several times.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<JobServer>> {
+        let lists = self.default.iter().chain(self.of_function.values());
+        lists.flat_map(|list| list.iter())
+    }
+
+    /// Every server once.
+    pub(crate) fn listed(&self) -> Vec<Listed> {
+        let default = self.default.iter().map(|list| (None, list));
+        let of_function = self.of_function.iter();
+        let of_function = of_function.map(|(function, list)| (Some(function.clone()), list));
+        let mut servers: Vec<Listed> = Vec::new();
+        for (name, list) in default.chain(of_function) {
+            for server in list.iter() {
+                let mut known = servers.iter_mut();
+                match known.find(|known| Arc::ptr_eq(&known.server, server)) {
+                    Some(known) => known.lists.push(name.clone()),
+                    None => servers.push(Listed {
+                        server: Arc::clone(server),
+                        lists: vec![name.clone()],
+                    }),
+                }
+            }
+        }
+        servers
+    }
+
+    /// A server keeps its connections when a list that has it is set again, and gets a fresh
+    /// chance where it failed.
+    fn known_or_new(&self, host_port: HostPort, addresses: Vec<SocketAddr>) -> Arc<JobServer> {
+        match self.all().find(|server| server.host_port == host_port) {
+            Some(server) => {
+                server.set_addresses(&addresses);
+                server.health.reset();
+                Arc::clone(server)
+            }
+            None => Arc::new(JobServer::new(host_port, addresses)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gearman::servers;
+
+    fn set(lists: &mut Lists, function: Option<&str>, list: &str) {
+        let servers = servers::parse(list).unwrap();
+        let resolved = servers.into_iter().map(|server| {
+            let address = SocketAddr::new(server.literal().unwrap(), server.port);
+            (server, vec![address])
+        });
+        lists.set(function.map(str::as_bytes), resolved.collect());
+    }
+
+    fn names(lists: &Lists, function: &str) -> Vec<String> {
+        let list = lists.of(function.as_bytes());
+        list.iter()
+            .flat_map(|list| list.iter())
+            .map(|server| server.name.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn a_function_without_its_own_list_uses_the_default() {
+        let mut lists = Lists::default();
+        assert!(lists.of(b"f").is_none());
+        set(&mut lists, Some("f"), "127.0.0.1:1");
+        assert!(lists.of(b"g").is_none());
+        set(&mut lists, None, "127.0.0.1:2,127.0.0.1:3");
+        assert_eq!(names(&lists, "f"), ["127.0.0.1:1"]);
+        assert_eq!(names(&lists, "g"), ["127.0.0.1:2", "127.0.0.1:3"]);
+    }
+
+    #[test]
+    fn a_server_of_several_lists_is_one_server() {
+        let mut lists = Lists::default();
+        set(&mut lists, None, "127.0.0.1:1,127.0.0.1:2");
+        set(&mut lists, Some("f"), "127.0.0.1:2");
+        let listed = lists.listed();
+        assert_eq!(listed.len(), 2);
+        assert_eq!(listed[0].lists, [None]);
+        assert_eq!(listed[1].lists, [None, Some(b"f".to_vec())]);
+    }
+
+    #[test]
+    fn a_server_survives_its_list_being_set_again() {
+        let mut lists = Lists::default();
+        set(&mut lists, None, "127.0.0.1:1");
+        let before = lists.of(b"f").unwrap();
+        set(&mut lists, None, "127.0.0.1:2,127.0.0.1:1");
+        let after = lists.of(b"f").unwrap();
+        assert!(Arc::ptr_eq(&before[0], &after[1]));
+    }
+}
