@@ -23,8 +23,8 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process that was asked to end may take before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How much of the log a failure shows.
-const TAIL_LINES: usize = 30;
+/// How much of the log a failure shows: MySQL 5.6 ends its own with 50 lines about its plugins.
+const TAIL_LINES: usize = 80;
 
 /// A running child. Dropping it ends it; it also ends when this process is killed.
 #[derive(Debug)]

@@ -70,7 +70,7 @@ impl ServerKind {
         );
         Self {
             name: name.into(),
-            command: vec![folder.join("run").display().to_string()],
+            command: vec![folder.join("mysqld").display().to_string()],
             data: DataDirectory::Copy(folder.join("data")),
         }
     }
