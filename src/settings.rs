@@ -2,7 +2,8 @@
 //!
 //! A value is read with one relaxed atomic load, so that a call need not lock anything.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ffi::c_char;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A whole number.
@@ -54,6 +55,11 @@ impl Number {
         self.current
             .store(value.clamp(self.min, self.max), Ordering::Relaxed);
     }
+
+    /// Where the value lies, for the server, which reads and writes it there.
+    pub(crate) fn storage(&self) -> *mut u64 {
+        self.current.as_ptr()
+    }
 }
 
 /// One of several names.
@@ -97,6 +103,11 @@ impl Choice {
             self.current.store(place as u64, Ordering::Relaxed);
         }
     }
+
+    /// As [`Number::storage`].
+    pub(crate) fn storage(&self) -> *mut u64 {
+        self.current.as_ptr()
+    }
 }
 
 /// On or off.
@@ -108,6 +119,8 @@ pub struct Switch {
     pub description: &'static str,
     /// The value without any configuration.
     pub default: bool,
+    /// Whether it can be set in the configuration only, and not while the server runs.
+    pub at_start_only: bool,
     current: AtomicBool,
 }
 
@@ -117,7 +130,15 @@ impl Switch {
             name,
             description,
             default,
+            at_start_only: false,
             current: AtomicBool::new(default),
+        }
+    }
+
+    const fn at_start_only(self) -> Self {
+        Self {
+            at_start_only: true,
+            ..self
         }
     }
 
@@ -129,6 +150,61 @@ impl Switch {
     /// Changes the value.
     pub fn set(&self, value: bool) {
         self.current.store(value, Ordering::Relaxed);
+    }
+
+    /// As [`Number::storage`].
+    pub(crate) fn storage(&self) -> *mut bool {
+        self.current.as_ptr()
+    }
+}
+
+/// Longest text of a [`Text`], in bytes.
+pub const MAX_TEXT_BYTES: usize = 4095;
+
+/// A text that the server may read at any time where it lies.
+///
+/// The place never moves and always ends with a NUL, so a reader that comes while the text changes
+/// sees parts of both, never anything else.
+#[derive(Debug)]
+pub struct Text {
+    /// The name in SQL.
+    pub name: &'static str,
+    /// One line for the person who looks it up.
+    pub description: &'static str,
+    current: [AtomicU8; MAX_TEXT_BYTES + 1],
+}
+
+impl Text {
+    pub(crate) const fn new(name: &'static str, description: &'static str) -> Self {
+        Self {
+            name,
+            description,
+            current: [const { AtomicU8::new(0) }; MAX_TEXT_BYTES + 1],
+        }
+    }
+
+    /// Changes the text; what is beyond [`MAX_TEXT_BYTES`] or a NUL is not shown.
+    pub fn set(&self, text: &str) {
+        let shown = &text.as_bytes()[..text.floor_char_boundary(MAX_TEXT_BYTES)];
+        for (place, byte) in self.current.iter().zip(shown.iter().chain([&0])) {
+            place.store(*byte, Ordering::Relaxed);
+        }
+    }
+
+    /// The text that is shown.
+    pub fn get(&self) -> String {
+        let bytes: Vec<u8> = self
+            .current
+            .iter()
+            .map(|place| place.load(Ordering::Relaxed))
+            .take_while(|&byte| byte != 0)
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// As [`Number::storage`]; the server only reads it.
+    pub(crate) fn storage(&self) -> *mut c_char {
+        self.current.as_ptr().cast_mut().cast()
     }
 }
 
@@ -151,6 +227,12 @@ pub fn on_failure() -> OnFailure {
         _ => OnFailure::Error,
     }
 }
+
+/// `gman_servers`: the default list of job servers, as it was set.
+pub static SERVERS: Text = Text::new(
+    "gman_servers",
+    "The default job servers, host:port[,host:port...], tried in this order; the function gman_servers_set sets it too",
+);
 
 /// `gman_servers_set_enabled`.
 pub static SERVERS_SET_ENABLED: Switch = Switch::new(
@@ -209,8 +291,16 @@ pub static NUMBERS: [&Number; 4] = [&CONNECT_TIMEOUT, &TIMEOUT, &DO_TIMEOUT, &MA
 /// Every choice.
 pub static CHOICES: [&Choice; 1] = [&ON_FAILURE];
 
+/// `gman_legacy_json_names`.
+pub static LEGACY_JSON_NAMES: Switch = Switch::new(
+    "gman_legacy_json_names",
+    "MariaDB: take the native functions JSON_OBJECT and JSON_ARRAY away while the server starts, so that loadable functions can have their names",
+    false,
+)
+.at_start_only();
+
 /// Every switch.
-pub static SWITCHES: [&Switch; 1] = [&SERVERS_SET_ENABLED];
+pub static SWITCHES: [&Switch; 2] = [&SERVERS_SET_ENABLED, &LEGACY_JSON_NAMES];
 
 #[cfg(test)]
 mod tests {
@@ -223,6 +313,15 @@ mod tests {
         assert_eq!(number.get(), 1);
         number.set(11);
         assert_eq!(number.get(), 10);
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        let text = Text::new("t", "");
+        text.set(&"é".repeat(MAX_TEXT_BYTES));
+        assert_eq!(text.get(), "é".repeat(MAX_TEXT_BYTES / 2));
+        text.set("short");
+        assert_eq!(text.get(), "short");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::settings::Text;
+
 /// A number that only grows.
 pub struct Counter {
     /// The name in SQL.
@@ -25,6 +27,11 @@ impl Counter {
     pub(crate) fn add(&self, amount: u64) {
         self.current.fetch_add(amount, Ordering::Relaxed);
     }
+
+    /// Where the number lies, for the server, which reads it there.
+    pub(crate) fn storage(&self) -> *const u64 {
+        self.current.as_ptr()
+    }
 }
 
 /// `gman_jobs_submitted`: jobs that a job server has answered with a handle.
@@ -44,6 +51,12 @@ pub static SERVER_FAILURES: Counter = Counter::new("gman_server_failures");
 
 /// `gman_bytes_sent`: bytes written to job servers.
 pub static BYTES_SENT: Counter = Counter::new("gman_bytes_sent");
+
+/// `gman_last_error`: the message of the last delivery that failed.
+pub static LAST_ERROR: Text = Text::new(
+    "gman_last_error",
+    "The message of the last delivery that failed",
+);
 
 /// Every counter, in the order they are shown in.
 pub static ALL: [&Counter; 6] = [

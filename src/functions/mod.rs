@@ -9,3 +9,4 @@ mod submit;
 mod sum;
 #[cfg(feature = "test-switches")]
 mod switches;
+pub(crate) mod variables;

@@ -146,7 +146,11 @@ fn set(servers: &str, function: Option<&[u8]>) -> Result<(), Error> {
                 .to_owned(),
         ));
     }
-    CLIENT.set_servers(servers, function, settings::TIMEOUT.duration())
+    CLIENT.set_servers(servers, function, settings::TIMEOUT.duration())?;
+    if function.is_none() {
+        settings::SERVERS.set(servers);
+    }
+    Ok(())
 }
 
 fn text<'a>(args: &'a ArgList<'a, Process>, index: usize, name: &str) -> Result<&'a str, Error> {

@@ -7,5 +7,7 @@ pub(crate) mod charset;
 pub(crate) mod diagnostics;
 pub(crate) mod guard;
 pub(crate) mod killed;
+pub(crate) mod plugin;
 
+mod native;
 mod symbols;

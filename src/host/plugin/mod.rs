@@ -1,0 +1,195 @@
+//! The library as a daemon plugin named `gman`: declarations for MariaDB and for MySQL in one
+//! shared object.
+//!
+//! A server looks for the exported symbols below when it is told to install a plugin from the
+//! library. It compares the version of the daemon interface with its own version number, to the
+//! patch level, so a constructor fills the declarations in when the library is loaded, after asking
+//! the server around it who it is. A server that is not known finds interface version 0, refuses the
+//! plugin with a line in its error log, and loads the functions all the same.
+
+mod abi;
+mod server;
+mod status;
+mod variables;
+
+use std::cell::UnsafeCell;
+use std::ffi::{c_char, c_int, c_void};
+use std::mem::size_of;
+use std::ptr;
+
+use self::abi::{DAEMON_PLUGIN, Daemon, LICENSE_BSD, MATURITY_STABLE, MariaPlugin, MysqlPlugin};
+use self::server::Server;
+use crate::error::Error;
+use crate::functions::variables::HOOKS;
+use crate::host::{diagnostics, guard, native};
+
+/// What the plugin asks of the SQL surface.
+pub(crate) struct Hooks {
+    /// Whether this value of `gman_servers` can be set.
+    pub(crate) check_servers: fn(&[u8]) -> Result<(), Error>,
+    /// Sets the job servers.
+    pub(crate) set_servers: fn(&[u8]) -> Result<(), Error>,
+}
+
+/// `MARIA_PLUGIN_INTERFACE_VERSION` of MariaDB 10.2; a server takes any with its own major number.
+const MARIA_INTERFACE: c_int = 0x010d;
+
+/// `MYSQL_PLUGIN_INTERFACE_VERSION` of MySQL 8.0; a server takes any with its own major number.
+const MYSQL_INTERFACE: c_int = 0x010b;
+
+/// Major and minor number of the version, one byte each.
+const VERSION: u32 =
+    number(env!("CARGO_PKG_VERSION_MAJOR")) << 8 | number(env!("CARGO_PKG_VERSION_MINOR"));
+
+const fn number(text: &str) -> u32 {
+    match u32::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("cargo gives a version's parts as numbers"),
+    }
+}
+
+const NAME: *const c_char = c"gman".as_ptr();
+const AUTHOR: *const c_char = c"The gearman-mysql-udf authors".as_ptr();
+const DESCRIPTION: *const c_char = c"JSON from rows and Gearman jobs from triggers".as_ptr();
+const VERSION_TEXT: *const c_char = concat!(env!("GMAN_VERSION"), "\0").as_ptr().cast();
+
+/// Data that the constructor writes before anybody else can see the library.
+#[repr(transparent)]
+struct Declared<T>(UnsafeCell<T>);
+
+// SAFETY: written by the constructor alone, before dlopen returns; only read from then on.
+unsafe impl<T> Sync for Declared<T> {}
+
+impl<T> Declared<T> {
+    const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// # Safety
+    ///
+    /// Only while the library is being loaded.
+    unsafe fn set(&self, value: T) {
+        // SAFETY: nobody else has seen the library yet.
+        unsafe { *self.0.get() = value };
+    }
+}
+
+static DAEMON: Declared<Daemon> = Declared::new(Daemon {
+    interface_version: 0,
+});
+
+#[unsafe(no_mangle)]
+static _maria_plugin_interface_version_: Declared<c_int> = Declared::new(0);
+
+#[unsafe(no_mangle)]
+static _maria_sizeof_struct_st_plugin_: c_int = size_of::<MariaPlugin>() as c_int;
+
+#[unsafe(no_mangle)]
+static _maria_plugin_declarations_: Declared<[MariaPlugin; 2]> =
+    Declared::new([MariaPlugin::END, MariaPlugin::END]);
+
+#[unsafe(no_mangle)]
+static _mysql_plugin_interface_version_: Declared<c_int> = Declared::new(0);
+
+#[unsafe(no_mangle)]
+static _mysql_sizeof_struct_st_plugin_: c_int = size_of::<MysqlPlugin>() as c_int;
+
+#[unsafe(no_mangle)]
+static _mysql_plugin_declarations_: Declared<[MysqlPlugin; 2]> =
+    Declared::new([MysqlPlugin::END, MysqlPlugin::END]);
+
+/// The dynamic loader calls what stands in this section before dlopen returns.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = declare;
+
+extern "C" fn declare() {
+    let declared = guard::caught(|| {
+        match Server::around_us() {
+            // SAFETY: the library is being loaded.
+            Some(Server::Maria(number)) => unsafe { declare_for_maria(number) },
+            // SAFETY: the library is being loaded.
+            Some(Server::Mysql(number)) => unsafe { declare_for_mysql(number) },
+            None => {}
+        }
+        Ok(())
+    });
+    if let Err(error) = declared {
+        diagnostics::log("ERROR", &error.to_string());
+    }
+}
+
+/// # Safety
+///
+/// Only while the library is being loaded.
+unsafe fn declare_for_maria(version: i32) {
+    let plugin = MariaPlugin {
+        kind: DAEMON_PLUGIN,
+        info: DAEMON.0.get(),
+        name: NAME,
+        author: AUTHOR,
+        description: DESCRIPTION,
+        license: LICENSE_BSD,
+        init: Some(init),
+        deinit: Some(deinit),
+        version: VERSION,
+        status_variables: status::for_maria(),
+        system_variables: variables::build(),
+        version_text: VERSION_TEXT,
+        maturity: MATURITY_STABLE,
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        DAEMON.set(Daemon::of_server(version));
+        _maria_plugin_declarations_.set([plugin, MariaPlugin::END]);
+        _maria_plugin_interface_version_.set(MARIA_INTERFACE);
+    }
+}
+
+/// # Safety
+///
+/// Only while the library is being loaded.
+unsafe fn declare_for_mysql(version: i32) {
+    let plugin = MysqlPlugin {
+        kind: DAEMON_PLUGIN,
+        info: DAEMON.0.get(),
+        name: NAME,
+        author: AUTHOR,
+        description: DESCRIPTION,
+        license: LICENSE_BSD,
+        init: Some(init),
+        check_uninstall: None,
+        deinit: Some(deinit),
+        version: VERSION,
+        status_variables: status::for_mysql(),
+        system_variables: variables::build(),
+        reserved: ptr::null(),
+        flags: 0,
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        DAEMON.set(Daemon::of_server(version));
+        _mysql_plugin_declarations_.set([plugin, MysqlPlugin::END]);
+        _mysql_plugin_interface_version_.set(MYSQL_INTERFACE);
+    }
+}
+
+unsafe extern "C" fn init(_plugin: *mut c_void) -> c_int {
+    let done = guard::caught(|| {
+        variables::adopt_servers(&HOOKS);
+        native::free_names_if_asked();
+        Ok(())
+    });
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
+            diagnostics::log("ERROR", &error.to_string());
+            1
+        }
+    }
+}
+
+/// The functions go on without the plugin; there is nothing to undo.
+unsafe extern "C" fn deinit(_plugin: *mut c_void) -> c_int {
+    0
+}

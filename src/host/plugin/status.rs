@@ -1,0 +1,67 @@
+//! Status variables of the plugin, made from the tables of [`crate::status`].
+//!
+//! The server reads a counter's atomic where it lies; there is nothing to call and nothing to lock.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::ptr;
+
+use super::abi::{
+    MariaStatus, MysqlStatus, SHOW_CHAR, SHOW_LONGLONG, SHOW_SCOPE_GLOBAL, SHOW_UNDEF,
+};
+use crate::status;
+
+/// One variable, before it takes a server's shape.
+struct Shown {
+    name: *const c_char,
+    value: *const c_void,
+    kind: c_int,
+}
+
+/// The list of a MariaDB server, which lives for ever, as the library does.
+pub(super) fn for_maria() -> *const MariaStatus {
+    let of = |Shown { name, value, kind }| MariaStatus { name, value, kind };
+    forever(shown().map(of).collect())
+}
+
+/// The list of a MySQL server, which lives for ever, as the library does.
+pub(super) fn for_mysql() -> *const MysqlStatus {
+    let of = |Shown { name, value, kind }| MysqlStatus {
+        name,
+        value,
+        kind,
+        scope: SHOW_SCOPE_GLOBAL,
+    };
+    forever(shown().map(of).collect())
+}
+
+fn shown() -> impl Iterator<Item = Shown> {
+    let counters = status::ALL.iter().map(|counter| Shown {
+        name: capitalised(counter.name),
+        value: counter.storage().cast(),
+        kind: SHOW_LONGLONG,
+    });
+    let last_error = Shown {
+        name: capitalised(status::LAST_ERROR.name),
+        value: status::LAST_ERROR.storage().cast_const().cast(),
+        kind: SHOW_CHAR,
+    };
+    let end = Shown {
+        name: ptr::null(),
+        value: ptr::null(),
+        kind: SHOW_UNDEF,
+    };
+    counters.chain([last_error, end])
+}
+
+/// `Gman_jobs_failed` for `gman_jobs_failed`: status variables begin with a capital letter.
+fn capitalised(name: &str) -> *const c_char {
+    let mut name = name.to_owned();
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    CString::new(name).unwrap_or_default().into_raw()
+}
+
+fn forever<T>(list: Vec<T>) -> *const T {
+    Box::leak(list.into_boxed_slice()).as_ptr()
+}

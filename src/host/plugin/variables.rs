@@ -1,0 +1,238 @@
+//! System variables of the plugin, made from the tables of [`crate::settings`].
+//!
+//! A variable's value lives in the setting's atomic. The server writes it when it reads its
+//! configuration and through the `update_*` functions afterwards; everybody else may read it at any time.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_ulong, c_ulonglong, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::Hooks;
+use super::abi::{
+    BoolVariable, Check, EnumVariable, NumberVariable, StringVariable, Typelib, Update,
+    VARIABLE_BOOL, VARIABLE_ENUM, VARIABLE_OPTIONAL_ARGUMENT, VARIABLE_READ_ONLY, VARIABLE_STRING,
+    VARIABLE_ULONGLONG, Value, VariableHeader,
+};
+use crate::error::Error;
+use crate::host::{diagnostics, guard};
+use crate::settings::{self, Choice, Number, Switch};
+
+/// Where `gman_servers` lives for the server. Points to the setting's own text but for the time
+/// between the server's reading of its configuration and [`adopt_servers`].
+static SERVERS: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// Builds the NULL-terminated list of variables, which lives for ever, as the library does.
+pub(super) fn build() -> *const *const c_void {
+    let mut list = vec![servers()];
+    list.extend(settings::NUMBERS.iter().map(|setting| number(setting)));
+    list.extend(settings::CHOICES.iter().map(|setting| choice(setting)));
+    list.extend(settings::SWITCHES.iter().map(|setting| switch(setting)));
+    list.push(ptr::null());
+    forever(list).as_ptr()
+}
+
+/// Takes over the value of `gman_servers` that the server read from its configuration. Without one
+/// the servers stay as [`gman_servers_set`](crate::functions) has set them.
+pub(super) fn adopt_servers(hooks: &Hooks) {
+    let configured = SERVERS.swap(settings::SERVERS.storage(), Ordering::Relaxed);
+    if configured.is_null() || configured == settings::SERVERS.storage() {
+        return;
+    }
+    // SAFETY: the server keeps the configured value, a C string, for as long as it runs.
+    let configured = unsafe { CStr::from_ptr(configured) }.to_bytes();
+    if configured.is_empty() {
+        return;
+    }
+    if let Err(error) = (hooks.set_servers)(configured) {
+        diagnostics::log(
+            "ERROR",
+            &format!("gman_servers stays empty: {error}; SET GLOBAL gman_servers sets it"),
+        );
+    }
+}
+
+fn forever<T>(list: Vec<T>) -> &'static [T] {
+    Box::leak(list.into_boxed_slice())
+}
+
+fn address<T>(variable: T) -> *const c_void {
+    ptr::from_ref(Box::leak(Box::new(variable))).cast()
+}
+
+/// A C string that lives for ever; settings are named and described without NUL.
+fn text(text: &str) -> *const c_char {
+    CString::new(text).unwrap_or_default().into_raw()
+}
+
+fn header(
+    flags: c_int,
+    name: &str,
+    description: &str,
+    check: Option<Check>,
+    update: Option<Update>,
+) -> VariableHeader {
+    let short = name.strip_prefix("gman_").unwrap_or(name);
+    VariableHeader {
+        flags,
+        name: text(short),
+        comment: text(description),
+        check,
+        update,
+    }
+}
+
+fn servers() -> *const c_void {
+    let setting = &settings::SERVERS;
+    address(StringVariable {
+        header: header(
+            VARIABLE_STRING,
+            setting.name,
+            setting.description,
+            Some(check_servers),
+            Some(update_servers),
+        ),
+        value: SERVERS.as_ptr(),
+        default: c"".as_ptr(),
+    })
+}
+
+fn number(setting: &'static Number) -> *const c_void {
+    address(NumberVariable {
+        header: header(
+            VARIABLE_ULONGLONG,
+            setting.name,
+            setting.description,
+            None,
+            Some(update_number),
+        ),
+        value: setting.storage(),
+        default: setting.default,
+        min: setting.min,
+        max: setting.max,
+        block_size: 0,
+    })
+}
+
+fn choice(setting: &'static Choice) -> *const c_void {
+    let mut names: Vec<*const c_char> = setting.choices.iter().map(|name| text(name)).collect();
+    let mut lengths: Vec<_> = setting
+        .choices
+        .iter()
+        .map(|name| name.len() as u32)
+        .collect();
+    names.push(ptr::null());
+    lengths.push(0);
+    address(EnumVariable {
+        header: header(
+            VARIABLE_ENUM,
+            setting.name,
+            setting.description,
+            None,
+            Some(update_number),
+        ),
+        value: setting.storage(),
+        default: setting.default as c_ulong,
+        names: Box::leak(Box::new(Typelib {
+            count: setting.choices.len(),
+            title: c"".as_ptr(),
+            names: forever(names).as_ptr(),
+            lengths: forever(lengths).as_ptr(),
+            hidden: ptr::null(),
+        })),
+    })
+}
+
+fn switch(setting: &'static Switch) -> *const c_void {
+    let when = if setting.at_start_only {
+        VARIABLE_READ_ONLY
+    } else {
+        0
+    };
+    address(BoolVariable {
+        header: header(
+            VARIABLE_BOOL | VARIABLE_OPTIONAL_ARGUMENT | when,
+            setting.name,
+            setting.description,
+            None,
+            Some(update_switch),
+        ),
+        value: setting.storage(),
+        default: setting.default,
+    })
+}
+
+/// Numbers and choices: both are 64 bits wide, an `unsigned long` on these machines.
+unsafe extern "C" fn update_number(
+    _session: *mut c_void,
+    _variable: *mut c_void,
+    target: *mut c_void,
+    save: *const c_void,
+) {
+    // SAFETY: the server passes the address of the value that the variable was declared with, an
+    // `AtomicU64` of `settings`, and of the value that it checked, of the declared type.
+    unsafe {
+        let value = *save.cast::<c_ulonglong>();
+        std::sync::atomic::AtomicU64::from_ptr(target.cast()).store(value, Ordering::Relaxed);
+    }
+}
+
+unsafe extern "C" fn update_switch(
+    _session: *mut c_void,
+    _variable: *mut c_void,
+    target: *mut c_void,
+    save: *const c_void,
+) {
+    // SAFETY: as in `update_number`; the value is one byte, 0 or 1.
+    unsafe {
+        let value = *save.cast::<u8>() != 0;
+        std::sync::atomic::AtomicBool::from_ptr(target.cast()).store(value, Ordering::Relaxed);
+    }
+}
+
+unsafe extern "C" fn check_servers(
+    _session: *mut c_void,
+    _variable: *mut c_void,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    // Room for the NUL of an empty string and no more: a longer one does not fit, and the server
+    // then keeps it in the session's memory until the statement ends, which is how it reaches
+    // `update_servers`.
+    let mut buffer = [0; 1];
+    let mut length: c_int = 1;
+    // SAFETY: the server passes a valid value; `length` is the size of `buffer`.
+    let text = unsafe { ((*value).val_str)(value, buffer.as_mut_ptr(), &mut length) };
+    let kept = if text.is_null() || text == buffer.as_ptr() {
+        c"".as_ptr()
+    } else {
+        text
+    };
+    // SAFETY: `save` has room for a pointer, as the variable is a string.
+    unsafe { *save.cast::<*const c_char>() = kept };
+    // SAFETY: `kept` is a NUL-terminated string: both servers return `c_ptr_quick()` or a copy.
+    let list = unsafe { CStr::from_ptr(kept) }.to_bytes();
+    refused(|hooks| (hooks.check_servers)(list))
+}
+
+unsafe extern "C" fn update_servers(
+    _session: *mut c_void,
+    _variable: *mut c_void,
+    _target: *mut c_void,
+    save: *const c_void,
+) {
+    // SAFETY: what `check_servers` left there, or the declared default; both are C strings that
+    // outlive the statement.
+    let list = unsafe { CStr::from_ptr(*save.cast::<*const c_char>()) }.to_bytes();
+    refused(|hooks| (hooks.set_servers)(list));
+}
+
+/// Runs a hook; an error is raised into the statement, and the answer is 1.
+fn refused(body: impl FnOnce(&Hooks) -> Result<(), Error>) -> c_int {
+    match guard::caught(|| body(&super::HOOKS)) {
+        Ok(()) => 0,
+        Err(error) => {
+            diagnostics::raise(settings::SERVERS.name, &error);
+            1
+        }
+    }
+}
