@@ -27,6 +27,7 @@ BEGIN
   CREATE FUNCTION lib_mysqludf_json_info RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_servers_set RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_check RETURNS STRING SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION gman_flush RETURNS INTEGER SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_do RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_do_high RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_do_low RETURNS STRING SONAME 'libgearman_mysql_udf.so';

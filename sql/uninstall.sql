@@ -17,6 +17,7 @@ DROP FUNCTION IF EXISTS json_values;
 DROP FUNCTION IF EXISTS lib_mysqludf_json_info;
 DROP FUNCTION IF EXISTS gman_servers_set;
 DROP FUNCTION IF EXISTS gman_check;
+DROP FUNCTION IF EXISTS gman_flush;
 DROP FUNCTION IF EXISTS gman_do;
 DROP FUNCTION IF EXISTS gman_do_high;
 DROP FUNCTION IF EXISTS gman_do_low;

@@ -79,6 +79,15 @@ pub enum Error {
     },
     /// No job server took the job: what happened at each of them, in their order.
     Undelivered(Vec<Arc<Self>>),
+    /// The window of pipelined delivery had no room for the job.
+    WindowFull {
+        /// How many jobs wait for an answer.
+        jobs: u64,
+        /// How many bytes they take.
+        bytes: usize,
+        /// Why they wait, where something went wrong.
+        cause: Option<Arc<Self>>,
+    },
     /// The worker did not answer with a usable result: it failed, threw an exception, or answered
     /// something else than was asked for.
     Job {
@@ -136,6 +145,14 @@ impl fmt::Display for Error {
             Self::Resting { cause, left, .. } => {
                 write!(f, "{cause}; not tried again for {} ms", left.as_millis())
             }
+            Self::WindowFull { jobs, bytes, cause } => {
+                write!(
+                    f,
+                    "the window is full: {jobs} jobs of {bytes} bytes wait for an answer; \
+                     gman_window_bytes sets its size"
+                )?;
+                cause.iter().try_for_each(|cause| write!(f, "; {cause}"))
+            }
             Self::Undelivered(causes) => {
                 for (index, cause) in causes.iter().enumerate() {
                     let separator = if index == 0 { "" } else { "; " };
@@ -162,6 +179,20 @@ const SELINUX: &str =
     "if SELinux is on, `setsebool -P mysql_connect_any 1` lets the database server connect";
 
 impl Error {
+    /// Whether the other end closed the connection, in order or not.
+    pub fn is_hang_up(&self) -> bool {
+        let Self::Network { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+    }
+
     /// What an operator can look at first; `None` where the message says it all.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -183,6 +214,7 @@ impl Error {
             },
             Self::Protocol { .. } => Some("something else than gearmand may listen on this port"),
             Self::Resting { cause, .. } => cause.hint(),
+            Self::WindowFull { cause, .. } => cause.as_ref().and_then(|cause| cause.hint()),
             Self::Input(_)
             | Self::NoServers
             | Self::Refused { .. }
@@ -199,6 +231,10 @@ impl std::error::Error for Error {
         match self {
             Self::Network { source, .. } => Some(source),
             Self::Resting { cause, .. } => Some(cause.as_ref()),
+            Self::WindowFull { cause, .. } => match cause {
+                Some(cause) => Some(cause.as_ref()),
+                None => None,
+            },
             Self::Input(_)
             | Self::NoServers
             | Self::Protocol { .. }

@@ -50,6 +50,11 @@ impl Number {
         Duration::from_millis(self.get())
     }
 
+    /// The value in force of a setting that counts something in memory.
+    pub fn size(&self) -> usize {
+        usize::try_from(self.get()).unwrap_or(usize::MAX)
+    }
+
     /// Changes the value; one outside the range becomes the nearest end of it.
     pub fn set(&self, value: u64) {
         self.current
@@ -228,6 +233,23 @@ pub fn on_failure() -> OnFailure {
     }
 }
 
+/// When a submission is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Once a job server has the job: the answer is its handle.
+    Acked,
+    /// At once: the answer is the unique id, and a thread submits the job.
+    Pipelined,
+}
+
+/// The value in force of [`DELIVERY`].
+pub fn delivery() -> Delivery {
+    match DELIVERY.get() {
+        0 => Delivery::Acked,
+        _ => Delivery::Pipelined,
+    }
+}
+
 /// `gman_servers`: the default list of job servers, as it was set.
 pub static SERVERS: Text = Text::new(
     "gman_servers",
@@ -276,6 +298,23 @@ pub static ON_FAILURE: Choice = Choice::new(
     OnFailure::Warning as usize,
 );
 
+/// `gman_delivery`: one of [`Delivery`].
+pub static DELIVERY: Choice = Choice::new(
+    "gman_delivery",
+    "When a background submission is answered: acked, once a job server has the job; pipelined, at once, and a thread submits the job",
+    &["acked", "pipelined"],
+    Delivery::Acked as usize,
+);
+
+/// `gman_window_bytes`, in bytes.
+pub static WINDOW: Number = Number::new(
+    "gman_window_bytes",
+    "Pipelined delivery: how many bytes may wait for the job server's acknowledgement",
+    16 << 20,
+    64 << 10,
+    64 << 30,
+);
+
 /// `gman_max_idle`, in connections.
 pub static MAX_IDLE: Number = Number::new(
     "gman_max_idle",
@@ -286,10 +325,10 @@ pub static MAX_IDLE: Number = Number::new(
 );
 
 /// Every number, in the order of the documentation.
-pub static NUMBERS: [&Number; 4] = [&CONNECT_TIMEOUT, &TIMEOUT, &DO_TIMEOUT, &MAX_IDLE];
+pub static NUMBERS: [&Number; 5] = [&CONNECT_TIMEOUT, &TIMEOUT, &DO_TIMEOUT, &WINDOW, &MAX_IDLE];
 
 /// Every choice.
-pub static CHOICES: [&Choice; 1] = [&ON_FAILURE];
+pub static CHOICES: [&Choice; 2] = [&ON_FAILURE, &DELIVERY];
 
 /// `gman_legacy_json_names`.
 pub static LEGACY_JSON_NAMES: Switch = Switch::new(

@@ -1,10 +1,13 @@
-//! Counters of what happened since the library was loaded.
+//! What happened since the library was loaded, and how things are now.
+//!
+//! Numbers are atomics; nothing on the way of a submission takes a lock for them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::settings::Text;
 
 /// A number that only grows.
+#[derive(Debug)]
 pub struct Counter {
     /// The name in SQL.
     pub name: &'static str,
@@ -34,14 +37,68 @@ impl Counter {
     }
 }
 
-/// `gman_jobs_submitted`: jobs that a job server has answered with a handle.
+/// A number that goes up and down.
+#[derive(Debug)]
+pub struct Gauge {
+    /// The name in SQL.
+    pub name: &'static str,
+    current: AtomicU64,
+}
+
+impl Gauge {
+    const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            current: AtomicU64::new(0),
+        }
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    /// As [`Counter::storage`].
+    pub(crate) fn storage(&self) -> *const u64 {
+        self.current.as_ptr()
+    }
+
+    pub(crate) fn add(&self, amount: u64) {
+        self.current.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, amount: u64) {
+        self.current.fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    /// One more, for as long as the answer lives.
+    pub(crate) fn one(&'static self) -> One {
+        self.add(1);
+        One(self)
+    }
+}
+
+/// One that a gauge counts.
+#[derive(Debug)]
+pub(crate) struct One(&'static Gauge);
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.subtract(1);
+    }
+}
+
+/// `gman_jobs_submitted`: jobs that somebody wanted to submit, whatever became of them.
 pub static JOBS_SUBMITTED: Counter = Counter::new("gman_jobs_submitted");
 
-/// `gman_jobs_failed`: calls that ended without a handle or without a result.
+/// `gman_jobs_acknowledged`: jobs that a job server has said it has.
+pub static JOBS_ACKNOWLEDGED: Counter = Counter::new("gman_jobs_acknowledged");
+
+/// `gman_jobs_failed`: jobs that no job server took, or whose worker failed.
 pub static JOBS_FAILED: Counter = Counter::new("gman_jobs_failed");
 
-/// `gman_retries`: attempts after the first one, on a fresh connection or on the next server.
-pub static RETRIES: Counter = Counter::new("gman_retries");
+/// `gman_jobs_retried`: jobs that were sent again, on a fresh connection or to the next server.
+pub static JOBS_RETRIED: Counter = Counter::new("gman_jobs_retried");
 
 /// `gman_connections_opened`: connections to job servers that came about.
 pub static CONNECTIONS_OPENED: Counter = Counter::new("gman_connections_opened");
@@ -52,18 +109,39 @@ pub static SERVER_FAILURES: Counter = Counter::new("gman_server_failures");
 /// `gman_bytes_sent`: bytes written to job servers.
 pub static BYTES_SENT: Counter = Counter::new("gman_bytes_sent");
 
+/// `gman_connections_open`: connections to job servers, idle ones and those of senders included.
+pub static CONNECTIONS_OPEN: Gauge = Gauge::new("gman_connections_open");
+
+/// `gman_in_flight`: jobs that pipelined delivery has accepted and no job server has answered yet.
+pub static IN_FLIGHT: Gauge = Gauge::new("gman_in_flight");
+
+/// `gman_window_bytes_used`: the bytes that those jobs take, all windows together.
+pub static WINDOW_BYTES_USED: Gauge = Gauge::new("gman_window_bytes_used");
+
+/// `gman_servers_down`: job servers that failed when they were tried last.
+pub static SERVERS_DOWN: Gauge = Gauge::new("gman_servers_down");
+
 /// `gman_last_error`: the message of the last delivery that failed.
 pub static LAST_ERROR: Text = Text::new(
     "gman_last_error",
     "The message of the last delivery that failed",
 );
 
-/// Every counter, in the order they are shown in.
-pub static ALL: [&Counter; 6] = [
+/// Every counter.
+pub static COUNTERS: [&Counter; 7] = [
     &JOBS_SUBMITTED,
+    &JOBS_ACKNOWLEDGED,
     &JOBS_FAILED,
-    &RETRIES,
+    &JOBS_RETRIED,
     &CONNECTIONS_OPENED,
     &SERVER_FAILURES,
     &BYTES_SENT,
+];
+
+/// Every gauge.
+pub static GAUGES: [&Gauge; 4] = [
+    &CONNECTIONS_OPEN,
+    &IN_FLIGHT,
+    &WINDOW_BYTES_USED,
+    &SERVERS_DOWN,
 ];

@@ -2,11 +2,13 @@
 
 use std::sync::LazyLock;
 
+use crate::functions::failure;
 use crate::gearman::client::{Client, Limits};
 use crate::settings;
 
 /// Made when it is first used.
-pub(super) static CLIENT: LazyLock<Client> = LazyLock::new(Client::new);
+pub(super) static CLIENT: LazyLock<Client> =
+    LazyLock::new(|| Client::with_listener(failure::note_trouble));
 
 /// What the settings in force say.
 pub(super) fn limits() -> Limits {
@@ -14,6 +16,7 @@ pub(super) fn limits() -> Limits {
         connect: settings::CONNECT_TIMEOUT.duration(),
         submit: settings::TIMEOUT.duration(),
         run: settings::DO_TIMEOUT.duration(),
-        max_idle: usize::try_from(settings::MAX_IDLE.get()).unwrap_or(usize::MAX),
+        max_idle: settings::MAX_IDLE.size(),
+        window_bytes: settings::WINDOW.size(),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::gearman::pipeline::Trouble;
 use crate::host::diagnostics;
 use crate::settings::{self, OnFailure};
 use crate::status;
@@ -34,6 +35,7 @@ fn kind(error: &Error) -> Kind {
         | Error::Refused { .. }
         | Error::Resting { .. }
         | Error::Undelivered(_)
+        | Error::WindowFull { .. }
         | Error::Job { .. } => Kind::Delivery,
     }
 }
@@ -44,11 +46,12 @@ pub(super) fn settle<T>(function: &str, error: Error) -> Result<Option<T>, Error
         Kind::Caller => return Err(error),
         Kind::Delivery => status::JOBS_FAILED.add(1),
     }
+    let message = format!("{function}: {error}");
+    status::LAST_ERROR.set(&message);
     match settings::on_failure() {
         OnFailure::Error => return Err(error),
         OnFailure::Null => {}
         OnFailure::Warning => {
-            let message = format!("{function}: {error}");
             diagnostics::warn(&message);
             log(server_of(&error), &message);
         }
@@ -69,6 +72,19 @@ pub(super) fn note_success(function: &str, passed_over: &[Arc<Error>]) {
     }
 }
 
+/// Takes note of what went wrong while nobody waited.
+pub(super) fn note_trouble(trouble: Trouble<'_>) {
+    let (message, error) = match trouble {
+        Trouble::Refused { function, error } => (
+            format!("a job for the Gearman function {function} is lost: {error}"),
+            error,
+        ),
+        Trouble::Server(error) => (format!("{error}; its jobs stay in the window"), error),
+    };
+    status::LAST_ERROR.set(&message);
+    log(server_of(error), &message);
+}
+
 /// The server whose line in the error log this is; empty where none was asked.
 fn server_of(error: &Error) -> &str {
     match error {
@@ -78,6 +94,7 @@ fn server_of(error: &Error) -> &str {
         | Error::Resting { server, .. }
         | Error::Job { server, .. } => server,
         Error::Undelivered(causes) => causes.first().map_or("", |cause| server_of(cause)),
+        Error::WindowFull { cause, .. } => cause.as_deref().map_or("", server_of),
         Error::Input(_) | Error::NoServers | Error::Stopped | Error::Panic(_) => "",
     }
 }

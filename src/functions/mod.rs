@@ -2,6 +2,7 @@
 
 mod client;
 mod failure;
+mod flush;
 mod job_args;
 mod json;
 mod servers;

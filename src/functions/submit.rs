@@ -12,6 +12,7 @@ use crate::gearman::job::{Job, Mode, Priority};
 use crate::gearman::packet::{MAX_DATA_BYTES, MAX_HANDLE_BYTES};
 use crate::host::guard;
 use crate::host::killed::Statement;
+use crate::settings::{self, Delivery};
 
 /// Defines an SQL function that submits one job for each row: its type, its name, and the form of
 /// its arguments.
@@ -89,9 +90,14 @@ fn submit<'a>(
                 .run(job, &limits(), &|| statement.is_killed())
                 .map(|completed| (completed.result, completed.passed_over))
         }
-        Mode::Background(_) | Mode::Epoch(_) => CLIENT
-            .submit(job, &limits())
-            .map(|submitted| (submitted.handle, submitted.passed_over)),
+        Mode::Background(_) | Mode::Epoch(_) => match settings::delivery() {
+            Delivery::Acked => CLIENT
+                .submit(job, &limits())
+                .map(|submitted| (submitted.handle, submitted.passed_over)),
+            Delivery::Pipelined => CLIENT
+                .submit_later(job, &limits())
+                .map(|()| (job.unique().to_vec(), Vec::new())),
+        },
     };
     match outcome {
         Ok((answered, passed_over)) => {

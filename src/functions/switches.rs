@@ -76,7 +76,7 @@ impl BasicUdf for TestStatus {
     ) -> Result<Self::Returns<'a>, ProcessError> {
         guard::row("gman_test_status", || {
             let name = text(args, 0)?;
-            let counter = status::ALL.iter().find(|counter| counter.name == name);
+            let counter = status::COUNTERS.iter().find(|counter| counter.name == name);
             Ok(counter.map(|counter| counter.get() as i64))
         })
     }

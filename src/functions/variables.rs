@@ -1,9 +1,10 @@
-//! What setting a system variable of the plugin does to the functions.
+//! What the plugin asks of the functions: a system variable is set, or the server shuts down.
 
 use std::str;
 
 use crate::error::Error;
 use crate::functions::client::CLIENT;
+use crate::functions::flush;
 use crate::gearman::servers;
 use crate::host::plugin::Hooks;
 use crate::settings;
@@ -12,6 +13,7 @@ use crate::settings;
 pub(crate) static HOOKS: Hooks = Hooks {
     check_servers,
     set_servers,
+    drain: flush::drain,
 };
 
 /// Whether `gman_servers` can have this value: empty, or a list that can be read.

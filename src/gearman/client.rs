@@ -1,8 +1,9 @@
 //! Submits jobs: server order, cool-down, and the one retry decision.
 
-use std::io::{self, ErrorKind};
+use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Phase};
@@ -14,6 +15,7 @@ use crate::gearman::health::Attempt;
 use crate::gearman::job::{self, Job, Mode};
 use crate::gearman::job_server::JobServer;
 use crate::gearman::lists::{List, Listed, Lists};
+use crate::gearman::pipeline::{Listener, Pipeline, Trouble};
 use crate::gearman::refresher::Refresher;
 use crate::gearman::resolver;
 use crate::gearman::servers::{self, HostPort};
@@ -31,10 +33,12 @@ pub struct Limits {
     pub run: Duration,
     /// How many idle connections are kept for each server.
     pub max_idle: usize,
+    /// Pipelined delivery: how many bytes may wait for an answer.
+    pub window_bytes: usize,
 }
 
 /// A client of one or more job servers; many threads may use it at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Client {
     lists: Arc<RwLock<Lists>>,
     refresher: Refresher,
@@ -86,32 +90,31 @@ enum Next {
 /// same in every attempt, so a job server that has the job does not queue it twice.
 fn after(error: &Error, was_idle: bool) -> Next {
     match error {
-        Error::Network { source, .. } if was_idle && hung_up(source) => Next::Reconnect,
+        Error::Network { .. } if was_idle && error.is_hang_up() => Next::Reconnect,
         Error::Network { .. } | Error::Protocol { .. } => Next::RestThenPassOver,
         Error::Refused { .. } | Error::Resting { .. } => Next::PassOver,
         Error::Input(_)
         | Error::NoServers
         | Error::Undelivered(_)
+        | Error::WindowFull { .. }
         | Error::Job { .. }
         | Error::Stopped
         | Error::Panic(_) => Next::GiveUp,
     }
 }
 
-fn hung_up(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::UnexpectedEof
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::BrokenPipe
-    )
-}
-
 impl Client {
-    /// A client without servers.
+    /// A client without servers. Nobody hears of the troubles of pipelined delivery.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_listener(|_| {})
+    }
+
+    /// A client without servers. `listener` hears of the troubles of pipelined delivery.
+    pub fn with_listener(listener: impl Fn(Trouble<'_>) + Send + Sync + 'static) -> Self {
+        Self {
+            lists: Arc::new(RwLock::new(Lists::new(Listener::new(listener)))),
+            refresher: Refresher::default(),
+        }
     }
 
     /// Sets the list of servers (`host:port,[::1]:4730`): the default one, or that of one
@@ -133,16 +136,52 @@ impl Client {
         let has_names = resolved
             .iter()
             .any(|(server, _)| server.literal().is_none());
-        self.lists
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .set(function, resolved);
+        self.write_lists().set(function, resolved);
         if has_names {
             self.keep_fresh()?;
         } else {
             self.refresher.ask();
         }
         Ok(())
+    }
+
+    /// Takes the default list away. Lists of single functions stay.
+    pub fn unset_servers(&self) {
+        self.write_lists().unset();
+    }
+
+    /// Leaves a background job in a window and goes on; a thread submits it, and again until a job
+    /// server has it. Waits while the window is full, for [`Limits::submit`] at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoServers`]; [`Error::WindowFull`].
+    pub fn submit_later(&self, job: &Job<'_>, limits: &Limits) -> Result<(), Error> {
+        status::JOBS_SUBMITTED.add(1);
+        let (_, pipeline) = self.route_of(job.function())?;
+        pipeline.accept(job, limits)
+    }
+
+    /// Waits until a job server has every job that [`Client::submit_later`] took before this call,
+    /// for `limit` at most and until `should_stop` answers true; answers how many it has not.
+    pub fn flush(&self, limit: Duration, should_stop: &dyn Fn() -> bool) -> u64 {
+        let deadline = Deadline::unless_stopped(limit, should_stop);
+        let pipelines = self.read_lists().pipelines();
+        pipelines
+            .iter()
+            .map(|pipeline| pipeline.flush(&deadline))
+            .sum()
+    }
+
+    /// How many jobs of [`Client::submit_later`] no job server has yet, by Gearman function.
+    pub fn waiting(&self) -> BTreeMap<String, u64> {
+        let mut waiting = BTreeMap::new();
+        for pipeline in self.read_lists().pipelines() {
+            for (function, jobs) in pipeline.waiting() {
+                *waiting.entry(function).or_insert(0) += jobs;
+            }
+        }
+        waiting
     }
 
     /// Submits a background job.
@@ -219,8 +258,13 @@ impl Client {
     }
 
     /// The server that a job for `function` would be tried on first, now.
-    pub(crate) fn first_choice(&self, function: &[u8]) -> Result<Arc<JobServer>, Error> {
-        let servers = self.servers_of(function)?;
+    pub(crate) fn first_choice(
+        &self,
+        function: &[u8],
+        deadline: &Deadline<'_>,
+    ) -> Result<Arc<JobServer>, Error> {
+        let (servers, pipeline) = self.route_of(function)?;
+        wait_for_earlier_jobs(&pipeline, deadline)?;
         let now = Instant::now();
         let first = servers
             .iter()
@@ -236,7 +280,9 @@ impl Client {
         deadline: &Deadline<'_>,
         limits: &Limits,
     ) -> Result<Delivered, Error> {
-        let servers = self.servers_of(job.function())?;
+        status::JOBS_SUBMITTED.add(1);
+        let (servers, pipeline) = self.route_of(job.function())?;
+        wait_for_earlier_jobs(&pipeline, deadline)?;
         let mut failures: Vec<Arc<Error>> = Vec::new();
         let mut passed_over: Vec<Arc<Error>> = Vec::new();
         for (index, server) in servers.iter().enumerate() {
@@ -251,14 +297,14 @@ impl Client {
                 }
             };
             if !passed_over.is_empty() {
-                status::RETRIES.add(1);
+                status::JOBS_RETRIED.add(1);
             }
             // A server that says nothing must leave the others time to answer.
             let share = deadline.share(1 + available(&servers[index + 1..]));
             let failure = match deliver_to(server, job, &share, limits) {
                 Ok((connection, handle)) => {
                     attempt.succeeded();
-                    status::JOBS_SUBMITTED.add(1);
+                    status::JOBS_ACKNOWLEDGED.add(1);
                     return Ok(Delivered {
                         server: Arc::clone(server),
                         connection,
@@ -299,14 +345,20 @@ impl Client {
         Ok(failure)
     }
 
-    /// At least one server.
-    fn servers_of(&self, function: &[u8]) -> Result<List, Error> {
-        self.read_lists().of(function).ok_or(Error::NoServers)
+    /// Where jobs for `function` go: at least one server.
+    fn route_of(&self, function: &[u8]) -> Result<(List, Arc<Pipeline>), Error> {
+        let lists = self.read_lists();
+        let (servers, pipeline) = lists.of(function).ok_or(Error::NoServers)?;
+        Ok((servers, Arc::clone(pipeline)))
     }
 
     fn read_lists(&self) -> RwLockReadGuard<'_, Lists> {
         // A list is put in place whole.
         self.lists.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_lists(&self) -> RwLockWriteGuard<'_, Lists> {
+        self.lists.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep_fresh(&self) -> Result<(), Error> {
@@ -331,8 +383,22 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.lists = Arc::default();
+        *self.write_lists() = Lists::new(Listener::new(|_| {}));
         self.refresher.ask();
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Jobs keep their order when pipelined delivery is switched off.
+fn wait_for_earlier_jobs(pipeline: &Pipeline, deadline: &Deadline<'_>) -> Result<(), Error> {
+    match pipeline.flush(deadline) {
+        0 => Ok(()),
+        _ => Err(pipeline.overtaken()),
     }
 }
 
@@ -390,7 +456,7 @@ fn deliver_to(
 ) -> Result<(Connection, Vec<u8>), Error> {
     if let Some(connection) = server.pool.take() {
         match deliver_on(connection, job, deadline) {
-            Err(error) if after(&error, true) == Next::Reconnect => status::RETRIES.add(1),
+            Err(error) if after(&error, true) == Next::Reconnect => status::JOBS_RETRIED.add(1),
             outcome => return outcome,
         }
     }

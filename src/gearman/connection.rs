@@ -8,7 +8,7 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use nix::sys::socket::{
 use crate::error::{Error, Phase};
 use crate::gearman::deadline::{Deadline, Spent};
 use crate::gearman::packet::{self, Command, Decoded, Magic, Packet};
-use crate::status;
+use crate::status::{self, One};
 
 /// How much is read at once at least. The usual answer, a job handle, is 32 bytes.
 const READ_BYTES: usize = 4 * 1024;
@@ -54,6 +54,7 @@ pub struct Connection {
     settled: bool,
     /// The job server has been asked to hand on exceptions, which it remembers per connection.
     pub(crate) forwards_exceptions: bool,
+    _open: One,
 }
 
 impl Connection {
@@ -88,6 +89,7 @@ impl Connection {
             broken: false,
             settled: true,
             forwards_exceptions: false,
+            _open: status::CONNECTIONS_OPEN.one(),
         })
     }
 
@@ -126,6 +128,66 @@ impl Connection {
         self.last = (command, self.taken);
         self.taken += bytes;
         Ok(self.packet())
+    }
+
+    /// Writes as much of `bytes` as the socket takes now; answers how much that is. Waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Network`] in [`Phase::Send`].
+    pub(crate) fn write_now(
+        &mut self,
+        bytes: &[u8],
+        deadline: &Deadline<'_>,
+    ) -> Result<usize, Error> {
+        self.refuse_if_broken(Phase::Send, deadline)?;
+        self.settled = false;
+        match self.write(bytes, b"") {
+            Ok(written) => {
+                status::BYTES_SENT.add(written as u64);
+                Ok(written)
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
+            Err(errno) => {
+                self.broken = true;
+                Err(network(&self.server, Phase::Send, deadline, errno.into()))
+            }
+        }
+    }
+
+    /// The next packet, where it has arrived. Waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::receive`].
+    pub(crate) fn receive_now(
+        &mut self,
+        deadline: &Deadline<'_>,
+    ) -> Result<Option<Packet<'_>>, Error> {
+        self.refuse_if_broken(Phase::Receive, deadline)?;
+        let arrived = self
+            .arrived_packet(deadline)
+            .inspect_err(|_| self.broken = true)?;
+        let Some((command, bytes)) = arrived else {
+            return Ok(None);
+        };
+        self.last = (command, self.taken);
+        self.taken += bytes;
+        Ok(Some(self.packet()))
+    }
+
+    /// The error of a server that said nothing for as long as `deadline` let it.
+    pub(crate) fn timed_out(&self, phase: Phase, deadline: &Deadline<'_>) -> Error {
+        let source = io::Error::new(ErrorKind::TimedOut, "timed out");
+        network(&self.server, phase, deadline, source)
+    }
+
+    /// The error of a server that answers what nobody asked.
+    pub(crate) fn unasked(&self, deadline: &Deadline<'_>) -> Error {
+        self.protocol(
+            "expected no answer, as nothing was asked".to_owned(),
+            deadline,
+        )
     }
 
     /// The packet that was received last.
@@ -252,15 +314,40 @@ impl Connection {
     /// Waits for a whole packet behind `taken`; answers what it is and its length.
     fn next_packet(&mut self, deadline: &Deadline<'_>) -> Result<(Command, usize), Error> {
         loop {
-            let unread = &self.received[self.taken..];
-            match packet::decode(Magic::Response, unread) {
-                Ok(Decoded::Packet(packet)) => return Ok((packet.command, packet.bytes())),
-                Ok(Decoded::Incomplete { needed }) => {
-                    let missing = needed - unread.len();
-                    self.await_bytes(missing, deadline)?;
-                }
-                Err(problem) => return Err(self.protocol(problem.to_string(), deadline)),
+            match self.decode(deadline)? {
+                Ok(packet) => return Ok(packet),
+                Err(missing) => self.await_bytes(missing, deadline)?,
             }
+        }
+    }
+
+    /// As [`Connection::next_packet`], without waiting.
+    fn arrived_packet(
+        &mut self,
+        deadline: &Deadline<'_>,
+    ) -> Result<Option<(Command, usize)>, Error> {
+        loop {
+            match self.decode(deadline)? {
+                Ok(packet) => return Ok(Some(packet)),
+                Err(missing) => {
+                    let before = self.unread();
+                    self.read_some(missing, Phase::Receive, deadline)?;
+                    if self.unread() == before {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at what is behind `taken`: a whole packet, what it is and its length, or else how
+    /// many bytes are missing.
+    fn decode(&self, deadline: &Deadline<'_>) -> Result<Result<(Command, usize), usize>, Error> {
+        let unread = &self.received[self.taken..];
+        match packet::decode(Magic::Response, unread) {
+            Ok(Decoded::Packet(packet)) => Ok(Ok((packet.command, packet.bytes()))),
+            Ok(Decoded::Incomplete { needed }) => Ok(Err(needed - unread.len())),
+            Err(problem) => Err(self.protocol(problem.to_string(), deadline)),
         }
     }
 
@@ -328,6 +415,12 @@ impl Connection {
             Err(error) if is_momentary(&error) => Ok(()),
             Err(error) => Err(network(&self.server, phase, deadline, error)),
         }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -404,7 +497,7 @@ fn wait(
 }
 
 /// Rounded up: with less than a millisecond left `poll` would return at once, again and again.
-fn in_milliseconds(slice: Duration) -> PollTimeout {
+pub(crate) fn in_milliseconds(slice: Duration) -> PollTimeout {
     let rounded = slice + Duration::from_nanos(999_999);
     PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
 }

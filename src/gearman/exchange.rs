@@ -64,6 +64,32 @@ pub(crate) fn submit(
     Ok(handle)
 }
 
+/// What a job server said to a background job.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It has the job.
+    Created,
+    /// It does not want the job.
+    Refused(Error),
+}
+
+/// The next answer to a background job, where it has arrived.
+pub(crate) fn next_answer(
+    connection: &mut Connection,
+    deadline: &Deadline<'_>,
+) -> Result<Option<Answer>, Error> {
+    let Some(packet) = connection.receive_now(deadline)? else {
+        return Ok(None);
+    };
+    if packet.command == Command::JobCreated {
+        return Ok(Some(Answer::Created));
+    }
+    match surprise(connection, "JOB_CREATED", deadline) {
+        refused @ Error::Refused { .. } => Ok(Some(Answer::Refused(refused))),
+        error => Err(error),
+    }
+}
+
 /// Asks once for the text of exceptions; without it they arrive as plain failures.
 pub(crate) fn forward_exceptions(
     connection: &mut Connection,

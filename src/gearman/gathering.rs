@@ -15,6 +15,7 @@ use crate::gearman::deadline::Deadline;
 use crate::gearman::exchange::{self, Reply};
 use crate::gearman::job::Job;
 use crate::gearman::job_server::JobServer;
+use crate::status;
 
 /// Takes one result; an `Err` says what was expected.
 pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), String> + 'a;
@@ -57,13 +58,16 @@ impl Gathering {
         take: &mut Take<'_>,
     ) -> Result<(), Error> {
         let deadline = Deadline::unless_stopped(limits.submit, should_stop);
-        let server = client.first_choice(job.function())?;
+        let server = client.first_choice(job.function(), &deadline)?;
         let known = self
             .lanes
             .iter_mut()
             .find(|lane| Arc::ptr_eq(&lane.server, &server));
         match known {
-            Some(lane) => lane.submit(job, &deadline, take),
+            Some(lane) => {
+                status::JOBS_SUBMITTED.add(1);
+                lane.submit(job, &deadline, take)
+            }
             None => {
                 let delivered = client.deliver(job, &deadline, limits)?;
                 self.passed_over
@@ -126,7 +130,11 @@ impl Lane {
     /// Waits for one packet.
     fn receive(&mut self, deadline: &Deadline<'_>, take: &mut Take<'_>) -> Result<(), Error> {
         let (handle, data) = match exchange::reply(&mut self.connection, deadline)? {
-            Reply::Created | Reply::Progress => return Ok(()),
+            Reply::Created => {
+                status::JOBS_ACKNOWLEDGED.add(1);
+                return Ok(());
+            }
+            Reply::Progress => return Ok(()),
             Reply::Data(handle, data) => {
                 let part = self.parts.entry(handle.to_vec()).or_default();
                 part.extend_from_slice(data);

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::status::{self, One};
 
 /// How long a server is left alone after its first failure.
 pub(crate) const FIRST_REST: Duration = Duration::from_millis(100);
@@ -36,6 +37,7 @@ struct State {
 #[derive(Debug)]
 struct Rest {
     until: Instant,
+    _down: One,
     cause: Arc<Error>,
 }
 
@@ -142,6 +144,7 @@ impl Attempt<'_> {
         state.rest = Some(Rest {
             until: now + rest,
             cause,
+            _down: status::SERVERS_DOWN.one(),
         });
     }
 }

@@ -5,18 +5,28 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::gearman::job_server::JobServer;
+use crate::gearman::pipeline::{Listener, Pipeline};
 use crate::gearman::servers::HostPort;
 
 /// Job servers, at least one, in the order they are tried in.
 pub(crate) type List = Arc<[Arc<JobServer>]>;
 
 /// All lists. A server that several of them name is the same in each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lists {
-    /// `None` until it is set.
-    default: Option<List>,
+    default: Route,
     /// Those of single Gearman functions, by the function's name.
-    of_function: BTreeMap<Vec<u8>, List>,
+    of_function: BTreeMap<Vec<u8>, Route>,
+    listener: Listener,
+}
+
+/// A list, and the pipeline of the jobs that go there. The pipeline stays when the list changes, and
+/// takes its jobs along.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    /// `None` until it is set.
+    servers: Option<List>,
+    pub(crate) pipeline: Arc<Pipeline>,
 }
 
 /// A server and the lists that name it: functions, and `None` for the default list.
@@ -27,10 +37,21 @@ pub(crate) struct Listed {
 }
 
 impl Lists {
-    /// The function's own list, or else the default one.
-    pub(crate) fn of(&self, function: &[u8]) -> Option<List> {
+    /// Without any list; pipelines tell `listener` of their troubles.
+    pub(crate) fn new(listener: Listener) -> Self {
+        Self {
+            default: Route::new(&listener),
+            of_function: BTreeMap::new(),
+            listener,
+        }
+    }
+
+    /// The function's own list, or else the default one; `None` where there is neither.
+    pub(crate) fn of(&self, function: &[u8]) -> Option<(List, &Arc<Pipeline>)> {
         let own = self.of_function.get(function);
-        own.or(self.default.as_ref()).cloned()
+        let route = own.unwrap_or(&self.default);
+        let servers = route.servers.clone()?;
+        Some((servers, &route.pipeline))
     }
 
     /// Sets the function's own list, or the default one, to servers with their addresses.
@@ -39,38 +60,57 @@ impl Lists {
         function: Option<&[u8]>,
         servers: Vec<(HostPort, Vec<SocketAddr>)>,
     ) {
-        let list = servers
+        let list: List = servers
             .into_iter()
             .map(|(host_port, addresses)| self.known_or_new(host_port, addresses))
             .collect();
-        match function {
-            None => self.default = Some(list),
-            Some(function) => {
-                self.of_function.insert(function.to_vec(), list);
-            }
-        }
+        let route = match function {
+            None => &mut self.default,
+            Some(function) => self
+                .of_function
+                .entry(function.to_vec())
+                .or_insert_with(|| Route::new(&self.listener)),
+        };
+        route.set(Some(list));
+    }
+
+    /// Takes the default list away.
+    pub(crate) fn unset(&mut self) {
+        self.default.set(None);
+    }
+
+    /// The pipelines of all lists.
+    pub(crate) fn pipelines(&self) -> Vec<Arc<Pipeline>> {
+        self.routes()
+            .map(|(_, route)| Arc::clone(&route.pipeline))
+            .collect()
     }
 
     /// Every server of every list, those that several lists name several times.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<JobServer>> {
-        let lists = self.default.iter().chain(self.of_function.values());
-        lists.flat_map(|list| list.iter())
+        self.routes()
+            .filter_map(|(_, route)| route.servers.as_ref())
+            .flat_map(|list| list.iter())
+    }
+
+    /// Every route with its Gearman function, `None` for the default one, which comes first.
+    fn routes(&self) -> impl Iterator<Item = (Option<&Vec<u8>>, &Route)> {
+        let of_function = self.of_function.iter();
+        let of_function = of_function.map(|(function, route)| (Some(function), route));
+        std::iter::once((None, &self.default)).chain(of_function)
     }
 
     /// Every server once.
     pub(crate) fn listed(&self) -> Vec<Listed> {
-        let default = self.default.iter().map(|list| (None, list));
-        let of_function = self.of_function.iter();
-        let of_function = of_function.map(|(function, list)| (Some(function.clone()), list));
         let mut servers: Vec<Listed> = Vec::new();
-        for (name, list) in default.chain(of_function) {
-            for server in list.iter() {
+        for (name, route) in self.routes() {
+            for server in route.servers.iter().flat_map(|list| list.iter()) {
                 let mut known = servers.iter_mut();
                 match known.find(|known| Arc::ptr_eq(&known.server, server)) {
-                    Some(known) => known.lists.push(name.clone()),
+                    Some(known) => known.lists.push(name.cloned()),
                     None => servers.push(Listed {
                         server: Arc::clone(server),
-                        lists: vec![name.clone()],
+                        lists: vec![name.cloned()],
                     }),
                 }
             }
@@ -92,10 +132,28 @@ impl Lists {
     }
 }
 
+impl Route {
+    fn new(listener: &Listener) -> Self {
+        Self {
+            servers: None,
+            pipeline: Arc::new(Pipeline::new(listener)),
+        }
+    }
+
+    fn set(&mut self, servers: Option<List>) {
+        self.pipeline.set_servers(servers.clone());
+        self.servers = servers;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gearman::servers;
+
+    fn lists() -> Lists {
+        Lists::new(Listener::new(|_| {}))
+    }
 
     fn set(lists: &mut Lists, function: Option<&str>, list: &str) {
         let servers = servers::parse(list).unwrap();
@@ -109,14 +167,14 @@ mod tests {
     fn names(lists: &Lists, function: &str) -> Vec<String> {
         let list = lists.of(function.as_bytes());
         list.iter()
-            .flat_map(|list| list.iter())
+            .flat_map(|(list, _)| list.iter())
             .map(|server| server.name.to_string())
             .collect()
     }
 
     #[test]
     fn a_function_without_its_own_list_uses_the_default() {
-        let mut lists = Lists::default();
+        let mut lists = lists();
         assert!(lists.of(b"f").is_none());
         set(&mut lists, Some("f"), "127.0.0.1:1");
         assert!(lists.of(b"g").is_none());
@@ -127,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_server_of_several_lists_is_one_server() {
-        let mut lists = Lists::default();
+        let mut lists = lists();
         set(&mut lists, None, "127.0.0.1:1,127.0.0.1:2");
         set(&mut lists, Some("f"), "127.0.0.1:2");
         let listed = lists.listed();
@@ -138,11 +196,11 @@ mod tests {
 
     #[test]
     fn a_server_survives_its_list_being_set_again() {
-        let mut lists = Lists::default();
+        let mut lists = lists();
         set(&mut lists, None, "127.0.0.1:1");
-        let before = lists.of(b"f").unwrap();
+        let (before, _) = lists.of(b"f").unwrap();
         set(&mut lists, None, "127.0.0.1:2,127.0.0.1:1");
-        let after = lists.of(b"f").unwrap();
+        let (after, _) = lists.of(b"f").unwrap();
         assert!(Arc::ptr_eq(&before[0], &after[1]));
     }
 }

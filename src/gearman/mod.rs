@@ -10,6 +10,7 @@
 //!     submit: Duration::from_secs(1),
 //!     run: Duration::from_secs(30),
 //!     max_idle: 16,
+//!     window_bytes: 16 << 20,
 //! };
 //! let client = Client::new();
 //! client.set_servers("localhost:4730", None, limits.submit)?;
@@ -26,6 +27,7 @@ pub mod deadline;
 pub mod gathering;
 pub mod job;
 pub mod packet;
+pub mod pipeline;
 pub mod servers;
 
 mod exchange;
@@ -35,4 +37,6 @@ mod lists;
 mod pool;
 mod refresher;
 mod resolver;
+mod sender;
 mod thread;
+mod window;

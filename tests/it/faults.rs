@@ -338,7 +338,7 @@ fn a_job_on_a_kept_connection_that_died_is_sent_again_on_a_fresh_one() {
     let jobs = server.submissions();
     assert_eq!(jobs[1].unique, jobs[2].unique);
     assert_eq!(jobs[2].rest, b"second");
-    assert_eq!(gman.status("gman_retries"), 1);
+    assert_eq!(gman.status("gman_jobs_retried"), 1);
     assert_eq!(gman.status("gman_server_failures"), 0);
 }
 

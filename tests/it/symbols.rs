@@ -18,8 +18,16 @@ const FIRST_CREATE: Duration = Duration::from_millis(50);
 /// functions in MySQL's `sql_udf.cc` and MariaDB's.
 const COMPANIONS: [&str; 6] = ["_init", "_deinit", "_clear", "_add", "_remove", "_reset"];
 
+/// What a server looks for to install the library as a plugin, with `_maria` or `_mysql` before it:
+/// `sql_plugin.cc` of both.
+const DECLARATIONS: [&str; 3] = [
+    "_plugin_declarations_",
+    "_plugin_interface_version_",
+    "_sizeof_struct_st_plugin_",
+];
+
 #[test]
-fn only_the_entry_points_of_functions_in_sql_are_exported() {
+fn only_the_entry_points_of_functions_in_sql_and_of_the_plugin_are_exported() {
     let functions = functions_in_sql();
     assert!(functions.contains("gman_do_background"), "{functions:?}");
     let exported = exported(Library::release().path());
@@ -29,6 +37,8 @@ fn only_the_entry_points_of_functions_in_sql_are_exported() {
         .filter(|symbol| !is_entry_point(symbol, &functions))
         .collect();
     assert_eq!(strangers, Vec::<&String>::new(), "exported for nobody");
+    let declarations = exported.iter().filter(|symbol| is_declaration(symbol));
+    assert_eq!(declarations.count(), 2 * DECLARATIONS.len(), "{exported:?}");
     for function in &functions {
         assert!(exported.contains(function), "{function} is not exported");
         // Without a second symbol CREATE FUNCTION fails with error 1127.
@@ -113,11 +123,19 @@ fn created(line: &str) -> Option<String> {
 
 fn is_entry_point(symbol: &str, functions: &BTreeSet<String>) -> bool {
     functions.contains(symbol)
+        || is_declaration(symbol)
         || COMPANIONS.iter().any(|companion| {
             symbol
                 .strip_suffix(companion)
                 .is_some_and(|function| functions.contains(function))
         })
+}
+
+fn is_declaration(symbol: &str) -> bool {
+    ["_maria", "_mysql"]
+        .iter()
+        .filter_map(|server| symbol.strip_prefix(server))
+        .any(|declaration| DECLARATIONS.contains(&declaration))
 }
 
 /// The dynamic symbols that the library defines.

@@ -29,6 +29,8 @@ pub(crate) struct Hooks {
     pub(crate) check_servers: fn(&[u8]) -> Result<(), Error>,
     /// Sets the job servers.
     pub(crate) set_servers: fn(&[u8]) -> Result<(), Error>,
+    /// Delivers what is left, within a stated bound.
+    pub(crate) drain: fn(),
 }
 
 /// `MARIA_PLUGIN_INTERFACE_VERSION` of MariaDB 10.2; a server takes any with its own major number.
@@ -189,7 +191,24 @@ unsafe extern "C" fn init(_plugin: *mut c_void) -> c_int {
     }
 }
 
-/// The functions go on without the plugin; there is nothing to undo.
+/// The functions go on without the plugin; what waits is delivered, in case the server shuts down.
 unsafe extern "C" fn deinit(_plugin: *mut c_void) -> c_int {
+    drain();
     0
+}
+
+/// The C library calls what stands in this section when the process exits. It is the only word a
+/// server without the plugin gives us of its shutdown; the library is never unmapped before.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static DESTRUCTOR: extern "C" fn() = drain;
+
+extern "C" fn drain() {
+    let drained = guard::caught(|| {
+        (HOOKS.drain)();
+        Ok(())
+    });
+    if let Err(error) = drained {
+        diagnostics::log("ERROR", &error.to_string());
+    }
 }

@@ -35,11 +35,15 @@ pub(super) fn for_mysql() -> *const MysqlStatus {
 }
 
 fn shown() -> impl Iterator<Item = Shown> {
-    let counters = status::ALL.iter().map(|counter| Shown {
-        name: capitalised(counter.name),
-        value: counter.storage().cast(),
+    let number = |name, value: *const u64| Shown {
+        name: capitalised(name),
+        value: value.cast(),
         kind: SHOW_LONGLONG,
-    });
+    };
+    let counters = status::COUNTERS.iter();
+    let counters = counters.map(move |counter| number(counter.name, counter.storage()));
+    let gauges = status::GAUGES.iter();
+    let gauges = gauges.map(move |gauge| number(gauge.name, gauge.storage()));
     let last_error = Shown {
         name: capitalised(status::LAST_ERROR.name),
         value: status::LAST_ERROR.storage().cast_const().cast(),
@@ -50,7 +54,7 @@ fn shown() -> impl Iterator<Item = Shown> {
         value: ptr::null(),
         kind: SHOW_UNDEF,
     };
-    counters.chain([last_error, end])
+    counters.chain(gauges).chain([last_error, end])
 }
 
 /// `Gman_jobs_failed` for `gman_jobs_failed`: status variables begin with a capital letter.

@@ -1,0 +1,361 @@
+//! What has been accepted and is not yet acknowledged: the state machine of pipelined delivery.
+//!
+//! Knows no sockets, threads or clocks. Requests are kept as bytes, in the order they were accepted
+//! in, until the job server has answered them; it answers in the order they arrive in. When a
+//! connection breaks, everything that is left is sent again, from the first request on.
+//!
+//! ```text
+//!   answered | written, not answered | being accepted
+//!    (gone)  | ^ front               ^ written        ^ back
+//! ```
+
+use std::collections::VecDeque;
+
+use crate::gearman::packet::HEADER_BYTES;
+
+/// An empty window keeps no more memory than this.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// How many bytes may be written ahead of their answers; a longer request is written whole all the
+/// same. It bounds what is sent twice after a break, and is far more than a job server answers
+/// while a packet is under way.
+const MAX_WRITTEN_BYTES: usize = 256 * 1024;
+
+/// Requests that wait for their answers.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// The requests, one after the other.
+    bytes: VecDeque<u8>,
+    /// The length of each request.
+    lengths: VecDeque<usize>,
+    /// How many of `bytes` the connection has taken.
+    written: usize,
+    /// How many requests were accepted, ever.
+    accepted: u64,
+}
+
+/// An answer came that no request was waiting for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unasked;
+
+impl Window {
+    /// Accepts a request, given in two parts. Refuses it where more than `limit` bytes would wait;
+    /// an empty window accepts any.
+    pub(crate) fn accept(&mut self, head: &[u8], tail: &[u8], limit: usize) -> bool {
+        let length = head.len() + tail.len();
+        if !self.is_empty() && self.bytes.len() + length > limit {
+            return false;
+        }
+        self.reserve(length, limit);
+        self.bytes.extend(head);
+        self.bytes.extend(tail);
+        self.lengths.push_back(length);
+        self.accepted += 1;
+        true
+    }
+
+    /// Copies up to `max` bytes to `out` that are to be written next.
+    pub(crate) fn next(&self, out: &mut Vec<u8>, max: usize) {
+        let front = self.lengths.front().copied().unwrap_or(0);
+        let allowed = MAX_WRITTEN_BYTES.max(front).min(self.bytes.len());
+        let end = allowed.min(self.written + max).max(self.written);
+        let (first, second) = self.bytes.as_slices();
+        let split = first.len();
+        out.extend_from_slice(&first[self.written.min(split)..end.min(split)]);
+        out.extend_from_slice(&second[self.written.max(split) - split..end.max(split) - split]);
+    }
+
+    /// The connection has taken `count` bytes more.
+    pub(crate) fn wrote(&mut self, count: usize) {
+        self.written = (self.written + count).min(self.bytes.len());
+    }
+
+    /// The job server has answered the first request, which is gone with that.
+    pub(crate) fn answered(&mut self) -> Result<(), Unasked> {
+        let front = *self.lengths.front().ok_or(Unasked)?;
+        if front > self.written {
+            return Err(Unasked);
+        }
+        self.lengths.pop_front();
+        self.bytes.drain(..front);
+        self.written -= front;
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = VecDeque::new();
+            self.lengths = VecDeque::new();
+        }
+        Ok(())
+    }
+
+    /// The connection is gone: what was written and not answered has to be written again. Answers
+    /// how many requests that is.
+    pub(crate) fn broke(&mut self) -> u64 {
+        let mut written = std::mem::take(&mut self.written);
+        let mut again = 0;
+        for &length in &self.lengths {
+            if written == 0 {
+                break;
+            }
+            written = written.saturating_sub(length);
+            again += 1;
+        }
+        again
+    }
+
+    /// Whether nothing waits for an answer.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// How many requests wait for an answer.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.lengths.len() as u64
+    }
+
+    /// How many bytes wait for an answer.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether the connection has taken bytes that are not answered.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.written > 0
+    }
+
+    /// How many requests were accepted, ever.
+    pub(crate) fn accepted_so_far(&self) -> u64 {
+        self.accepted
+    }
+
+    /// How many requests were answered, ever; they were the first ones that were accepted.
+    pub(crate) fn answered_so_far(&self) -> u64 {
+        self.accepted - self.waiting()
+    }
+
+    /// The names of the Gearman functions of the requests that wait, in their order.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = String> + '_ {
+        let mut start = 0;
+        self.lengths.iter().map(move |length| {
+            let request = self.bytes.range(start..start + length);
+            start += length;
+            let name = request.skip(HEADER_BYTES).take_while(|&&byte| byte != 0);
+            String::from_utf8_lossy(&name.copied().collect::<Vec<u8>>()).into_owned()
+        })
+    }
+
+    /// Grows by doubling up to the limit and not beyond, so that a full window takes its limit in
+    /// memory and not up to twice that.
+    fn reserve(&mut self, more: usize, limit: usize) {
+        let needed = self.bytes.len() + more;
+        let capacity = self.bytes.capacity();
+        if needed > capacity {
+            let target = needed.max(limit.min(2 * capacity));
+            self.bytes.reserve_exact(target - self.bytes.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: usize = 1000;
+
+    /// A request as the tests' job server reads it: its length, its number, and something to fill it.
+    fn request(number: u64, filling: usize) -> Vec<u8> {
+        let length = 4 + 8 + filling;
+        let mut bytes = (length as u32).to_be_bytes().to_vec();
+        bytes.extend(number.to_be_bytes());
+        bytes.resize(length, b'x');
+        bytes
+    }
+
+    /// A job server that reads requests and answers them when it is told to, in order.
+    #[derive(Default)]
+    struct Server {
+        /// Bytes of the connection that make no whole request yet.
+        partial: Vec<u8>,
+        /// Requests of the connection that were read and not answered.
+        unanswered: VecDeque<u64>,
+        /// Every request that was ever read, on any connection.
+        read: Vec<u64>,
+    }
+
+    impl Server {
+        fn receive(&mut self, bytes: &[u8]) {
+            self.partial.extend(bytes);
+            while let Some(length) = self.partial.first_chunk::<4>() {
+                let length = u32::from_be_bytes(*length) as usize;
+                if self.partial.len() < length {
+                    break;
+                }
+                let request: Vec<u8> = self.partial.drain(..length).collect();
+                let number = u64::from_be_bytes(request[4..12].try_into().unwrap());
+                self.unanswered.push_back(number);
+                self.read.push(number);
+            }
+        }
+
+        fn broke(&mut self) {
+            self.partial.clear();
+            self.unanswered.clear();
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Accept {
+            filling: usize,
+        },
+        /// The connection takes some of what it is offered, and the server reads it.
+        Write {
+            offered: usize,
+            taken: usize,
+        },
+        Answer,
+        Break,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..300_usize).prop_map(|filling| Step::Accept { filling }),
+            4 => (1..400_usize, 0..400_usize)
+                .prop_map(|(offered, taken)| Step::Write { offered, taken }),
+            4 => Just(Step::Answer),
+            1 => Just(Step::Break),
+        ]
+    }
+
+    /// The window and its server, and what has become of every request.
+    #[derive(Default)]
+    struct Run {
+        window: Window,
+        server: Server,
+        accepted: u64,
+        answered: Vec<u64>,
+    }
+
+    impl Run {
+        fn step(&mut self, step: &Step) {
+            match *step {
+                Step::Accept { filling } => {
+                    let request = request(self.accepted + 1, filling);
+                    let (head, tail) = request.split_at(12);
+                    let fits =
+                        self.window.is_empty() || self.window.bytes() + request.len() <= LIMIT;
+                    let accepted = self.window.accept(head, tail, LIMIT);
+                    assert_eq!(accepted, fits);
+                    self.accepted += u64::from(fits);
+                }
+                Step::Write { offered, taken } => {
+                    let mut chunk = Vec::new();
+                    self.window.next(&mut chunk, offered);
+                    assert!(chunk.len() <= offered);
+                    chunk.truncate(taken);
+                    self.server.receive(&chunk);
+                    self.window.wrote(chunk.len());
+                }
+                Step::Answer => match self.server.unanswered.pop_front() {
+                    Some(number) => {
+                        assert_eq!(self.window.answered(), Ok(()));
+                        assert_eq!(self.window.answered_so_far(), number);
+                        self.answered.push(number);
+                    }
+                    // What is not wholly written cannot have been answered.
+                    None => assert_eq!(self.window.answered(), Err(Unasked)),
+                },
+                Step::Break => {
+                    self.server.broke();
+                    self.window.broke();
+                }
+            }
+            assert_eq!(self.window.accepted_so_far(), self.accepted);
+            assert_eq!(
+                self.window.waiting(),
+                self.accepted - self.answered.len() as u64
+            );
+        }
+
+        fn drain(&mut self) {
+            while !self.window.is_empty() {
+                self.step(&Step::Write {
+                    offered: LIMIT,
+                    taken: LIMIT,
+                });
+                self.step(&Step::Answer);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_or_out_of_order_or_answered_twice(steps in vec(step(), 0..200)) {
+            let mut run = Run::default();
+            for step in &steps {
+                run.step(step);
+            }
+            run.drain();
+            let all: Vec<u64> = (1..=run.accepted).collect();
+            prop_assert_eq!(&run.answered, &all);
+            // A break repeats requests; the first time each is read keeps the order.
+            let mut newest = 0;
+            for &number in &run.server.read {
+                prop_assert!(number <= newest + 1, "{number} after {newest}");
+                newest = newest.max(number);
+            }
+            prop_assert_eq!(newest, run.accepted);
+        }
+    }
+
+    #[test]
+    fn a_request_larger_than_the_window_goes_alone() {
+        let mut window = Window::default();
+        assert!(window.accept(b"", &[0; 2 * LIMIT], LIMIT));
+        assert!(!window.accept(b"", b"x", LIMIT));
+        window.wrote(2 * LIMIT);
+        window.answered().unwrap();
+        assert!(window.accept(b"", b"x", LIMIT));
+    }
+
+    #[test]
+    fn a_request_larger_than_what_is_written_ahead_is_written_whole() {
+        let length = 3 * MAX_WRITTEN_BYTES;
+        let mut window = Window::default();
+        assert!(window.accept(b"", &vec![0; length], usize::MAX));
+        assert!(window.accept(b"", b"x", usize::MAX));
+        let mut chunk = Vec::new();
+        window.next(&mut chunk, usize::MAX);
+        assert_eq!(chunk.len(), length);
+        window.wrote(length);
+        window.answered().unwrap();
+        chunk.clear();
+        window.next(&mut chunk, usize::MAX);
+        assert_eq!(chunk, b"x");
+    }
+
+    #[test]
+    fn a_full_window_takes_its_limit_in_memory_and_no_more() {
+        const MIB: usize = 1 << 20;
+        let mut window = Window::default();
+        while window.accept(&[0; 12], &[0; 500], 5 * MIB) {}
+        assert!(window.bytes() > 5 * MIB - 512);
+        assert!(window.bytes.capacity() <= 5 * MIB);
+        while !window.is_empty() {
+            window.wrote(512);
+            window.answered().unwrap();
+        }
+        assert!(window.bytes.capacity() <= KEPT_BYTES);
+    }
+
+    #[test]
+    fn the_functions_of_what_waits_are_told() {
+        let mut window = Window::default();
+        for function in ["one", "two"] {
+            let head = [&[0; HEADER_BYTES], function.as_bytes(), b"\0u\0"].concat();
+            assert!(window.accept(&head, b"workload", LIMIT));
+        }
+        assert_eq!(window.functions().collect::<Vec<_>>(), ["one", "two"]);
+    }
+}
