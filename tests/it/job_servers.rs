@@ -120,9 +120,10 @@ fn names_are_kept_fresh_by_a_thread_that_takes_no_signals() {
 
     gman.set_servers(&format!("localhost:{}", gearmand.port()));
     gman.call("gman_do_background('f', 'w')").text();
-    let thread = threads_named(pid, "gman-resolve")
-        .pop()
-        .expect("the thread");
+    // A thread gives itself its name, once it runs.
+    let thread = wait_until(Duration::from_secs(10), "the thread", || {
+        threads_named(pid, "gman-resolve").pop().ok_or(())
+    });
     let status = fs::read_to_string(format!("{thread}/status")).expect("its status");
     let blocked = status
         .lines()
