@@ -9,10 +9,11 @@ use once_cell::sync::OnceCell;
 
 use crate::host::symbols::symbol;
 
-/// `_current_thd` of MariaDB's `sql/sql_class.h`.
+/// The calling thread's session: `_current_thd` of MariaDB's `sql_class.h`, or
+/// `thd_get_current_thd` of MySQL's `sql_thd_internal_api.h`, whose C++ name is mangled.
 type CurrentThd = unsafe extern "C" fn() -> *const c_void;
 
-/// `thd_killed` of MariaDB's `include/mysql/service_kill_statement.h` and `plugin.h`.
+/// `thd_killed` of `include/mysql/plugin.h`, with C linkage in both.
 type ThdKilled = unsafe extern "C" fn(*const c_void) -> c_int;
 
 /// The statement that the current thread runs. Stays on that thread.
@@ -56,10 +57,11 @@ struct Server {
 fn server() -> Option<Server> {
     static SERVER: OnceCell<Option<Server>> = OnceCell::new();
     *SERVER.get_or_init(|| {
-        let current_thd = symbol(c"_current_thd")?;
+        let current_thd =
+            symbol(c"_current_thd").or_else(|| symbol(c"_Z19thd_get_current_thdv"))?;
         let thd_killed = symbol(c"thd_killed")?;
-        // SAFETY: only MariaDB exports the first of the two names, and there both have these
-        // signatures.
+        // SAFETY: the functions have these signatures in every server that exports them: MariaDB
+        // 10.5 to 11.8, MySQL 5.6 to 9.7.
         unsafe {
             Some(Server {
                 current_thd: mem::transmute::<*mut c_void, CurrentThd>(current_thd),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Call, Gearmand, Gman, RecordingWorker, unsupported, wait_until};
+use crate::support::{Answer, Call, Gearmand, Gman, RecordingWorker, wait_until};
 
 #[test]
 fn a_background_job_reaches_the_worker_as_it_was_given() {
@@ -326,9 +326,6 @@ fn jobs_of_one_session_arrive_in_their_order() {
 fn killing_the_query_ends_a_waiting_call() {
     let gearmand = Gearmand::start();
     let mut gman = Gman::start();
-    if !gman.is_mariadb() {
-        unsupported!("only MariaDB tells a function that it was killed");
-    }
     gman.set_servers(&gearmand.address());
     let id: Vec<u64> = gman.query("SELECT CONNECTION_ID()");
     for call in ["gman_do('nobody', 'w')", "gman_sum('nobody', 'w')"] {
