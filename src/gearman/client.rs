@@ -336,10 +336,11 @@ impl Client {
         match next {
             Next::PassOver => attempt.succeeded(),
             Next::RestThenPassOver | Next::Reconnect | Next::GiveUp => {
-                attempt.failed(Arc::clone(&failure), Instant::now());
-                server.pool.clear();
-                self.refresher.ask();
-                status::SERVER_FAILURES.add(1);
+                if attempt.failed(Arc::clone(&failure), Instant::now()) {
+                    server.pool.clear();
+                    self.refresher.ask();
+                    status::SERVER_FAILURES.add(1);
+                }
             }
         }
         Ok(failure)

@@ -129,12 +129,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// The server did not; it is left alone from `now` on.
-    pub(crate) fn failed(self, cause: Arc<Error>, now: Instant) {
+    /// The server did not; it is left alone from `now` on. Answers whether that was news: one
+    /// outage that many calls see at once is one failure.
+    pub(crate) fn failed(self, cause: Arc<Error>, now: Instant) -> bool {
         let mut state = self.health.lock();
         if state.generation != self.generation {
-            // One outage seen by many calls at once is one failure.
-            return;
+            return false;
         }
         state.generation += 1;
         state.failures = state.failures.saturating_add(1);
@@ -146,6 +146,7 @@ impl Attempt<'_> {
             cause,
             _down: status::SERVERS_DOWN.one(),
         });
+        true
     }
 }
 
@@ -240,8 +241,10 @@ mod tests {
         let health = Health::default();
         let now = Instant::now();
         let calls: Vec<_> = (0..32).map(|_| health.attempt(now).unwrap()).collect();
+        let mut told = false;
         for call in calls {
-            call.failed(cause("x"), now);
+            let news = call.failed(cause("x"), now);
+            assert_eq!(news, !std::mem::replace(&mut told, true));
         }
         assert!(health.is_available(now + 100 * MS));
     }

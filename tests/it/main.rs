@@ -4,6 +4,7 @@ mod support;
 
 mod bad_input;
 mod demo;
+mod failover;
 mod faults;
 mod job_servers;
 mod json;

@@ -31,6 +31,7 @@ pub(crate) struct Gearmand {
     /// Before `folder`: the server ends before its files go.
     process: Process,
     port: Port,
+    options: Vec<String>,
     /// Local ports of admin connections, which do not count as clients.
     own_ports: Mutex<HashSet<u16>>,
     folder: TempDir,
@@ -55,11 +56,28 @@ impl Gearmand {
 
     /// Starts on a port that was chosen before.
     pub(crate) fn start_on(port: Port) -> Self {
-        let folder = folder::temporary();
-        let process = launch(folder.path(), &port);
+        Self::start_with(port, folder::temporary(), Vec::new())
+    }
+
+    /// Starts with a queue that survives the process, kept in memory of the machine; its job
+    /// handles begin with `prefix`.
+    pub(crate) fn start_persistent(prefix: &str) -> Self {
+        let folder = folder::in_memory();
+        let queue = folder.path().join("queue");
+        let options = vec![
+            "--queue-type=libsqlite3".to_owned(),
+            format!("--libsqlite3-db={}", queue.display()),
+            format!("--job-handle-prefix={prefix}"),
+        ];
+        Self::start_with(Port::free(), folder, options)
+    }
+
+    fn start_with(port: Port, folder: TempDir, options: Vec<String>) -> Self {
+        let process = launch(folder.path(), &port, &options);
         let mut gearmand = Self {
             process,
             port,
+            options,
             own_ports: Mutex::default(),
             folder,
         };
@@ -104,7 +122,7 @@ impl Gearmand {
         self.sockets(&[ESTABLISHED, TIME_WAIT])
     }
 
-    /// Ends the server with SIGKILL: its jobs are lost.
+    /// Ends the server with SIGKILL: its jobs are lost, unless it was started to keep them.
     pub(crate) fn kill(&mut self) {
         self.process.kill();
     }
@@ -119,12 +137,12 @@ impl Gearmand {
         self.process.signal(Signal::SIGCONT);
     }
 
-    /// Ends the server in order, if it runs, and starts it again on its port, without jobs.
+    /// Ends the server in order, if it runs, and starts it again on its port, with the jobs it kept.
     pub(crate) fn restart(&mut self) {
         if let Err(error) = self.process.stop() {
             panic!("cannot stop gearmand: {error}");
         }
-        self.process = launch(self.folder.path(), &self.port);
+        self.process = launch(self.folder.path(), &self.port, &self.options);
         self.wait_until_ready();
     }
 
@@ -173,7 +191,7 @@ impl<'a> Socket<'a> {
     }
 }
 
-fn launch(folder: &Path, port: &Port) -> Process {
+fn launch(folder: &Path, port: &Port, options: &[String]) -> Process {
     let mut command = Command::new("gearmand");
     command
         .args([
@@ -182,7 +200,8 @@ fn launch(folder: &Path, port: &Port) -> Process {
             "--verbose=NOTICE",
         ])
         .arg(format!("--port={}", port.number()))
-        .arg(format!("--pid-file={}", folder.join("pid").display()));
+        .arg(format!("--pid-file={}", folder.join("pid").display()))
+        .args(options);
     if nix::unistd::geteuid().is_root() {
         command.arg("--user=root");
     }
