@@ -193,10 +193,7 @@ impl Client {
     pub fn submit(&self, job: &Job<'_>, limits: &Limits) -> Result<Submitted, Error> {
         let deadline = Deadline::after(limits.submit);
         let delivered = self.deliver(job, &deadline, limits)?;
-        delivered
-            .server
-            .pool
-            .put(delivered.connection, limits.max_idle);
+        delivered.server.keep(delivered.connection, limits);
         Ok(Submitted {
             handle: delivered.handle,
             passed_over: delivered.passed_over,
@@ -220,10 +217,7 @@ impl Client {
         let mut delivered = self.deliver(job, &deadline.within(limits.submit), limits)?;
         let result = exchange::result(&mut delivered.connection, &delivered.handle, &deadline);
         // Also where the worker failed: the pool keeps what is clean.
-        delivered
-            .server
-            .pool
-            .put(delivered.connection, limits.max_idle);
+        delivered.server.keep(delivered.connection, limits);
         Ok(Completed {
             result: result?,
             passed_over: delivered.passed_over,
@@ -455,7 +449,7 @@ fn deliver_to(
     deadline: &Deadline<'_>,
     limits: &Limits,
 ) -> Result<(Connection, Vec<u8>), Error> {
-    if let Some(connection) = server.pool.take() {
+    if let Some(connection) = server.pool.take(Instant::now()) {
         match deliver_on(connection, job, deadline) {
             Err(error) if after(&error, true) == Next::Reconnect => status::JOBS_RETRIED.add(1),
             outcome => return outcome,

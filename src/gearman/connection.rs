@@ -241,6 +241,12 @@ impl Connection {
         }
     }
 
+    /// Our end of the connection.
+    #[cfg(test)]
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
     /// The name of the server, as errors have it.
     pub fn server(&self) -> &Arc<str> {
         &self.server
@@ -512,5 +518,98 @@ fn network(server: &Arc<str>, phase: Phase, deadline: &Deadline<'_>, source: io:
         phase,
         elapsed: deadline.elapsed(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    const PLENTY: Duration = Duration::from_secs(30);
+
+    fn connected() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let name = Arc::from("server:1");
+        let connection = Connection::open(&name, address, &Deadline::after(PLENTY)).unwrap();
+        (connection, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn memory_grows_with_what_arrives_not_with_what_is_announced() {
+        let (mut connection, mut server) = connected();
+        let announced = u32::try_from(packet::MAX_DATA_BYTES).unwrap().to_be_bytes();
+        server.write_all(b"\0RES\0\0\0\x0d").unwrap();
+        server.write_all(&announced).unwrap();
+        server.write_all(&[b'x'; 1000]).unwrap();
+        let deadline = Deadline::after(Duration::from_millis(100));
+        let error = connection.receive(&deadline).unwrap_err();
+        assert!(error.to_string().starts_with("receive server:1: timed out"));
+        assert!(connection.received.capacity() <= 4 * MAX_READ_BYTES);
+    }
+
+    #[test]
+    fn after_an_error_it_does_nothing_but_fail() {
+        let (mut connection, mut server) = connected();
+        server.write_all(b"HTTP").unwrap();
+        let deadline = Deadline::after(PLENTY);
+        assert!(connection.receive(&deadline).is_err());
+        server.write_all(b"\0RES\0\0\0\x06\0\0\0\0").unwrap();
+        for error in [
+            connection.receive(&deadline).unwrap_err(),
+            connection.send(|_| {}, b"x", &deadline).unwrap_err(),
+        ] {
+            assert!(
+                error.to_string().contains("an earlier call failed here"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_connection_in_the_middle_of_a_call_is_reset_and_leaves_no_port_behind() {
+        let (mut connection, mut server) = connected();
+        connection
+            .send(|_| {}, b"question", &Deadline::after(PLENTY))
+            .unwrap();
+        let mut question = [0; 8];
+        server.read_exact(&mut question).unwrap();
+        drop(connection);
+        let end = server.read(&mut [0]).unwrap_err();
+        assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_settled_connection_is_closed_in_order() {
+        let (connection, mut server) = connected();
+        drop(connection);
+        assert_eq!(server.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_server_that_does_not_read_is_waited_for_no_longer_than_allowed() {
+        let (mut connection, _server) = connected();
+        let deadline = Deadline::after(Duration::from_millis(100));
+        let big = vec![b'x'; 64 * 1024 * 1024];
+        let error = connection.send(|_| {}, &big, &deadline).unwrap_err();
+        assert!(
+            error.to_string().starts_with("send server:1: timed out"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_waiting_call_ends_when_it_is_told_to() {
+        let (mut connection, _server) = connected();
+        let asked = std::cell::Cell::new(0);
+        let should_stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 3
+        };
+        let deadline = Deadline::unless_stopped(PLENTY, &should_stop);
+        assert!(matches!(connection.receive(&deadline), Err(Error::Stopped)));
     }
 }

@@ -96,7 +96,7 @@ impl Gathering {
                 lane.receive(&deadline, take)?;
             }
             lane.connection.settle();
-            lane.server.pool.put(lane.connection, limits.max_idle);
+            lane.server.keep(lane.connection, limits);
         }
         Ok(self.passed_over)
     }

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::gearman::client::Limits;
 use crate::gearman::connection::Connection;
 use crate::gearman::deadline::Deadline;
 use crate::gearman::health::{Health, Resting};
@@ -76,6 +77,11 @@ impl JobServer {
         Err(failure)
     }
 
+    /// Keeps a connection for the next call, where it is clean.
+    pub(crate) fn keep(&self, connection: Connection, limits: &Limits) {
+        self.pool.put(connection, limits.max_idle, Instant::now());
+    }
+
     /// The error of a call that did not try this server.
     pub(crate) fn at_rest(&self, resting: Resting) -> Error {
         Error::Resting {
@@ -97,5 +103,34 @@ impl JobServer {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *current = addresses;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    const PLENTY: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn every_address_is_tried_and_the_one_that_answered_comes_first_from_then_on() {
+        let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let gone = listen().local_addr().unwrap();
+        let listener = listen();
+        let here = listener.local_addr().unwrap();
+        let host_port = HostPort {
+            host: "name".to_owned(),
+            port: here.port(),
+        };
+        let server = JobServer::new(host_port, vec![gone, here]);
+        server.connect(&Deadline::after(PLENTY), PLENTY).unwrap();
+        assert_eq!(*server.addresses(), [here, gone]);
+        // The same addresses in another order are no news.
+        server.set_addresses(&[gone, here]);
+        assert_eq!(*server.addresses(), [here, gone]);
+        server.set_addresses(&[gone]);
+        assert_eq!(*server.addresses(), [gone]);
     }
 }

@@ -323,3 +323,154 @@ fn big_endian(bytes: &[u8]) -> u32 {
         .iter()
         .fold(0, |number, &byte| number << 8 | u32::from(byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(command: Command, arguments: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, Magic::Response, command, arguments);
+        bytes
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        decode(Magic::Response, bytes)
+            .expect_err("expected a refusal")
+            .to_string()
+    }
+
+    #[test]
+    fn bytes_are_as_the_protocol_document_has_them() {
+        let mut bytes = Vec::new();
+        let arguments = [b"reverse".as_slice(), b"", b"test"];
+        encode(&mut bytes, Magic::Request, Command::SubmitJob, &arguments);
+        assert_eq!(bytes, b"\0REQ\0\0\0\x07\0\0\0\x0dreverse\0\0test");
+        assert_eq!(
+            encoded(Command::JobCreated, &[b"H:lap:1"]),
+            b"\0RES\0\0\0\x08\0\0\0\x07H:lap:1"
+        );
+        assert_eq!(encoded(Command::Noop, &[]), b"\0RES\0\0\0\x06\0\0\0\0");
+    }
+
+    #[test]
+    fn commands_are_numbered_as_the_protocol_document_has_them() {
+        for command in Command::ALL {
+            assert_eq!(Command::from_code(*command as u32), Some(*command));
+        }
+        assert_eq!(Command::SubmitJobEpoch as u32, 36);
+        for unknown in [0, 5, 37, 4711, u32::MAX] {
+            assert_eq!(Command::from_code(unknown), None);
+        }
+    }
+
+    #[test]
+    fn the_last_argument_takes_the_rest_with_its_nuls() {
+        let bytes = encoded(Command::WorkComplete, &[b"H:1", b"a\0b\0"]);
+        let Ok(Decoded::Packet(packet)) = decode(Magic::Response, &bytes) else {
+            panic!("expected a packet");
+        };
+        assert_eq!(
+            packet.arguments().collect::<Vec<_>>(),
+            [&b"H:1"[..], b"a\0b\0"]
+        );
+        assert_eq!(packet.argument(1), b"a\0b\0");
+        assert_eq!(packet.argument(2), b"");
+    }
+
+    #[test]
+    fn every_beginning_of_a_packet_is_incomplete_and_says_what_it_needs() {
+        let bytes = encoded(Command::WorkComplete, &[b"H:1", b"result"]);
+        for end in 0..bytes.len() {
+            let needed = if end < HEADER_BYTES {
+                HEADER_BYTES
+            } else {
+                bytes.len()
+            };
+            assert_eq!(
+                decode(Magic::Response, &bytes[..end]),
+                Ok(Decoded::Incomplete { needed }),
+                "{end} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn what_follows_a_packet_is_left_alone() {
+        let bytes = [
+            encoded(Command::JobCreated, &[b"H:1"]),
+            encoded(Command::JobCreated, &[b"H:2"]),
+        ]
+        .concat();
+        let Ok(Decoded::Packet(packet)) = decode(Magic::Response, &bytes) else {
+            panic!("expected a packet");
+        };
+        assert_eq!((packet.argument(0), packet.bytes()), (&b"H:1"[..], 15));
+    }
+
+    #[test]
+    fn a_stranger_is_refused_from_its_first_wrong_byte_on() {
+        assert!(refusal(b"H").contains("found \"H\\x00\\x00\\x00\""));
+        assert!(refusal(b"HTTP/1.1 400").contains("begins with \"\\x00RES\", found \"HTTP\""));
+        assert!(refusal(b"\0REQ").contains("found \"\\x00REQ\""));
+    }
+
+    #[test]
+    fn a_length_is_judged_before_anything_of_it_has_arrived() {
+        let mut bytes = encoded(Command::JobCreated, &[]);
+        bytes[8..12].copy_from_slice(&65u32.to_be_bytes());
+        assert_eq!(
+            refusal(&bytes),
+            "expected at most 64 bytes in a JOB_CREATED packet, found 65"
+        );
+        let mut bytes = encoded(Command::WorkComplete, &[b"", b""]);
+        bytes[8..12].copy_from_slice(&u32::MAX.to_be_bytes());
+        assert!(refusal(&bytes).contains("in a WORK_COMPLETE packet, found 4294967295"));
+    }
+
+    #[test]
+    fn a_packet_with_too_few_arguments_is_refused() {
+        let mut bytes = encoded(Command::WorkFail, &[b"H:1"]);
+        bytes[7] = Command::WorkComplete as u8;
+        assert_eq!(
+            refusal(&bytes),
+            "expected 2 arguments in a WORK_COMPLETE packet, found fewer"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(
+            place in 0..Command::ALL.len(),
+            names in prop::collection::vec("[a-z]{0,8}", 8),
+            data in prop::collection::vec(any::<u8>(), 0..40),
+            more in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let command = Command::ALL[place];
+            let count = command.arguments();
+            let mut arguments: Vec<&[u8]> = names[..count].iter().map(|name| name.as_bytes()).collect();
+            if let Some(last) = arguments.last_mut() {
+                *last = &data;
+            }
+            let mut bytes = encoded(command, &arguments);
+            bytes.extend_from_slice(&more);
+            let Ok(Decoded::Packet(packet)) = decode(Magic::Response, &bytes) else {
+                return Err(TestCaseError::fail("expected a packet"));
+            };
+            prop_assert_eq!(packet.command, command);
+            prop_assert_eq!(packet.bytes() + more.len(), bytes.len());
+            if count > 0 {
+                prop_assert_eq!(packet.arguments().collect::<Vec<_>>(), arguments);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = decode(Magic::Response, &bytes);
+            let with_magic = [b"\0RES\0\0\0", &bytes[..]].concat();
+            let _ = decode(Magic::Response, &with_magic);
+        }
+    }
+}

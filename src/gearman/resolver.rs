@@ -104,3 +104,44 @@ impl Drop for Slot {
         LOOKUPS.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::gearman::servers;
+
+    fn lookup(list: &str, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
+        let server = servers::parse(list).unwrap().remove(0);
+        begin(&server).wait(&Deadline::after(limit))
+    }
+
+    #[test]
+    fn an_address_needs_no_resolving() {
+        let address = lookup("[::1]:1", Duration::ZERO).unwrap();
+        assert_eq!(address, ["[::1]:1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_name_has_the_addresses_that_the_system_knows() {
+        let addresses = lookup("localhost:7", Duration::from_secs(30)).unwrap();
+        assert!(
+            addresses.contains(&"127.0.0.1:7".parse().unwrap()),
+            "{addresses:?}"
+        );
+    }
+
+    #[test]
+    fn a_lookup_that_takes_too_long_is_an_error_that_names_the_server() {
+        let began = Instant::now();
+        let error = lookup("localhost:7", Duration::ZERO).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("resolve localhost:7: timed out"),
+            "{error}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+}
