@@ -1,13 +1,20 @@
 //! Each promise about a job server that misbehaves, with a server that does.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
 use std::time::Duration;
+
+use gearman_mysql_udf::gearman::client::{Client, Limits};
+use gearman_mysql_udf::gearman::job::{Job, Mode, Priority};
 
 use crate::support::fake_job_server::{
     ERROR, JOB_CREATED, Reply, WORK_COMPLETE, WORK_DATA, WORK_EXCEPTION, WORK_FAIL, WORK_STATUS,
     WORK_WARNING, handle, header, packet,
 };
-use crate::support::{FakeJobServer, Gearmand, Gman, Port, RecordingWorker, wait_until};
+use crate::support::{
+    FakeJobServer, Gearmand, Gman, Port, RecordingWorker, unsupported, wait_until,
+};
 
 /// The timeouts that these tests set, in milliseconds.
 const TIMEOUT_MS: u64 = 500;
@@ -172,7 +179,7 @@ fn a_late_reply_is_not_taken_for_the_next_call() {
             gman.call("gman_do_background('f', '')").text(),
             handle(number)
         );
-        std::thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -440,7 +447,7 @@ fn the_error_log_gets_one_line_per_server_and_second_with_a_count() {
 
     let began = std::time::Instant::now();
     gman.update_all();
-    std::thread::sleep(Duration::from_millis(1100));
+    thread::sleep(Duration::from_millis(1100));
     gman.update_all();
     let seconds = began.elapsed().as_secs() + 1;
 
@@ -507,4 +514,48 @@ fn a_server_that_freezes_costs_one_timeout_and_loses_no_order() {
         })
         .collect();
     assert_eq!(ids, (1..=1000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_connection_that_is_forbidden_names_the_selinux_boolean() {
+    // A route that is prohibited makes connect fail with EACCES, as SELinux does. It lives in a
+    // network namespace of this one thread.
+    let refusal = thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).map_err(|e| e.to_string())?;
+        for words in ["link set lo up", "route add prohibit 192.0.2.1"] {
+            let done = Command::new("/usr/sbin/ip").args(words.split(' ')).output();
+            match done {
+                Ok(output) if output.status.success() => {}
+                other => return Err(format!("ip {words}: {other:?}")),
+            }
+        }
+        let limits = Limits {
+            connect: Duration::from_millis(250),
+            submit: Duration::from_secs(1),
+            run: Duration::from_secs(1),
+            max_idle: 1,
+        };
+        let client = Client::new();
+        client
+            .set_servers("192.0.2.1", None, limits.submit)
+            .expect("an address");
+        let mode = Mode::Background(Priority::Normal);
+        let job = Job::new(mode, b"f", b"", None).expect("a job");
+        let error = client.submit(&job, &limits).expect_err("nobody is there");
+        Ok::<_, String>(error.to_string())
+    });
+    match refusal.join().expect("the thread") {
+        Err(reason) => unsupported!("needs root and iproute2: {reason}"),
+        Ok(error) => {
+            assert!(
+                error
+                    .starts_with("connect 192.0.2.1:4730: Permission denied (os error 13), after "),
+                "{error}"
+            );
+            assert!(
+                error.contains("`setsebool -P mysql_connect_any 1`"),
+                "{error}"
+            );
+        }
+    }
 }

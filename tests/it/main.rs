@@ -6,6 +6,7 @@ mod bad_input;
 mod demo;
 mod failover;
 mod faults;
+mod interop;
 mod job_servers;
 mod json;
 mod lifetime;
