@@ -534,6 +534,7 @@ fn a_connection_that_is_forbidden_names_the_selinux_boolean() {
             submit: Duration::from_secs(1),
             run: Duration::from_secs(1),
             max_idle: 1,
+            window_bytes: 1,
         };
         let client = Client::new();
         client
