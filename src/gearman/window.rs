@@ -58,7 +58,24 @@ impl Window {
     pub(crate) fn next(&self, out: &mut Vec<u8>, max: usize) {
         let front = self.lengths.front().copied().unwrap_or(0);
         let allowed = MAX_WRITTEN_BYTES.max(front).min(self.bytes.len());
-        let end = allowed.min(self.written + max).max(self.written);
+        self.copy_until(allowed.min(self.written + max), out);
+    }
+
+    /// As [`Window::next`], without beginning another request: what is under way can be answered
+    /// then, and the connection left.
+    pub(crate) fn rest_of_request(&self, out: &mut Vec<u8>, max: usize) {
+        let mut end = 0;
+        for &length in &self.lengths {
+            if end >= self.written {
+                break;
+            }
+            end += length;
+        }
+        self.copy_until(end.min(self.written + max), out);
+    }
+
+    fn copy_until(&self, end: usize, out: &mut Vec<u8>) {
+        let end = end.max(self.written);
         let (first, second) = self.bytes.as_slices();
         let split = first.len();
         out.extend_from_slice(&first[self.written.min(split)..end.min(split)]);
@@ -333,6 +350,23 @@ mod tests {
         chunk.clear();
         window.next(&mut chunk, usize::MAX);
         assert_eq!(chunk, b"x");
+    }
+
+    #[test]
+    fn a_request_that_was_begun_can_be_finished_without_beginning_another() {
+        let mut window = Window::default();
+        let mut chunk = Vec::new();
+        assert!(window.accept(b"head", b"tail", LIMIT));
+        assert!(window.accept(b"next", b"", LIMIT));
+        window.rest_of_request(&mut chunk, LIMIT);
+        assert_eq!(chunk, b"");
+        window.wrote(3);
+        window.rest_of_request(&mut chunk, LIMIT);
+        assert_eq!(chunk, b"dtail");
+        window.wrote(5);
+        chunk.clear();
+        window.rest_of_request(&mut chunk, LIMIT);
+        assert_eq!(chunk, b"");
     }
 
     #[test]
