@@ -244,3 +244,47 @@ fn declare_result(cfg: &UdfCfg<Init>) {
     cfg.set_max_len(MAX_RESULT_BYTES);
     charset::declare_result(cfg);
 }
+
+#[cfg(test)]
+mod tests {
+    use allocation_counter::measure;
+    use udf::mock::{MockUdfCfg, mock_args};
+
+    use super::*;
+
+    #[test]
+    fn a_row_allocates_nothing_once_the_buffer_has_grown() {
+        let mut cfg = MockUdfCfg::new();
+        let mut args = mock_args![
+            (7, "NEW.id", false),
+            ("customer \"é\" 7", "name", false),
+            (12.5, "price", false),
+            (Option::<&str>::None, "created", true),
+            (r#"{"a":[1,[2,{"b":null}]]}"#, "json_doc", false),
+            (
+                r#""b":[[[[1e300]]]],"c":true"#,
+                "json_members('b', 1)",
+                false
+            ),
+        ];
+        let mut object = JsonObject::init(cfg.as_init(), args.as_init()).unwrap();
+        let (cfg, args) = (cfg.as_process(), args.as_process());
+        let mut row = || {
+            let text = object.process(cfg, args, None).ok().flatten();
+            assert_eq!(
+                text.map(String::from_utf8_lossy).as_deref(),
+                Some(concat!(
+                    r#"{"id":7,"name":"customer \"é\" 7","price":12.5,"created":null,"#,
+                    r#""json_doc":{"a":[1,[2,{"b":null}]]},"b":[[[[1e300]]]],"c":true}"#
+                ))
+            );
+        };
+        let first = measure(&mut row);
+        assert!(
+            first.count_total > 0,
+            "the buffer grows, and that is counted"
+        );
+        let more = measure(|| (0..1000).for_each(|_| row()));
+        assert_eq!(more.count_total, 0);
+    }
+}
