@@ -16,7 +16,7 @@ use self::argument::Argument;
 use self::member::{NamedMember, Pair, is_string_literal};
 use crate::error::Error;
 use crate::host::{charset, guard};
-use crate::json::{self, Writer};
+use crate::json::Writer;
 
 /// The longest result, in bytes, as the server is told: `MAX_BLOB_WIDTH` of its sources. With less
 /// it would cut results where it stores them, as in CREATE TABLE ... SELECT.
@@ -43,7 +43,7 @@ impl Members {
             && names.clone().all(|i| is_string_literal(args, i));
         if are_pairs {
             let pairs = names
-                .map(|i| Pair::new(args, i, |name| Ok(name)))
+                .map(|i| Pair::native(args, i))
                 .collect::<Result<_, _>>()?;
             return Ok(Self::Pairs(pairs));
         }
@@ -184,7 +184,7 @@ impl BasicUdf for JsonMembers {
             declare_result(cfg);
             let names = (0..args.len()).step_by(2);
             let pairs = names
-                .map(|i| Pair::new(args, i, json::constant_name))
+                .map(|i| Pair::checked(args, i))
                 .collect::<Result<_, _>>()?;
             Ok(Self {
                 pairs,

@@ -31,6 +31,8 @@ pub(super) struct Argument {
 enum Source {
     /// A signed integer.
     Integer,
+    /// TRUE or FALSE, which the interface passes as an integer.
+    Boolean,
     /// The bits of a column as wide as an integer, which the interface passes as a signed one.
     Bits,
     /// A number as text; a few expressions over BIT columns come as the column's bytes instead.
@@ -66,6 +68,23 @@ impl Argument {
             converted: matches!(source, Source::Text | Source::Json)
                 && charset::convert_argument(list, index),
         }
+    }
+
+    /// As the servers' own JSON functions have it: the words TRUE and FALSE are not numbers.
+    pub(super) fn with_booleans(mut self, list: &ArgList<Init>) -> Self {
+        let is_word = |name: &[u8]| {
+            [b"true".as_slice(), b"false"]
+                .iter()
+                .any(|word| name.eq_ignore_ascii_case(word))
+        };
+        let is_constant = || list.get(self.index).is_some_and(|arg| arg.is_const());
+        if self.source == Source::Integer
+            && args::name(list, self.index).is_some_and(is_word)
+            && is_constant()
+        {
+            self.source = Source::Boolean;
+        }
+        self
     }
 
     /// Whether the argument's name says that it is JSON already.
@@ -106,6 +125,9 @@ impl Argument {
             return Ok(Value::Null);
         };
         Ok(match (self.source, arg.value()) {
+            (Source::Boolean, SqlResult::Int(Some(value))) => {
+                Value::Json(if value == 0 { "false" } else { "true" })
+            }
             (Source::Bits, SqlResult::Int(Some(value))) => Value::Unsigned(value.cast_unsigned()),
             (_, SqlResult::Int(Some(value))) => Value::Integer(value),
             (Source::Float(width), SqlResult::Real(Some(value))) => Value::Float { value, width },
