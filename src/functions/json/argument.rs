@@ -190,15 +190,20 @@ fn has_json_name(list: &ArgList<Init>, index: usize) -> bool {
 }
 
 fn not_utf8(index: usize, name: &[u8], bytes: &[u8], offset: usize) -> Error {
-    /// As many as one character can have.
-    const SHOWN: usize = 4;
-    let bad = &bytes[offset..bytes.len().min(offset + SHOWN)];
+    /// As many bytes as one character can have.
+    const SHOWN_BYTES: usize = 4;
+    /// Long expressions would push the remedy out of the message.
+    const SHOWN_NAME: usize = 64;
+    let bad = &bytes[offset..bytes.len().min(offset + SHOWN_BYTES)];
     let bad: String = bad.iter().map(|byte| format!("\\x{byte:02X}")).collect();
     let alias = match json::member_name(name) {
-        Ok(alias) => format!(" AS `{alias}`"),
-        Err(_) => String::new(),
+        Ok(alias) if alias.len() <= SHOWN_NAME => format!(" AS `{alias}`"),
+        _ => String::new(),
     };
-    let name = String::from_utf8_lossy(name);
+    let name = match str::from_utf8(name) {
+        Ok(name) if name.len() <= SHOWN_NAME => name,
+        _ => "...",
+    };
     Error::Input(format!(
         "argument {} ({name}) is not UTF-8: '{bad}' at byte {offset}; \
          write CONVERT({name} USING utf8mb4){alias}, or TO_BASE64({name}){alias} for binary data",
