@@ -10,6 +10,7 @@ mod interop;
 mod job_servers;
 mod json;
 mod lifetime;
+mod pipeline;
 mod plugin;
 mod redis;
 mod servers;
