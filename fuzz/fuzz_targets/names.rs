@@ -26,10 +26,10 @@ fn assert_is_written(name: &str) {
     let mut writer = Writer::default();
     writer.begin("{");
     writer.member(&Name::new(name), Value::Integer(1));
-    let prepared = writer.end("}").to_owned();
+    let prepared = writer.end("}").expect("room").to_owned();
     writer.begin("{");
     writer.named_member(name, Value::Integer(1));
-    assert_eq!(writer.end("}"), prepared);
+    assert_eq!(writer.end("}").expect("room"), prepared);
     let object: serde_json::Value = serde_json::from_slice(&prepared).expect("JSON");
     assert_eq!(object[name], 1);
 }

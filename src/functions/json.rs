@@ -86,7 +86,7 @@ impl BasicUdf for JsonObject {
         guard::row("json_object", || {
             writer.begin("{");
             members.write(args, writer)?;
-            Ok(Some(writer.end("}")))
+            writer.end("}").map(Some)
         })
     }
 }
@@ -159,7 +159,7 @@ impl Elements {
         for argument in arguments.iter() {
             argument.write_element(args, writer)?;
         }
-        Ok(Some(writer.end(close)))
+        writer.end(close).map(Some)
     }
 }
 
@@ -203,7 +203,7 @@ impl BasicUdf for JsonMembers {
         guard::row("json_members", || {
             writer.begin("");
             pairs.iter().try_for_each(|p| p.write(args, writer))?;
-            Ok(Some(writer.end("")))
+            writer.end("").map(Some)
         })
     }
 }
@@ -239,8 +239,9 @@ impl BasicUdf for Info {
     }
 }
 
-/// Tells the server what all results are: utf8mb4 text of any length.
+/// Tells the server what all results are: utf8mb4 text of any length, or NULL with an error.
 fn declare_result(cfg: &UdfCfg<Init>) {
+    cfg.set_maybe_null(true);
     cfg.set_max_len(MAX_RESULT_BYTES);
     charset::declare_result(cfg);
 }

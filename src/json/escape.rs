@@ -12,8 +12,21 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// How many bytes `text` takes as a JSON string, at most.
+pub(super) fn room_for_string(text: &str) -> usize {
+    /// The longest escape, `\u0000`.
+    const ESCAPE: usize = 6;
+    /// From here on it is worth to count the escapes.
+    const LARGE: usize = 4096;
+    let escapes = if text.len() < LARGE {
+        text.len()
+    } else {
+        text.bytes().filter(|&byte| is_escaped(byte)).count()
+    };
+    text.len() + escapes * (ESCAPE - 1) + 2
+}
+
 fn push_escaped(out: &mut Vec<u8>, text: &str) {
-    out.reserve(text.len());
     for block in text.as_bytes().chunks(BLOCK) {
         // Nearly every block needs no escape. Looking at all its bytes, without stopping at the
         // first hit, is what the compiler turns into vector instructions.
@@ -61,6 +74,14 @@ fn push_escape(out: &mut Vec<u8>, byte: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_room_for_every_string_but_not_much_more_for_a_large_one() {
+        for text in ["", "a", "\0\"é", &"\0".repeat(5000), &"a\n".repeat(5000)] {
+            assert!(quoted(text).len() <= room_for_string(text), "{text}");
+        }
+        assert_eq!(room_for_string(&"a".repeat(5000)), 5002);
+    }
 
     fn quoted(text: &str) -> String {
         let mut out = Vec::new();

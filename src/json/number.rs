@@ -1,5 +1,9 @@
 //! Numbers: integers, decimals as the server wrote them, and floating point in its shortest text.
 
+/// How many bytes an integer or a floating point number takes at most: the longest,
+/// `-1.7976931348623157e308`, has 23.
+pub(super) const ROOM_FOR_NUMBER: usize = 32;
+
 /// Appends an integer.
 pub(super) fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -92,6 +96,11 @@ impl<'a> Decimal<'a> {
             digits: &text[zeros..],
         })
     }
+}
+
+/// How many bytes a decimal number takes at most.
+pub(super) fn room_for_decimal(number: Decimal<'_>) -> usize {
+    "-0".len() + number.digits.len()
 }
 
 /// Appends a decimal number.

@@ -110,7 +110,7 @@ proptest! {
         for sample in &samples {
             sample.lend(|value| writer.element(value));
         }
-        let array = read(writer.end("]"));
+        let array = read(writer.end("]").expect("room"));
         let values = array.as_array().expect("an array");
         prop_assert_eq!(values.len(), samples.len());
         for (value, sample) in values.iter().zip(&samples) {
@@ -129,7 +129,7 @@ proptest! {
                 writer.named_member(name, value);
             });
         }
-        let object = read(writer.end("}"));
+        let object = read(writer.end("}").expect("room"));
         // Of several members with one name the last counts.
         for (i, (name, sample, _)) in members.iter().enumerate() {
             if members[i + 1..].iter().all(|(later, ..)| later != name) {
