@@ -1,8 +1,9 @@
 //! What is submitted: a function, a unique id, a workload, and how to run it.
 
+use std::cell::RefCell;
 use std::fmt;
 
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::error::Error;
 use crate::gearman::packet::{self, Command, MAX_DATA_BYTES, Magic};
@@ -14,6 +15,18 @@ pub const MAX_FUNCTION_BYTES: usize = 255;
 /// Longest unique id, in bytes: gearmand keeps 64 with the final NUL
 /// (`GEARMAN_MAX_UNIQUE_SIZE` of libgearman's `limits.h`).
 pub const MAX_UNIQUE_BYTES: usize = 63;
+
+/// A UUID, in bytes: RFC 9562.
+const UUID_BYTES: usize = 16;
+
+/// How many UUIDs a thread asks the system for at once.
+const STORED_UUIDS: usize = 64;
+
+thread_local! {
+    /// Random bytes that nobody has used, and how many UUIDs of them are left.
+    static RANDOM: RefCell<([[u8; UUID_BYTES]; STORED_UUIDS], usize)> =
+        const { RefCell::new(([[0; UUID_BYTES]; STORED_UUIDS], 0)) };
+}
 
 /// Which of a function's queues a job waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -158,9 +171,26 @@ impl fmt::Debug for Job<'_> {
 impl Unique<'_> {
     fn fresh() -> Self {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        let uuid = Builder::from_random_bytes(random_bytes()).into_uuid();
+        uuid.hyphenated().encode_lower(&mut text);
         Self::Fresh(text)
     }
+}
+
+/// Random bytes from the system, which is asked for many at once: asking costs as much as the rest of
+/// a pipelined submission.
+fn random_bytes() -> [u8; UUID_BYTES] {
+    RANDOM.with_borrow_mut(|(store, left)| {
+        if *left == 0 {
+            match getrandom::fill(store.as_flattened_mut()) {
+                Ok(()) => *left = store.len(),
+                // The crate's own way fails loudly.
+                Err(_) => return *Uuid::new_v4().as_bytes(),
+            }
+        }
+        *left -= 1;
+        store[*left]
+    })
 }
 
 /// A function name that a job server can keep.

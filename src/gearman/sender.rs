@@ -18,6 +18,14 @@ use crate::status;
 /// How many bytes are copied out of the window and written at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// A chunk of at least this many bytes is more than one usual request: statements are submitting
+/// one after the other.
+const BUSY_BYTES: usize = 1024;
+
+/// How long a sender rests after such a chunk. Every rest makes the next chunk larger, and each
+/// chunk costs the processor that the statements need; a single job never waits for it.
+const REST: Duration = Duration::from_micros(500);
+
 /// How often a sender that is not on the first server of its list looks whether it could be.
 const RETURN_EVERY: Duration = Duration::from_secs(1);
 
@@ -99,6 +107,8 @@ struct Link<'a> {
     written: usize,
     /// How much of that the window does not know of yet.
     untold: usize,
+    /// Whether the last turn wrote [`BUSY_BYTES`] or more.
+    wrote_much: bool,
     /// Answers that the window does not know of yet.
     answers: Vec<Answer>,
     /// Refused jobs that nobody has been told of yet: the function, and the job server's words.
@@ -143,6 +153,7 @@ impl<'a> Link<'a> {
                         chunk: Vec::new(),
                         written: 0,
                         untold: 0,
+                        wrote_much: false,
                         answers: Vec::new(),
                         refusals: Vec::new(),
                         silence: Deadline::after(Duration::ZERO),
@@ -161,6 +172,7 @@ impl<'a> Link<'a> {
             match self.turn() {
                 Ok(Turn::Leave) => break self.connection.settle(),
                 Ok(Turn::Idle) => self.sleep(None),
+                Ok(Turn::Busy) if self.wrote_much => std::thread::sleep(REST),
                 Ok(Turn::Busy) => self.sleep(Some(self.silence.left())),
                 Err(error) => break self.give_up(error),
             }
@@ -177,11 +189,13 @@ impl<'a> Link<'a> {
                 error: &error,
             });
         }
+        self.wrote_much = false;
         if self.written < self.chunk.len() {
             let rest = &self.chunk[self.written..];
             let count = self.connection.write_now(rest, &self.silence)?;
             self.written += count;
             self.untold += count;
+            self.wrote_much = count >= BUSY_BYTES;
         }
         if turn == Turn::Busy && self.silence.left().is_zero() {
             return Err(self.connection.timed_out(Phase::Receive, &self.silence));
