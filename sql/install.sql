@@ -36,6 +36,8 @@ BEGIN
   CREATE FUNCTION gman_do_low_background RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_do_epoch RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE AGGREGATE FUNCTION gman_sum RETURNS INTEGER SONAME 'libgearman_mysql_udf.so';
+  CREATE AGGREGATE FUNCTION gman_relay RETURNS INTEGER SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION gman_relay_error RETURNS STRING SONAME 'libgearman_mysql_udf.so';
 END$$
 DELIMITER ;
 

@@ -26,3 +26,5 @@ DROP FUNCTION IF EXISTS gman_do_high_background;
 DROP FUNCTION IF EXISTS gman_do_low_background;
 DROP FUNCTION IF EXISTS gman_do_epoch;
 DROP FUNCTION IF EXISTS gman_sum;
+DROP FUNCTION IF EXISTS gman_relay;
+DROP FUNCTION IF EXISTS gman_relay_error;

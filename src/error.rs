@@ -174,6 +174,10 @@ impl fmt::Display for Error {
     }
 }
 
+/// The codes with which gearmand says that it takes no job now: its queue is at its `maxqueue`, or
+/// its queue module failed (`gearmand_error_t` of its `libgearman-server`).
+const WANTS_NONE: [&str; 2] = ["JOB_QUEUE_FULL", "QUEUE_ERROR"];
+
 /// What keeps a database server from connecting where everybody else can.
 const SELINUX: &str =
     "if SELinux is on, `setsebool -P mysql_connect_any 1` lets the database server connect";
@@ -191,6 +195,24 @@ impl Error {
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe
         )
+    }
+
+    /// Whether another job might have gone through: this one cannot be a job, or a job server was
+    /// there and did not want it, for another reason than that it wants none.
+    pub(crate) fn blames_the_job(&self) -> bool {
+        match self {
+            Self::Input(_) => true,
+            Self::Refused { answer, .. } => !WANTS_NONE.iter().any(|code| answer.starts_with(code)),
+            Self::Undelivered(causes) => causes.iter().any(|cause| cause.blames_the_job()),
+            Self::NoServers
+            | Self::Network { .. }
+            | Self::Protocol { .. }
+            | Self::Resting { .. }
+            | Self::WindowFull { .. }
+            | Self::Job { .. }
+            | Self::Stopped
+            | Self::Panic(_) => false,
+        }
     }
 
     /// What an operator can look at first; `None` where the message says it all.

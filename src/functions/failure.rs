@@ -85,6 +85,15 @@ pub(super) fn note_trouble(trouble: Trouble<'_>) {
     log(server_of(error), &message);
 }
 
+/// Takes note of why `function` stopped before its last row: nothing is lost, its rows are kept.
+pub(super) fn note_kept(function: &str, error: &Error) {
+    let message = format!("{function}: {error}");
+    status::LAST_ERROR.set(&message);
+    if settings::on_failure() != OnFailure::Null {
+        log(server_of(error), &message);
+    }
+}
+
 /// The server whose line in the error log this is; empty where none was asked.
 fn server_of(error: &Error) -> &str {
     match error {

@@ -6,9 +6,8 @@ use crate::error::Error;
 use crate::gearman::job::{Job, MAX_FUNCTION_BYTES, Mode, Priority};
 use crate::host::args;
 
-/// Where the arguments are that every form has.
-const FUNCTION: usize = 0;
-const WORKLOAD: usize = 1;
+/// Where a row's id is, in the form that has one.
+const ID: usize = 0;
 
 /// What the arguments are, and how the job is run.
 #[derive(Debug, Clone, Copy)]
@@ -19,20 +18,35 @@ pub(super) enum Form {
     Background(Priority),
     /// `(function, workload, epoch[, unique])`: answers the job handle.
     Epoch,
+    /// `(id, function, workload[, unique])`: answers an id.
+    Relay,
 }
 
 impl Form {
+    /// Where the function's name is.
+    fn function(self) -> usize {
+        match self {
+            Self::Foreground(_) | Self::Background(_) | Self::Epoch => 0,
+            Self::Relay => ID + 1,
+        }
+    }
+
+    /// Where the workload is.
+    fn workload(self) -> usize {
+        self.function() + 1
+    }
+
     /// Where the time is.
     fn epoch(self) -> Option<usize> {
         match self {
-            Self::Foreground(_) | Self::Background(_) => None,
-            Self::Epoch => Some(WORKLOAD + 1),
+            Self::Foreground(_) | Self::Background(_) | Self::Relay => None,
+            Self::Epoch => Some(self.workload() + 1),
         }
     }
 
     /// Where the unique id is, which is the last argument and may be left out.
     fn unique(self) -> usize {
-        self.epoch().unwrap_or(WORKLOAD) + 1
+        self.epoch().unwrap_or(self.workload()) + 1
     }
 }
 
@@ -42,24 +56,32 @@ pub(super) fn check(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
     if args.len() != unique && args.len() != unique + 1 {
         return Err(input(match form {
             Form::Foreground(_) | Form::Background(_) => "Must give two or three arguments.",
-            Form::Epoch => "Must give three or four arguments.",
+            Form::Epoch | Form::Relay => "Must give three or four arguments.",
         }));
     }
-    check_function(args)?;
+    match form {
+        Form::Foreground(_) | Form::Background(_) | Form::Epoch => check_function(form, args)?,
+        // A column, whose name is checked with its row: one bad row must not stop the others.
+        Form::Relay => {
+            ask_for_id(args);
+            args::ask_for_text(args, form.function());
+        }
+    }
     if let Some(epoch) = form.epoch() {
         check_epoch(epoch, args)?;
     }
-    args::ask_for_text(args, WORKLOAD);
+    args::ask_for_text(args, form.workload());
     args::ask_for_text(args, unique);
     Ok(())
 }
 
-fn check_function(args: &ArgList<Init>) -> Result<(), Error> {
-    let may_be_null = args.get(FUNCTION).is_none_or(|arg| arg.maybe_null());
-    if may_be_null || args::kind(args, FUNCTION) != Some(SqlType::String) {
+fn check_function(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
+    let function = form.function();
+    let may_be_null = args.get(function).is_none_or(|arg| arg.maybe_null());
+    if may_be_null || args::kind(args, function) != Some(SqlType::String) {
         return Err(input("First argument must be a string."));
     }
-    match args::constant_string(args, FUNCTION) {
+    match args::constant_string(args, function) {
         Some(name) if name.len() > MAX_FUNCTION_BYTES => Err(input("Function name too long.")),
         _ => Ok(()),
     }
@@ -78,6 +100,20 @@ fn check_epoch(index: usize, args: &ArgList<Init>) -> Result<(), Error> {
     Ok(())
 }
 
+fn ask_for_id(args: &ArgList<Init>) {
+    if let Some(mut id) = args.get(ID) {
+        id.set_type_coercion(SqlType::Int);
+    }
+}
+
+/// The id of this row, which is not negative: a `BIGINT UNSIGNED` arrives as its bits.
+pub(super) fn id(args: &ArgList<Process>) -> Result<u64, Error> {
+    match args.get(ID).map(|id| id.value()) {
+        Some(SqlResult::Int(Some(id))) => Ok(id.cast_unsigned()),
+        _ => Err(input("id is NULL, expected a whole number")),
+    }
+}
+
 /// A result that may be NULL and takes up to `max_bytes`; and a call that is made for every row,
 /// also where all arguments are constants: each call counts.
 pub(super) fn describe_result(cfg: &UdfCfg<Init>, max_bytes: usize) {
@@ -88,9 +124,9 @@ pub(super) fn describe_result(cfg: &UdfCfg<Init>, max_bytes: usize) {
 
 /// The job of this row. A NULL workload is an empty one, a NULL unique id is none.
 pub(super) fn job<'a>(form: Form, args: &'a ArgList<'a, Process>) -> Result<Job<'a>, Error> {
-    let function = args::string(args, FUNCTION)?
+    let function = args::string(args, form.function())?
         .ok_or_else(|| input("function is NULL, expected the name that a worker registered"))?;
-    let workload = args::string(args, WORKLOAD)?.unwrap_or_default();
+    let workload = args::string(args, form.workload())?.unwrap_or_default();
     let unique = match args.len() > form.unique() {
         true => args::string(args, form.unique())?,
         false => None,
@@ -102,6 +138,7 @@ fn mode(form: Form, args: &ArgList<Process>) -> Result<Mode, Error> {
     match form {
         Form::Foreground(priority) => Ok(Mode::Foreground(priority)),
         Form::Background(priority) => Ok(Mode::Background(priority)),
+        Form::Relay => Ok(Mode::Background(Priority::Normal)),
         Form::Epoch => {
             let epoch = form.epoch().and_then(|index| args.get(index));
             match epoch.map(|epoch| epoch.value()) {

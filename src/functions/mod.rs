@@ -5,6 +5,7 @@ mod failure;
 mod flush;
 mod job_args;
 mod json;
+mod relay;
 mod servers;
 mod submit;
 mod sum;

@@ -73,7 +73,7 @@ submits!(DoEpoch, "gman_do_epoch", Form::Epoch);
 fn longest_answer(form: Form) -> usize {
     match form {
         Form::Foreground(_) => MAX_DATA_BYTES,
-        Form::Background(_) | Form::Epoch => MAX_HANDLE_BYTES,
+        Form::Background(_) | Form::Epoch | Form::Relay => MAX_HANDLE_BYTES,
     }
 }
 

@@ -340,6 +340,17 @@ impl Client {
         Ok(failure)
     }
 
+    /// Draws the conclusions from the failure of a connection that had worked.
+    pub(crate) fn note_failure(&self, server: &JobServer, error: Error) -> Error {
+        match server.health.attempt(Instant::now()) {
+            Err(_resting) => error,
+            Ok(attempt) => match self.judge(server, attempt, error) {
+                Ok(failure) => Error::Undelivered(vec![failure]),
+                Err(error) => error,
+            },
+        }
+    }
+
     /// Where jobs for `function` go: at least one server.
     fn route_of(&self, function: &[u8]) -> Result<(List, Arc<Pipeline>), Error> {
         let lists = self.read_lists();

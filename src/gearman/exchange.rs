@@ -78,14 +78,28 @@ pub(crate) fn next_answer(
     connection: &mut Connection,
     deadline: &Deadline<'_>,
 ) -> Result<Option<Answer>, Error> {
-    let Some(packet) = connection.receive_now(deadline)? else {
-        return Ok(None);
-    };
-    if packet.command == Command::JobCreated {
-        return Ok(Some(Answer::Created));
+    match connection.receive_now(deadline)?.is_some() {
+        true => understood(connection, deadline).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Waits for the next answer to a background job.
+pub(crate) fn answer(
+    connection: &mut Connection,
+    deadline: &Deadline<'_>,
+) -> Result<Answer, Error> {
+    connection.receive(deadline)?;
+    understood(connection, deadline)
+}
+
+/// What the packet that was received last says about a background job.
+fn understood(connection: &Connection, deadline: &Deadline<'_>) -> Result<Answer, Error> {
+    if connection.packet().command == Command::JobCreated {
+        return Ok(Answer::Created);
     }
     match surprise(connection, "JOB_CREATED", deadline) {
-        refused @ Error::Refused { .. } => Ok(Some(Answer::Refused(refused))),
+        refused @ Error::Refused { .. } => Ok(Answer::Refused(refused)),
         error => Err(error),
     }
 }

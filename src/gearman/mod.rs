@@ -20,6 +20,7 @@
 //! # Ok::<(), gearman_mysql_udf::error::Error>(())
 //! ```
 
+pub mod batch;
 pub mod check;
 pub mod client;
 pub mod connection;
@@ -30,7 +31,6 @@ pub mod packet;
 pub mod pipeline;
 pub mod servers;
 
-mod byte_queue;
 mod exchange;
 mod health;
 mod job_server;

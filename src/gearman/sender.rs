@@ -221,21 +221,18 @@ impl<'a> Link<'a> {
         if !was_under_way {
             self.silence = Deadline::after(state.silence);
         }
+        let all_written = self.written == self.chunk.len();
         if state.sender == Sender::Dismissed {
             return Ok(Turn::Leave);
         }
-        let leaving = leaving || state.generation != self.generation;
-        if self.written == self.chunk.len() {
+        if leaving || state.generation != self.generation {
+            let idle = all_written && !state.window.is_under_way();
+            return Ok(if idle { Turn::Leave } else { Turn::Busy });
+        }
+        if all_written {
             self.chunk.clear();
             self.written = 0;
-            match leaving {
-                true => state.window.rest_of_request(&mut self.chunk, CHUNK_BYTES),
-                false => state.window.next(&mut self.chunk, CHUNK_BYTES),
-            }
-        }
-        if leaving {
-            let under_way = state.window.is_under_way();
-            return Ok(if under_way { Turn::Busy } else { Turn::Leave });
+            state.window.next(&mut self.chunk, CHUNK_BYTES);
         }
         if state.window.is_empty() {
             state.sender = Sender::Asleep;

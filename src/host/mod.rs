@@ -10,5 +10,4 @@ pub(crate) mod killed;
 pub(crate) mod plugin;
 
 mod native;
-mod session;
 mod symbols;

@@ -13,8 +13,6 @@
 mod escape;
 mod name;
 mod number;
-#[cfg(test)]
-mod properties;
 mod raw;
 mod writer;
 

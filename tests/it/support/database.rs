@@ -15,9 +15,6 @@ use super::ports::Port;
 use super::process::{Process, run};
 use super::server_kind::ServerKind;
 
-/// The name of a server's configuration file in its folder.
-const CONFIGURATION: &str = "my.cnf";
-
 /// The database that connections start in.
 const DATABASE: &str = "test";
 
@@ -49,8 +46,6 @@ pub(crate) struct Database {
 pub(crate) struct Builder {
     kind: ServerKind,
     options: Vec<String>,
-    configuration: String,
-    library: Option<&'static Library>,
 }
 
 impl Builder {
@@ -60,28 +55,11 @@ impl Builder {
         self
     }
 
-    /// Adds lines to the section `[mysqld]` of the server's configuration file.
-    pub(crate) fn configuration(mut self, lines: &str) -> Self {
-        self.configuration.push_str(lines);
-        self.configuration.push('\n');
-        self
-    }
-
-    /// Puts the shipped library into the plugin directory before the server starts.
-    pub(crate) fn library(mut self) -> Self {
-        self.library = Some(Library::release());
-        self
-    }
-
     pub(crate) fn start(self) -> Database {
         let folder = folder::temporary();
-        configure(folder.path(), &self.configuration);
         self.kind.make_data_directory(&folder.path().join("data"));
         let plugins = folder.path().join("plugin");
         fs::create_dir(&plugins).unwrap_or_else(|error| panic!("{}: {error}", plugins.display()));
-        if let Some(library) = self.library {
-            copy_library(library, &plugins, FILE_NAME);
-        }
         let port = Port::free();
         let process = launch(&self.kind, folder.path(), &port, &self.options);
         let mut database = Database {
@@ -106,15 +84,18 @@ impl Database {
         Builder {
             kind: ServerKind::chosen(),
             options: Vec::new(),
-            configuration: String::new(),
-            library: None,
         }
     }
 
     /// Opens a session as root, in the database `test`.
     pub(crate) fn connect(&self) -> Conn {
-        Conn::new(self.opts().db_name(Some(DATABASE)))
+        Conn::new(self.opts_in_test())
             .unwrap_or_else(|error| panic!("cannot connect to the database server: {error}"))
+    }
+
+    /// How to open such a session, also when the server is away for a while.
+    pub(crate) fn opts_in_test(&self) -> OptsBuilder {
+        self.opts().db_name(Some(DATABASE))
     }
 
     /// Runs `sql` in a session of its own and answers all rows.
@@ -150,6 +131,21 @@ impl Database {
         run(self.client().stdin(Stdio::from(input)))
     }
 
+    /// As [`Database::run_script`], for a script that may fail: answers what the client said.
+    pub(crate) fn try_script(&self, script: &Path) -> Result<(), String> {
+        let input =
+            File::open(script).unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+        let output = self
+            .client()
+            .stdin(Stdio::from(input))
+            .output()
+            .unwrap_or_else(|error| panic!("cannot start the client: {error}"));
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
     /// Runs `sql` with the `mariadb` client and answers the table that it draws.
     pub(crate) fn show(&self, sql: &str) -> String {
         run(self.client().arg(format!("--execute={sql}")))
@@ -168,12 +164,12 @@ impl Database {
 
     /// Copies `library` into the plugin directory as `name`.
     pub(crate) fn copy_library(&self, library: &Library, name: &str) {
-        copy_library(library, &self.plugin_dir(), name);
-    }
-
-    /// Changes the configuration file for the next start.
-    pub(crate) fn configure(&self, lines: &str) {
-        configure(self.folder.path(), lines);
+        let target = self.plugin_dir().join(name);
+        let unfinished = self.plugin_dir().join(format!("{name}.new"));
+        // Renamed, not overwritten: the server may have the old file mapped.
+        fs::copy(library.path(), &unfinished)
+            .and_then(|_| fs::rename(&unfinished, &target))
+            .unwrap_or_else(|error| panic!("cannot copy the library to {target:?}: {error}"));
     }
 
     /// All that the server and the library wrote to the error log.
@@ -250,25 +246,9 @@ pub(crate) fn product_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Copies `library` into a plugin directory as `name`.
-fn copy_library(library: &Library, plugins: &Path, name: &str) {
-    let target = plugins.join(name);
-    let unfinished = plugins.join(format!("{name}.new"));
-    // Renamed, not overwritten: the server may have the old file mapped.
-    fs::copy(library.path(), &unfinished)
-        .and_then(|_| fs::rename(&unfinished, &target))
-        .unwrap_or_else(|error| panic!("cannot copy the library to {target:?}: {error}"));
-}
-
-fn configure(folder: &Path, lines: &str) {
-    let file = folder.join(CONFIGURATION);
-    fs::write(&file, format!("[mysqld]\n{lines}\n"))
-        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-}
-
 fn launch(kind: &ServerKind, folder: &Path, port: &Port, options: &[String]) -> Process {
     let place = |name: &str| folder.join(name);
-    let mut command = kind.server(&folder.join(CONFIGURATION), &folder.join("data"));
+    let mut command = kind.server(&folder.join("data"));
     command
         .args(SMALL)
         .arg(format!("--port={}", port.number()))

@@ -106,6 +106,11 @@ impl Gearmand {
             .collect()
     }
 
+    /// Refuses jobs of `function`, which gearmand knows, while as many as `jobs` are not finished.
+    pub(crate) fn limit_queue(&self, function: &str, jobs: u32) {
+        self.admin(&format!("maxqueue {function} {jobs}"));
+    }
+
     /// The connections that gearmand has, as its admin command `workers` lists them:
     /// `fd address client-id : function ...`, workers and clients alike.
     pub(crate) fn workers(&self) -> Vec<String> {
@@ -208,7 +213,7 @@ fn launch(folder: &Path, port: &Port, options: &[String]) -> Process {
     Process::start(command, &folder.join("log"))
 }
 
-/// The lines that gearmand answers to an admin command, up to the line `.`.
+/// The lines that gearmand answers to an admin command, up to the line `.` or `OK`.
 fn ask(port: u16, own_ports: &Mutex<HashSet<u16>>, command: &str) -> io::Result<Vec<String>> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     own_ports
@@ -220,7 +225,7 @@ fn ask(port: u16, own_ports: &Mutex<HashSet<u16>>, command: &str) -> io::Result<
     let mut lines = Vec::new();
     for line in BufReader::new(stream).lines() {
         match line? {
-            end if end == "." => return Ok(lines),
+            end if end == "." || end == "OK" => return Ok(lines),
             line => lines.push(line),
         }
     }

@@ -1,0 +1,382 @@
+-- The outbox: a job leaves if and only if its transaction commits.
+--
+--     mysql DATABASE < outbox.sql
+--
+-- Everything is created in DATABASE, the schema whose triggers are to use it. Needs install.sql
+-- before it, the event scheduler (SET GLOBAL event_scheduler = ON, and the same in my.cnf), and the
+-- mysql or mariadb client (DELIMITER). Safe to run again: rows that wait stay and are delivered.
+--
+-- A trigger writes its job into the table gman_outbox, in the transaction of the change:
+--
+--     INSERT INTO gman_outbox (`function`, workload) VALUES ('syncToRedis', json_object_udf(NEW.id, NEW.name));
+--
+-- or, where it cannot be changed, calls gman_do_background(function, workload) as before: a stored
+-- function of that name does the INSERT and answers O:<id>. The loadable function of the same name
+-- would win, so it must not be installed: DROP FUNCTION gman_do_background. Where it is, this file
+-- ends with an error that says so, after everything else has been done.
+--
+-- An event hands the committed rows to the job servers, in the order of their ids, and deletes
+-- exactly the rows that a job server has acknowledged. A row whose DELETE did not become durable is
+-- delivered again: at least once.
+--
+-- Why the order of ids is the order of commits, for two changes of one row: the second change waits
+-- for the row's lock until the first has committed, and only then takes its id from the same
+-- counter. So the first has the lower id, and whoever sees the second sees the first.
+--
+-- Public: the tables gman_outbox and gman_outbox_dead, the view gman_outbox_status, the function
+-- gman_do_background, the event gman_outbox_relay. The rest is how they work.
+
+SET @gman_sql_mode = @@sql_mode, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION';
+
+-- Jobs that have been written and not yet handed over. Never TRUNCATE it, which would hand out the
+-- same ids again: DELETE instead.
+CREATE TABLE IF NOT EXISTS gman_outbox (
+  id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  `function` VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  -- The bytes that the worker gets.
+  workload LONGBLOB NOT NULL,
+  created TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+
+-- Jobs that a job server refused several times, and why. To try one again:
+--     INSERT INTO gman_outbox (`function`, workload) SELECT `function`, workload FROM gman_outbox_dead WHERE id = ...;
+CREATE TABLE IF NOT EXISTS gman_outbox_dead (
+  id BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+  `function` VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  workload LONGBLOB NOT NULL,
+  created TIMESTAMP(3) NULL,
+  died TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+  error TEXT CHARACTER SET utf8mb4 NOT NULL
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+
+-- Private: what the relay knows from one run to the next, in one row.
+CREATE TABLE IF NOT EXISTS gman_outbox_state (
+  one TINYINT NOT NULL PRIMARY KEY,
+  -- The first part of the unique ids. Another server, such as one restored from this one's backup,
+  -- must not use the same: gearmand would take its jobs for ours. So it is made anew when the
+  -- server is not where it was.
+  uuid CHAR(36) CHARACTER SET ascii NOT NULL,
+  place VARCHAR(1000) CHARACTER SET utf8mb4 NOT NULL,
+  -- No row below it can appear any more, as far as we know.
+  horizon BIGINT UNSIGNED NOT NULL DEFAULT 1,
+  -- Becomes the horizon after some runs: see gman_outbox_advance.
+  next_horizon BIGINT UNSIGNED NOT NULL DEFAULT 1,
+  next_horizon_runs INT NOT NULL DEFAULT 0,
+  -- One more than the highest id that was ever handed over.
+  top BIGINT UNSIGNED NOT NULL DEFAULT 1,
+  -- A row that has been handed over and is kept all the same: MySQL before 8.0 forgets the counter
+  -- when it restarts, and goes on from the highest id that it finds.
+  kept BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  -- When all rows below the horizon are looked for next, in case one did appear.
+  look_again TIMESTAMP NULL,
+  -- The row that was refused last, and how often.
+  refused BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  tries INT NOT NULL DEFAULT 0,
+  -- Grows to make a commit that waits for the log.
+  commits BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  failing_since TIMESTAMP(3) NULL,
+  last_error TEXT CHARACTER SET utf8mb4 NULL,
+  last_error_at TIMESTAMP(3) NULL
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+
+INSERT IGNORE INTO gman_outbox_state (one, uuid, place) VALUES (1, '', '');
+
+-- How the outbox is: counts its rows, so it takes a while where very many wait.
+CREATE OR REPLACE VIEW gman_outbox_status AS
+SELECT (SELECT COUNT(*) FROM gman_outbox WHERE id <> s.kept) AS depth,
+       (SELECT UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(created)
+          FROM gman_outbox WHERE id <> s.kept ORDER BY id LIMIT 1) AS oldest_seconds,
+       (SELECT COUNT(*) FROM gman_outbox_dead) AS dead,
+       s.failing_since AS failing_since,
+       s.last_error AS last_error,
+       s.last_error_at AS last_error_at
+  FROM gman_outbox_state AS s;
+
+DROP EVENT IF EXISTS gman_outbox_relay;
+-- The relay that is running ends by itself.
+DO GET_LOCK(CONCAT('gman_outbox ', CRC32(DATABASE()), ' ', LEFT(DATABASE(), 40)), 10);
+DROP PROCEDURE IF EXISTS gman_outbox_begin;
+DROP PROCEDURE IF EXISTS gman_outbox_advance;
+DROP PROCEDURE IF EXISTS gman_outbox_note;
+DROP PROCEDURE IF EXISTS gman_outbox_delete;
+DROP PROCEDURE IF EXISTS gman_outbox_settle;
+DROP PROCEDURE IF EXISTS gman_outbox_set_aside;
+DROP PROCEDURE IF EXISTS gman_outbox_run;
+DROP PROCEDURE IF EXISTS gman_outbox_check_name;
+
+DELIMITER $$
+
+-- Reads below are SELECT ... INTO and not SET ... = (SELECT ...), which waits for locks.
+
+-- Private: finds out whether this is the server that it was.
+CREATE PROCEDURE gman_outbox_begin()
+SQL SECURITY INVOKER
+BEGIN
+  DECLARE v_here VARCHAR(1000) CHARACTER SET utf8mb4
+    DEFAULT CONCAT_WS(' ', @@hostname, @@port, @@datadir, @@server_id);
+  DECLARE v_uuid CHAR(36) CHARACTER SET ascii DEFAULT UUID();
+  UPDATE gman_outbox_state
+     SET uuid = v_uuid, place = v_here, horizon = 1, next_horizon = 1, next_horizon_runs = 0, look_again = NULL
+   WHERE one = 1 AND place <> v_here;
+END$$
+
+-- Private: moves the horizon, at which every poll begins to search. InnoDB keeps deleted rows for as
+-- long as some transaction could still see them, and a search from the first id would step over
+-- all of them, every time.
+--
+-- A transaction that commits late can have an id below others that have been handed over long ago,
+-- so the horizon must not pass an id that may still come. Rows that are written and not committed
+-- are seen by a dirty read. What no read can see is an id that a session has taken from the counter
+-- and not yet written, which takes microseconds: therefore a new horizon counts only after five
+-- runs of a second each. Should a row come later still, the look at all rows finds it, which
+-- happens every ten seconds, or more seldom: it takes a hundredth of the time at most.
+CREATE PROCEDURE gman_outbox_advance()
+SQL SECURITY INVOKER
+BEGIN
+  DECLARE v_horizon, v_next, v_top, v_kept BIGINT UNSIGNED;
+  DECLARE v_first BIGINT UNSIGNED DEFAULT NULL;
+  DECLARE v_runs, v_pause INT;
+  DECLARE v_look DATETIME;
+  DECLARE v_began DATETIME(6);
+
+  SELECT horizon, next_horizon, next_horizon_runs, top, kept, look_again
+    INTO v_horizon, v_next, v_runs, v_top, v_kept, v_look
+    FROM gman_outbox_state WHERE one = 1;
+
+  IF v_look IS NULL OR v_look <= NOW() THEN
+    SET v_began = SYSDATE(6);
+    SELECT (SELECT id FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id < v_horizon AND id <> v_kept ORDER BY id LIMIT 1) INTO v_first;
+    SET v_pause = GREATEST(10, TIMESTAMPDIFF(MICROSECOND, v_began, SYSDATE(6)) DIV 10000);
+    SET v_horizon = COALESCE(v_first, v_horizon);
+    UPDATE gman_outbox_state
+       SET look_again = NOW() + INTERVAL v_pause SECOND, horizon = v_horizon
+     WHERE one = 1;
+  END IF;
+
+  IF v_runs < 5 THEN
+    -- Nothing to do where the horizon is as far as it can be.
+    UPDATE gman_outbox_state
+       SET next_horizon = IF(v_runs = 0, v_top, next_horizon), next_horizon_runs = v_runs + 1
+     WHERE one = 1 AND v_top > v_horizon;
+  ELSE
+    SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
+    SELECT (SELECT id FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id >= v_horizon AND id <> v_kept ORDER BY id LIMIT 1) INTO v_first;
+    UPDATE gman_outbox_state
+       SET horizon = GREATEST(v_horizon, LEAST(v_next, COALESCE(v_first, v_next))), next_horizon_runs = 0
+     WHERE one = 1;
+  END IF;
+END$$
+
+-- Private: writes down what stands in the way; NULL when nothing does any more.
+CREATE PROCEDURE gman_outbox_note(IN p_error TEXT CHARACTER SET utf8mb4)
+SQL SECURITY INVOKER
+BEGIN
+  IF p_error IS NULL THEN
+    UPDATE gman_outbox_state SET failing_since = NULL WHERE one = 1;
+  ELSE
+    UPDATE gman_outbox_state
+       SET failing_since = COALESCE(failing_since, NOW(3)), last_error = LEFT(p_error, 4096), last_error_at = NOW(3)
+     WHERE one = 1;
+  END IF;
+END$$
+
+-- Private: deletes those of the rows p_ids whose ids are p_last at most; within a transaction. By
+-- their primary keys and in no other way: a search by range would delete what nobody has relayed,
+-- and meet the locks of transactions that are not done.
+CREATE PROCEDURE gman_outbox_delete(IN p_ids LONGTEXT CHARACTER SET ascii, IN p_last BIGINT UNSIGNED)
+SQL SECURITY INVOKER
+BEGIN
+  DECLARE v_kept BIGINT UNSIGNED;
+  SET @gman_outbox_sql = '';
+  -- See gman_outbox_state.kept.
+  IF VERSION() LIKE '5.%' THEN
+    SELECT kept INTO v_kept FROM gman_outbox_state WHERE one = 1;
+    IF p_last > v_kept THEN
+      SET p_ids = CONCAT(p_ids, ',', v_kept);
+      SET @gman_outbox_sql = CONCAT(' AND o.id <> ', p_last);
+      UPDATE gman_outbox_state SET kept = p_last WHERE one = 1;
+    END IF;
+  END IF;
+  SET @gman_outbox_sql = CONCAT('DELETE o FROM gman_outbox AS o FORCE INDEX (PRIMARY) WHERE o.id IN (', p_ids,
+                                ') AND o.id <= ', p_last, @gman_outbox_sql);
+  PREPARE gman_outbox_statement FROM @gman_outbox_sql;
+  EXECUTE gman_outbox_statement;
+  DEALLOCATE PREPARE gman_outbox_statement;
+END$$
+
+-- Private: the rows p_ids up to p_last have been acknowledged.
+CREATE PROCEDURE gman_outbox_settle(IN p_ids LONGTEXT CHARACTER SET ascii, IN p_last BIGINT UNSIGNED)
+SQL SECURITY INVOKER
+BEGIN
+  DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
+  START TRANSACTION;
+  CALL gman_outbox_delete(p_ids, p_last);
+  COMMIT;
+END$$
+
+-- Private: row p_id was refused: counts that, and sets the row aside after the fifth time.
+CREATE PROCEDURE gman_outbox_set_aside(IN p_id BIGINT UNSIGNED, IN p_error TEXT CHARACTER SET utf8mb4)
+SQL SECURITY INVOKER
+BEGIN
+  DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
+  START TRANSACTION;
+  -- Assignments are made from left to right: the first one needs the old value of the second.
+  UPDATE gman_outbox_state SET tries = IF(refused = p_id, tries + 1, 1), refused = p_id WHERE one = 1;
+  IF (SELECT tries FROM gman_outbox_state WHERE one = 1) >= 5 THEN
+    INSERT INTO gman_outbox_dead (id, `function`, workload, created, error)
+    SELECT id, `function`, workload, created, LEFT(p_error, 4096) FROM gman_outbox WHERE id = p_id;
+    CALL gman_outbox_delete(p_id, p_id);
+    UPDATE gman_outbox_state SET refused = 0, tries = 0 WHERE one = 1;
+  END IF;
+  COMMIT;
+END$$
+
+-- Relays for p_seconds, after the one who does so now, if that one ends in time. The event calls it;
+-- so can whoever has no event scheduler, over and over.
+CREATE PROCEDURE gman_outbox_run(IN p_seconds INT)
+SQL SECURITY INVOKER
+run: BEGIN
+  DECLARE v_lock VARCHAR(64) DEFAULT CONCAT('gman_outbox ', CRC32(DATABASE()), ' ', LEFT(DATABASE(), 40));
+  -- A little longer, so that the next one is there before this one ends.
+  DECLARE v_end DATETIME(6) DEFAULT SYSDATE(6) + INTERVAL p_seconds SECOND + INTERVAL 200000 MICROSECOND;
+  DECLARE v_uuid CHAR(36) CHARACTER SET ascii;
+  DECLARE v_horizon, v_kept, v_top, v_first, v_count, v_low, v_high, v_done BIGINT UNSIGNED;
+  DECLARE v_ids LONGTEXT CHARACTER SET ascii;
+  DECLARE v_error TEXT CHARACTER SET utf8mb4;
+  DECLARE v_failing, v_noted BOOL DEFAULT FALSE;
+  -- See gman_outbox_state.kept.
+  DECLARE v_forgets BOOL DEFAULT VERSION() LIKE '5.%';
+  -- With a binary log a commit is shown only when its log is on disk.
+  DECLARE v_flush BOOL DEFAULT @@GLOBAL.innodb_flush_log_at_trx_commit = 1 AND NOT @@GLOBAL.log_bin;
+  -- How many ids a batch spans: one after a failure, until something goes through again.
+  DECLARE v_span BIGINT UNSIGNED DEFAULT 1000;
+  -- How long to wait when there is nothing to do.
+  DECLARE v_pause DECIMAL(3,2) DEFAULT 0.05;
+  -- Whatever fails, the rows are still there. A KILL is no exception and ends the procedure, also in
+  -- a pause: the server's shutdown does not wait for it.
+  DECLARE CONTINUE HANDLER FOR SQLEXCEPTION
+    GET DIAGNOSTICS CONDITION 1 v_error = MESSAGE_TEXT;
+
+  -- A primary that has become a replica.
+  IF @@GLOBAL.read_only THEN LEAVE run; END IF;
+  IF NOT COALESCE(GET_LOCK(v_lock, p_seconds), FALSE) THEN LEAVE run; END IF;
+  SET SESSION group_concat_max_len = 1048576;
+
+  CALL gman_outbox_begin();
+  CALL gman_outbox_advance();
+  SELECT uuid, horizon, top, kept, failing_since IS NOT NULL
+    INTO v_uuid, v_horizon, v_top, v_kept, v_failing
+    FROM gman_outbox_state WHERE one = 1;
+  IF v_failing THEN SET v_span = 1; END IF;
+
+  WHILE SYSDATE(6) < v_end DO
+    SELECT (SELECT id FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id >= v_horizon AND id <> v_kept ORDER BY id LIMIT 1) INTO v_first;
+    IF v_first IS NULL AND v_error IS NULL THEN
+      DO SLEEP(v_pause);
+      SET v_pause = 0.05;
+    ELSE
+      SET v_ids = NULL, v_high = NULL, v_pause = 0.01, @gman_outbox_done = NULL;
+      SELECT GROUP_CONCAT(id), COUNT(*), MIN(id), MAX(id) INTO v_ids, v_count, v_low, v_high
+        FROM gman_outbox FORCE INDEX (PRIMARY)
+       WHERE id >= v_first AND id < v_first + v_span AND id <> v_kept;
+      -- InnoDB shows a commit to others before its log is on disk. A commit of our own waits for
+      -- the log, and with it for every commit that we have seen: what is relayed survives a crash.
+      IF v_flush THEN UPDATE gman_outbox_state SET commits = commits + 1 WHERE one = 1; END IF;
+      -- In the order of the primary key; gman_relay fails where it is not.
+      SET @gman_outbox_sql = CONCAT('SELECT gman_relay(id, `function`, workload, CONCAT("', v_uuid, ':", id))',
+                                    ' INTO @gman_outbox_done FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id IN (', v_ids, ')');
+      IF v_error IS NULL THEN
+        PREPARE gman_outbox_statement FROM @gman_outbox_sql;
+        EXECUTE gman_outbox_statement;
+        DEALLOCATE PREPARE gman_outbox_statement;
+      END IF;
+      SET v_done = @gman_outbox_done;
+      IF v_error IS NULL AND NOT v_done <=> v_high THEN
+        SET v_error = gman_relay_error();
+        IF v_error LIKE 'refused %' THEN
+          CALL gman_outbox_set_aside(SUBSTRING_INDEX(SUBSTRING(v_error, 9), ':', 1), v_error);
+        END IF;
+      END IF;
+      IF v_done IS NOT NULL THEN
+        CALL gman_outbox_settle(v_ids, v_done);
+        SET v_top = GREATEST(v_top, v_done + 1);
+      END IF;
+      IF v_forgets THEN SELECT kept INTO v_kept FROM gman_outbox_state WHERE one = 1; END IF;
+
+      IF v_error IS NULL THEN
+        IF v_failing THEN CALL gman_outbox_note(NULL); END IF;
+        SET v_failing = FALSE;
+        -- Without a gap there is nobody who could come late.
+        IF v_low = v_horizon AND v_count = v_high - v_low + 1 THEN SET v_horizon = v_high + 1; END IF;
+        -- Half a batch: more have come meanwhile. Less: let some gather.
+        IF v_span > 1 AND v_high - v_first < v_span DIV 2 THEN DO SLEEP(v_pause); END IF;
+        SET v_span = 1000;
+      END IF;
+    END IF;
+
+    IF v_error IS NOT NULL THEN
+      IF NOT v_noted OR v_error LIKE 'refused %' THEN CALL gman_outbox_note(v_error); END IF;
+      SET v_failing = TRUE, v_noted = TRUE, v_span = 1, v_error = NULL;
+      DO SLEEP(0.05);
+    END IF;
+  END WHILE;
+
+  UPDATE gman_outbox_state
+     SET horizon = v_horizon, top = v_top, next_horizon_runs = IF(v_horizon > next_horizon, 0, next_horizon_runs)
+   WHERE one = 1 AND (horizon <> v_horizon OR top <> v_top);
+  DO RELEASE_LOCK(v_lock);
+END run$$
+
+CREATE EVENT gman_outbox_relay
+  ON SCHEDULE EVERY 1 SECOND ON COMPLETION PRESERVE
+  COMMENT 'hands committed rows of gman_outbox to the job servers'
+DO BEGIN
+  SET autocommit = 1;
+  SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+  CALL gman_outbox_run(1);
+END$$
+
+-- Private: ends this file where the loadable function would be dropped in place of the stored one.
+CREATE PROCEDURE gman_outbox_check_name()
+BEGIN
+  IF EXISTS (SELECT 1 FROM mysql.func WHERE name = 'gman_do_background') THEN
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT =
+      'The outbox is ready for INSERT. For gman_do_background as well, DROP FUNCTION the loadable one and run this again.';
+  END IF;
+END$$
+
+DELIMITER ;
+
+DO RELEASE_LOCK(CONCAT('gman_outbox ', CRC32(DATABASE()), ' ', LEFT(DATABASE(), 40)));
+SELECT IF(@@event_scheduler = 'ON', 'relaying', 'waiting: SET GLOBAL event_scheduler = ON, and the same in my.cnf') AS outbox;
+
+CALL gman_outbox_check_name();
+DROP PROCEDURE gman_outbox_check_name;
+DROP FUNCTION IF EXISTS gman_do_background;
+
+-- A server that writes a binary log refuses a function that changes data unless this is on; then it
+-- asks for the privilege to set it as well.
+SET @gman_trust = @@GLOBAL.log_bin_trust_function_creators;
+SET @gman_sql = IF(@@GLOBAL.log_bin AND NOT @gman_trust, 'SET GLOBAL log_bin_trust_function_creators = 1', 'DO 0');
+PREPARE gman_statement FROM @gman_sql;
+EXECUTE gman_statement;
+
+DELIMITER $$
+
+-- The name and the arguments of the loadable function, without the unique id: the relay gives each
+-- row one of its own. Answers O:<id>. NULL is an empty workload, as there.
+CREATE FUNCTION gman_do_background(p_function VARCHAR(255) CHARACTER SET utf8mb4, p_workload LONGBLOB)
+RETURNS VARCHAR(22) CHARACTER SET ascii
+NOT DETERMINISTIC MODIFIES SQL DATA
+BEGIN
+  INSERT INTO gman_outbox (`function`, workload) VALUES (p_function, COALESCE(p_workload, ''));
+  RETURN CONCAT('O:', LAST_INSERT_ID());
+END$$
+
+DELIMITER ;
+
+SET @gman_sql = IF(@@GLOBAL.log_bin AND NOT @gman_trust, 'SET GLOBAL log_bin_trust_function_creators = 0', 'DO 0');
+PREPARE gman_statement FROM @gman_sql;
+EXECUTE gman_statement;
+DEALLOCATE PREPARE gman_statement;
+SET sql_mode = @gman_sql_mode;

@@ -1,0 +1,170 @@
+//! `gman_relay` and `gman_relay_error`: the rows of an outbox table become jobs.
+
+use std::cell::RefCell;
+use std::num::NonZeroU8;
+
+use udf::prelude::*;
+
+use crate::error::Error;
+use crate::functions::client::{CLIENT, limits};
+use crate::functions::failure;
+use crate::functions::job_args::{self, Form};
+use crate::gearman::batch::Batch;
+use crate::host::killed::Statement;
+use crate::host::{charset, guard};
+
+const NAME: &str = "gman_relay";
+
+/// Longest answer of `gman_relay_error`, in bytes; more is cut off.
+const MAX_ERROR_BYTES: usize = 4096;
+
+thread_local! {
+    /// Why the last `gman_relay` of this thread stopped before its last row. A server runs all
+    /// statements of a procedure on one thread.
+    static LAST_ERROR: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// `gman_relay(id, function, workload[, unique])`, an aggregate: submits a background job for every
+/// row of the group, in the order of the calls, which has to be that of the ids. Answers the id up
+/// to which every row was acknowledged, NULL when none was. Never fails for what the network or a
+/// job server did: the rows are still where they came from. `gman_relay_error` says what it was.
+#[derive(Default)]
+struct Relay {
+    batch: Batch,
+    /// The rows so far.
+    ids: Vec<u64>,
+    /// A mistake of the caller; the rows after it are not submitted.
+    mistake: Option<Error>,
+}
+
+impl Relay {
+    fn add(&mut self, args: &ArgList<Process>) -> Result<(), Error> {
+        let id = job_args::id(args)?;
+        if let Some(&last) = self.ids.last()
+            && id <= last
+        {
+            return Err(Error::Input(format!(
+                "id {id} comes after {last}, expected rows in the order of their ids"
+            )));
+        }
+        self.ids.push(id);
+        let statement = Statement::current();
+        self.batch.submit(
+            &CLIENT,
+            job_args::job(Form::Relay, args),
+            &limits(),
+            &|| statement.is_killed(),
+        );
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Option<i64>, Error> {
+        let statement = Statement::current();
+        let outcome =
+            std::mem::take(&mut self.batch).finish(&CLIENT, &limits(), &|| statement.is_killed());
+        if let Some(mistake) = self.mistake.take() {
+            return Err(mistake);
+        }
+        if statement.is_killed() {
+            return Err(Error::Stopped);
+        }
+        failure::note_success(NAME, &outcome.passed_over);
+        let trouble = outcome.failure.map(|error| {
+            failure::note_kept(NAME, &error);
+            match self.ids.get(outcome.acknowledged) {
+                Some(id) if outcome.refused => format!("refused {id}: {error}"),
+                _ => error.to_string(),
+            }
+        });
+        LAST_ERROR.set(trouble);
+        let last = outcome.acknowledged.checked_sub(1);
+        Ok(last.map(|last| self.ids[last].cast_signed()))
+    }
+}
+
+#[register(name = "gman_relay")]
+impl BasicUdf for Relay {
+    type Returns<'a> = Option<i64>;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+        guard::init(|| {
+            job_args::check(Form::Relay, args)?;
+            cfg.set_maybe_null(true);
+            cfg.set_is_const(false);
+            Ok(Self::default())
+        })
+    }
+
+    fn process<'a>(
+        &'a mut self,
+        _cfg: &UdfCfg<Process>,
+        _args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<Self::Returns<'a>, ProcessError> {
+        guard::row(NAME, || self.finish())
+    }
+}
+
+#[register(name = "gman_relay")]
+impl AggregateUdf for Relay {
+    fn clear(
+        &mut self,
+        _cfg: &UdfCfg<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<(), NonZeroU8> {
+        *self = Self::default();
+        LAST_ERROR.set(None);
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        _cfg: &UdfCfg<Process>,
+        args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<(), NonZeroU8> {
+        if self.mistake.is_none() {
+            self.mistake = guard::caught(|| Self::add(self, args)).err();
+        }
+        Ok(())
+    }
+}
+
+/// `gman_relay_error()`: why the last `gman_relay` of this procedure stopped before its last row;
+/// NULL when it did not. `refused ID: ...` where the row itself is the reason.
+#[derive(Default)]
+struct RelayError {
+    message: Vec<u8>,
+}
+
+#[register(name = "gman_relay_error")]
+impl BasicUdf for RelayError {
+    type Returns<'a> = Option<&'a [u8]>;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+        guard::init(|| {
+            if !args.is_empty() {
+                return Err(Error::Input("Must give no argument.".to_owned()));
+            }
+            job_args::describe_result(cfg, MAX_ERROR_BYTES);
+            charset::declare_result(cfg);
+            Ok(Self::default())
+        })
+    }
+
+    fn process<'a>(
+        &'a mut self,
+        _cfg: &UdfCfg<Process>,
+        _args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<Self::Returns<'a>, ProcessError> {
+        guard::row("gman_relay_error", || {
+            let Some(mut message) = LAST_ERROR.with_borrow(Clone::clone) else {
+                return Ok(None);
+            };
+            message.truncate(message.floor_char_boundary(MAX_ERROR_BYTES));
+            self.message = message.into_bytes();
+            Ok(Some(self.message.as_slice()))
+        })
+    }
+}

@@ -1,0 +1,319 @@
+//! Many background jobs at once, in the order they are given, on one connection to each server.
+//!
+//! The first job for a server is submitted as any other, with the next server to fall back on.
+//! Those that follow go out on the same connection without waiting for answers. The first job that
+//! is refused, or the first connection that fails, ends the batch: its jobs are the caller's to keep
+//! and to submit again, so nothing is repeated here.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::Error;
+use crate::gearman::client::{Client, Delivered, Limits};
+use crate::gearman::connection::Connection;
+use crate::gearman::deadline::Deadline;
+use crate::gearman::exchange::{self, Answer};
+use crate::gearman::job::Job;
+use crate::gearman::job_server::JobServer;
+use crate::status;
+
+/// How many bytes are collected before they are written.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Jobs that are being submitted.
+#[derive(Debug, Default)]
+pub struct Batch {
+    lanes: Vec<Lane>,
+    /// The place in `lanes` of each Gearman function.
+    lane_of: HashMap<Vec<u8>, usize>,
+    /// For each job, in their order, whether a job server has said that it has it.
+    acknowledged: Vec<bool>,
+    failure: Option<Failure>,
+    began: Option<Instant>,
+    passed_over: Vec<Arc<Error>>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How many jobs, counted from the first, were acknowledged without a gap.
+    pub acknowledged: usize,
+    /// Why the others were not.
+    pub failure: Option<Error>,
+    /// Whether the first job that was not acknowledged is itself the reason: a job server was there
+    /// and did not want it, or it cannot be a job.
+    pub refused: bool,
+    /// As [`crate::gearman::client::Submitted::passed_over`].
+    pub passed_over: Vec<Arc<Error>>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    /// The place of the job that it befell.
+    place: usize,
+    error: Error,
+}
+
+/// The connection to one server.
+#[derive(Debug)]
+struct Lane {
+    server: Arc<JobServer>,
+    connection: Connection,
+    /// Requests that are not written yet, and how many they are.
+    unwritten: Vec<u8>,
+    unwritten_jobs: usize,
+    /// The places of the jobs that are not answered yet, in the order of their answers.
+    unanswered: VecDeque<usize>,
+}
+
+impl Batch {
+    /// Submits the next job. Once one has failed it does nothing.
+    ///
+    /// Waits while the job server takes nothing, for [`Limits::submit`] at most; all calls together
+    /// take [`Limits::run`] at most.
+    pub fn submit(
+        &mut self,
+        client: &Client,
+        job: Result<Job<'_>, Error>,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) {
+        if self.failure.is_some() {
+            return;
+        }
+        let place = self.acknowledged.len();
+        self.acknowledged.push(false);
+        let deadline = self.deadline(limits, should_stop);
+        let submitted = job
+            .map_err(|error| Failure { place, error })
+            .and_then(|job| self.submit_at(place, client, &job, limits, &deadline));
+        self.failure = submitted.err();
+    }
+
+    /// Waits for the answers that are missing.
+    pub fn finish(
+        mut self,
+        client: &Client,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Outcome {
+        let deadline = self.deadline(limits, should_stop);
+        for mut lane in std::mem::take(&mut self.lanes) {
+            if let Some(failure) = &self.failure {
+                lane.withdraw_behind(failure.place);
+            }
+            if let Err(failure) = lane.finish(&mut self.acknowledged, limits, &deadline) {
+                let failure = failure.judged_by(client, &lane.server);
+                self.failure.get_or_insert(failure);
+            }
+            // What failed is not clean, and is not kept.
+            lane.server.keep(lane.connection, limits);
+        }
+        let missing = self.acknowledged.iter().position(|&known| !known);
+        let acknowledged = missing.unwrap_or(self.acknowledged.len());
+        Outcome {
+            acknowledged,
+            refused: self.failure.as_ref().is_some_and(|failure| {
+                failure.place == acknowledged && failure.error.blames_the_job()
+            }),
+            failure: self.failure.map(|failure| failure.error),
+            passed_over: self.passed_over,
+        }
+    }
+
+    fn deadline<'a>(&mut self, limits: &Limits, should_stop: &'a dyn Fn() -> bool) -> Deadline<'a> {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        Deadline::unless_stopped(limits.run.saturating_sub(began.elapsed()), should_stop)
+    }
+
+    fn submit_at(
+        &mut self,
+        place: usize,
+        client: &Client,
+        job: &Job<'_>,
+        limits: &Limits,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Failure> {
+        let deadline = &deadline.within(limits.submit);
+        let Some(lane) = self.lane(place, client, job, deadline)? else {
+            return self.open_lane(place, client, job, limits, deadline);
+        };
+        status::JOBS_SUBMITTED.add(1);
+        let submitted = self.lanes[lane].submit(place, job, &mut self.acknowledged, deadline);
+        submitted.map_err(|failure| match failure.error {
+            // The connection goes on to answer what went out behind the job.
+            Error::Refused { .. } => failure,
+            _ => failure.judged_by(client, &self.lanes.swap_remove(lane).server),
+        })
+    }
+
+    /// The lane of the job's function, where one leads to its server already.
+    fn lane(
+        &mut self,
+        place: usize,
+        client: &Client,
+        job: &Job<'_>,
+        deadline: &Deadline<'_>,
+    ) -> Result<Option<usize>, Failure> {
+        if let Some(&lane) = self.lane_of.get(job.function()) {
+            return Ok(Some(lane));
+        }
+        let server = client
+            .first_choice(job.function(), deadline)
+            .map_err(|error| Failure { place, error })?;
+        let known = self
+            .lanes
+            .iter()
+            .position(|lane| Arc::ptr_eq(&lane.server, &server));
+        if let Some(lane) = known {
+            self.lane_of.insert(job.function().to_vec(), lane);
+        }
+        Ok(known)
+    }
+
+    fn open_lane(
+        &mut self,
+        place: usize,
+        client: &Client,
+        job: &Job<'_>,
+        limits: &Limits,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Failure> {
+        let delivered = client
+            .deliver(job, deadline, limits)
+            .map_err(|error| Failure { place, error })?;
+        self.acknowledged[place] = true;
+        self.passed_over
+            .extend(delivered.passed_over.iter().cloned());
+        self.lane_of
+            .insert(job.function().to_vec(), self.lanes.len());
+        self.lanes.push(Lane::new(delivered));
+        Ok(())
+    }
+}
+
+impl Lane {
+    fn new(delivered: Delivered) -> Self {
+        Self {
+            server: delivered.server,
+            connection: delivered.connection,
+            unwritten: Vec::new(),
+            unwritten_jobs: 0,
+            unanswered: VecDeque::new(),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        place: usize,
+        job: &Job<'_>,
+        acknowledged: &mut [bool],
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Failure> {
+        job.encode_head(&mut self.unwritten);
+        self.unwritten.extend_from_slice(job.workload());
+        self.unwritten_jobs += 1;
+        self.unanswered.push_back(place);
+        if self.unwritten.len() < CHUNK_BYTES {
+            return Ok(());
+        }
+        self.write(deadline)?;
+        // Taken while they come: neither side piles up what the other has answered long ago.
+        loop {
+            let arrived = exchange::next_answer(&mut self.connection, deadline);
+            match arrived.map_err(|error| self.failure(error))? {
+                Some(answer) => self.take(answer, acknowledged, deadline)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn finish(
+        &mut self,
+        acknowledged: &mut [bool],
+        limits: &Limits,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Failure> {
+        self.write(&deadline.within(limits.submit))?;
+        let mut refused = None;
+        while !self.unanswered.is_empty() {
+            let deadline = &deadline.within(limits.submit);
+            let answer = exchange::answer(&mut self.connection, deadline);
+            let answer = answer.map_err(|error| self.failure(error))?;
+            // Those that went out behind a refused one are answered all the same.
+            if let Err(failure) = self.take(answer, acknowledged, deadline) {
+                refused.get_or_insert(failure);
+            }
+        }
+        self.connection.settle();
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn write(&mut self, deadline: &Deadline<'_>) -> Result<(), Failure> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let sent = self.connection.send(|_| {}, &self.unwritten, deadline);
+        sent.map_err(|error| self.failure(error))?;
+        self.forget_unwritten();
+        Ok(())
+    }
+
+    /// Takes back what no server has seen, where it comes behind the job at `place`, which failed.
+    fn withdraw_behind(&mut self, place: usize) {
+        let written = self.unanswered.len() - self.unwritten_jobs;
+        if self.unanswered.range(written..).any(|&job| job > place) {
+            self.unanswered.truncate(written);
+            self.forget_unwritten();
+        }
+    }
+
+    fn forget_unwritten(&mut self) {
+        self.unwritten.clear();
+        self.unwritten.shrink_to(2 * CHUNK_BYTES);
+        self.unwritten_jobs = 0;
+    }
+
+    fn take(
+        &mut self,
+        answer: Answer,
+        acknowledged: &mut [bool],
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Failure> {
+        let Some(place) = self.unanswered.pop_front() else {
+            return Err(self.failure(self.connection.unasked(deadline)));
+        };
+        match answer {
+            Answer::Created => {
+                status::JOBS_ACKNOWLEDGED.add(1);
+                acknowledged[place] = true;
+                Ok(())
+            }
+            Answer::Refused(error) => Err(Failure { place, error }),
+        }
+    }
+
+    /// The connection failed, which befalls the first job that has no answer.
+    fn failure(&self, error: Error) -> Failure {
+        let place = self.unanswered.front().copied();
+        Failure {
+            place: place.unwrap_or(usize::MAX),
+            error,
+        }
+    }
+}
+
+impl Failure {
+    /// A server that failed on a connection that had worked is left alone for a while; one that
+    /// closed it may have been restarted, and is worth trying at once.
+    fn judged_by(self, client: &Client, server: &JobServer) -> Self {
+        match self.error {
+            Error::Network { .. } | Error::Protocol { .. } if !self.error.is_hang_up() => Self {
+                error: client.note_failure(server, self.error),
+                ..self
+            },
+            _ => self,
+        }
+    }
+}
