@@ -125,11 +125,11 @@ fn print_table(times: &[Option<Duration>], rows: u32) {
     let seconds = |i: usize| times[i].map(|time| time.as_secs_f64());
     let scan = seconds(0).expect("a time of the scan");
     let native = seconds(1).map(|time| time - scan);
-    println!("| statement              |    time | without scan |  a row | to native |");
-    println!("|------------------------|--------:|-------------:|-------:|----------:|");
+    println!("| statement              |    time | without scan |   a row | to native |");
+    println!("|------------------------|--------:|-------------:|--------:|----------:|");
     for (i, (name, _)) in STATEMENTS.iter().enumerate() {
         let Some(time) = seconds(i) else {
-            println!("| {name:<22} |       - |            - |      - |         - |");
+            println!("| {name:<22} |       - |            - |       - |         - |");
             continue;
         };
         let cost = time - scan;
@@ -138,6 +138,6 @@ fn print_table(times: &[Option<Duration>], rows: u32) {
             Some(native) if i > 0 => format!("{:.2}", cost / native),
             _ => "-".to_owned(),
         };
-        println!("| {name:<22} | {time:5.3} s | {cost:10.3} s | {per_row:3.0} ns | {ratio:>9} |");
+        println!("| {name:<22} | {time:5.3} s | {cost:10.3} s | {per_row:4.0} ns | {ratio:>9} |");
     }
 }

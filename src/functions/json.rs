@@ -16,7 +16,7 @@ use self::argument::Argument;
 use self::member::{NamedMember, Pair, is_string_literal};
 use crate::error::Error;
 use crate::host::{charset, guard};
-use crate::json::{self, Writer};
+use crate::json::Writer;
 
 /// The longest result, in bytes, as the server is told: `MAX_BLOB_WIDTH` of its sources. With less
 /// it would cut results where it stores them, as in CREATE TABLE ... SELECT.
@@ -43,7 +43,7 @@ impl Members {
             && names.clone().all(|i| is_string_literal(args, i));
         if are_pairs {
             let pairs = names
-                .map(|i| Pair::new(args, i, |name| Ok(name)))
+                .map(|i| Pair::native(args, i))
                 .collect::<Result<_, _>>()?;
             return Ok(Self::Pairs(pairs));
         }
@@ -86,7 +86,7 @@ impl BasicUdf for JsonObject {
         guard::row("json_object", || {
             writer.begin("{");
             members.write(args, writer)?;
-            Ok(Some(writer.end("}")))
+            writer.end("}").map(Some)
         })
     }
 }
@@ -159,7 +159,7 @@ impl Elements {
         for argument in arguments.iter() {
             argument.write_element(args, writer)?;
         }
-        Ok(Some(writer.end(close)))
+        writer.end(close).map(Some)
     }
 }
 
@@ -184,7 +184,7 @@ impl BasicUdf for JsonMembers {
             declare_result(cfg);
             let names = (0..args.len()).step_by(2);
             let pairs = names
-                .map(|i| Pair::new(args, i, json::constant_name))
+                .map(|i| Pair::checked(args, i))
                 .collect::<Result<_, _>>()?;
             Ok(Self {
                 pairs,
@@ -203,7 +203,7 @@ impl BasicUdf for JsonMembers {
         guard::row("json_members", || {
             writer.begin("");
             pairs.iter().try_for_each(|p| p.write(args, writer))?;
-            Ok(Some(writer.end("")))
+            writer.end("").map(Some)
         })
     }
 }
@@ -239,8 +239,53 @@ impl BasicUdf for Info {
     }
 }
 
-/// Tells the server what all results are: utf8mb4 text of any length.
+/// Tells the server what all results are: utf8mb4 text of any length, or NULL with an error.
 fn declare_result(cfg: &UdfCfg<Init>) {
+    cfg.set_maybe_null(true);
     cfg.set_max_len(MAX_RESULT_BYTES);
     charset::declare_result(cfg);
+}
+
+#[cfg(test)]
+mod tests {
+    use allocation_counter::measure;
+    use udf::mock::{MockUdfCfg, mock_args};
+
+    use super::*;
+
+    #[test]
+    fn a_row_allocates_nothing_once_the_buffer_has_grown() {
+        let mut cfg = MockUdfCfg::new();
+        let mut args = mock_args![
+            (7, "NEW.id", false),
+            ("customer \"é\" 7", "name", false),
+            (12.5, "price", false),
+            (Option::<&str>::None, "created", true),
+            (r#"{"a":[1,[2,{"b":null}]]}"#, "json_doc", false),
+            (
+                r#""b":[[[[1e300]]]],"c":true"#,
+                "json_members('b', 1)",
+                false
+            ),
+        ];
+        let mut object = JsonObject::init(cfg.as_init(), args.as_init()).unwrap();
+        let (cfg, args) = (cfg.as_process(), args.as_process());
+        let mut row = || {
+            let text = object.process(cfg, args, None).ok().flatten();
+            assert_eq!(
+                text.map(String::from_utf8_lossy).as_deref(),
+                Some(concat!(
+                    r#"{"id":7,"name":"customer \"é\" 7","price":12.5,"created":null,"#,
+                    r#""json_doc":{"a":[1,[2,{"b":null}]]},"b":[[[[1e300]]]],"c":true}"#
+                ))
+            );
+        };
+        let first = measure(&mut row);
+        assert!(
+            first.count_total > 0,
+            "the buffer grows, and that is counted"
+        );
+        let more = measure(|| (0..1000).for_each(|_| row()));
+        assert_eq!(more.count_total, 0);
+    }
 }

@@ -93,19 +93,19 @@ impl BasicUdf for Check {
             let mut report = Writer::default();
             report.begin("[");
             for server in CLIENT.check(&limits()) {
-                report.element(Value::Json(&describe(&server)));
+                report.element(Value::Json(&describe(&server)?));
             }
-            report.end("]").clone_into(&mut self.report);
+            report.end("]")?.clone_into(&mut self.report);
             Ok(Some(self.report.as_slice()))
         })
     }
 }
 
-fn describe(server: &Report) -> String {
+fn describe(server: &Report) -> Result<String, Error> {
     let mut object = Writer::default();
     object.begin("{");
     object.named_member("server", Value::String(&server.server));
-    object.named_member("lists", Value::Json(&lists(&server.lists)));
+    object.named_member("lists", Value::Json(&lists(&server.lists)?));
     match &server.outcome {
         Ok(answer) => {
             let ms = answer.round_trip.as_micros() as f64 / 1000.0;
@@ -123,11 +123,11 @@ fn describe(server: &Report) -> String {
             object.named_member("not_tried_for_ms", Value::Integer(ms));
         }
     }
-    String::from_utf8_lossy(object.end("}")).into_owned()
+    Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
 }
 
 /// The names of lists; the default one has none.
-fn lists(names: &[Option<Vec<u8>>]) -> String {
+fn lists(names: &[Option<Vec<u8>>]) -> Result<String, Error> {
     let mut array = Writer::default();
     array.begin("[");
     for name in names {
@@ -136,7 +136,7 @@ fn lists(names: &[Option<Vec<u8>>]) -> String {
             Some(name) => array.element(Value::String(&String::from_utf8_lossy(name))),
         }
     }
-    String::from_utf8_lossy(array.end("]")).into_owned()
+    Ok(String::from_utf8_lossy(array.end("]")?).into_owned())
 }
 
 fn set(servers: &str, function: Option<&[u8]>) -> Result<(), Error> {

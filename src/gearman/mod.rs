@@ -31,6 +31,7 @@ pub mod packet;
 pub mod pipeline;
 pub mod servers;
 
+mod byte_queue;
 mod exchange;
 mod health;
 mod job_server;

@@ -221,18 +221,21 @@ impl<'a> Link<'a> {
         if !was_under_way {
             self.silence = Deadline::after(state.silence);
         }
-        let all_written = self.written == self.chunk.len();
         if state.sender == Sender::Dismissed {
             return Ok(Turn::Leave);
         }
-        if leaving || state.generation != self.generation {
-            let idle = all_written && !state.window.is_under_way();
-            return Ok(if idle { Turn::Leave } else { Turn::Busy });
-        }
-        if all_written {
+        let leaving = leaving || state.generation != self.generation;
+        if self.written == self.chunk.len() {
             self.chunk.clear();
             self.written = 0;
-            state.window.next(&mut self.chunk, CHUNK_BYTES);
+            match leaving {
+                true => state.window.rest_of_request(&mut self.chunk, CHUNK_BYTES),
+                false => state.window.next(&mut self.chunk, CHUNK_BYTES),
+            }
+        }
+        if leaving {
+            let under_way = state.window.is_under_way();
+            return Ok(if under_way { Turn::Busy } else { Turn::Leave });
         }
         if state.window.is_empty() {
             state.sender = Sender::Asleep;

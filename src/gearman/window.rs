@@ -11,10 +11,12 @@
 
 use std::collections::VecDeque;
 
+use crate::gearman::byte_queue::ByteQueue;
+use crate::gearman::job::MAX_FUNCTION_BYTES;
 use crate::gearman::packet::HEADER_BYTES;
 
-/// An empty window keeps no more memory than this.
-const KEPT_BYTES: usize = 1 << 20;
+/// How many requests an empty window keeps room for.
+const KEPT_REQUESTS: usize = 4096;
 
 /// How many bytes may be written ahead of their answers; a longer request is written whole all the
 /// same. It bounds what is sent twice after a break, and is far more than a job server answers
@@ -25,7 +27,7 @@ const MAX_WRITTEN_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     /// The requests, one after the other.
-    bytes: VecDeque<u8>,
+    bytes: ByteQueue,
     /// The length of each request.
     lengths: VecDeque<usize>,
     /// How many of `bytes` the connection has taken.
@@ -46,9 +48,8 @@ impl Window {
         if !self.is_empty() && self.bytes.len() + length > limit {
             return false;
         }
-        self.reserve(length, limit);
-        self.bytes.extend(head);
-        self.bytes.extend(tail);
+        self.bytes.push(head);
+        self.bytes.push(tail);
         self.lengths.push_back(length);
         self.accepted += 1;
         true
@@ -57,12 +58,23 @@ impl Window {
     /// Copies up to `max` bytes to `out` that are to be written next.
     pub(crate) fn next(&self, out: &mut Vec<u8>, max: usize) {
         let front = self.lengths.front().copied().unwrap_or(0);
-        let allowed = MAX_WRITTEN_BYTES.max(front).min(self.bytes.len());
-        let end = allowed.min(self.written + max).max(self.written);
-        let (first, second) = self.bytes.as_slices();
-        let split = first.len();
-        out.extend_from_slice(&first[self.written.min(split)..end.min(split)]);
-        out.extend_from_slice(&second[self.written.max(split) - split..end.max(split) - split]);
+        let allowed = MAX_WRITTEN_BYTES.max(front);
+        let end = allowed.min(self.written + max);
+        self.bytes.copy(self.written..end, out);
+    }
+
+    /// As [`Window::next`], without beginning another request: what is under way can be answered
+    /// then, and the connection left.
+    pub(crate) fn rest_of_request(&self, out: &mut Vec<u8>, max: usize) {
+        let mut end = 0;
+        for &length in &self.lengths {
+            if end >= self.written {
+                break;
+            }
+            end += length;
+        }
+        let end = end.min(self.written + max);
+        self.bytes.copy(self.written..end, out);
     }
 
     /// The connection has taken `count` bytes more.
@@ -77,10 +89,9 @@ impl Window {
             return Err(Unasked);
         }
         self.lengths.pop_front();
-        self.bytes.drain(..front);
+        self.bytes.pop(front);
         self.written -= front;
-        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_BYTES {
-            self.bytes = VecDeque::new();
+        if self.is_empty() && self.lengths.capacity() > KEPT_REQUESTS {
             self.lengths = VecDeque::new();
         }
         Ok(())
@@ -135,22 +146,15 @@ impl Window {
     pub(crate) fn functions(&self) -> impl Iterator<Item = String> + '_ {
         let mut start = 0;
         self.lengths.iter().map(move |length| {
-            let request = self.bytes.range(start..start + length);
-            start += length;
-            let name = request.skip(HEADER_BYTES).take_while(|&&byte| byte != 0);
-            String::from_utf8_lossy(&name.copied().collect::<Vec<u8>>()).into_owned()
+            let mut name = Vec::new();
+            let name_at = start + HEADER_BYTES;
+            let end = start + length;
+            self.bytes
+                .copy(name_at..end.min(name_at + MAX_FUNCTION_BYTES), &mut name);
+            start = end;
+            let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+            String::from_utf8_lossy(name).into_owned()
         })
-    }
-
-    /// Grows by doubling up to the limit and not beyond, so that a full window takes its limit in
-    /// memory and not up to twice that.
-    fn reserve(&mut self, more: usize, limit: usize) {
-        let needed = self.bytes.len() + more;
-        let capacity = self.bytes.capacity();
-        if needed > capacity {
-            let target = needed.max(limit.min(2 * capacity));
-            self.bytes.reserve_exact(target - self.bytes.len());
-        }
     }
 }
 
@@ -336,17 +340,20 @@ mod tests {
     }
 
     #[test]
-    fn a_full_window_takes_its_limit_in_memory_and_no_more() {
-        const MIB: usize = 1 << 20;
+    fn a_request_that_was_begun_can_be_finished_without_beginning_another() {
         let mut window = Window::default();
-        while window.accept(&[0; 12], &[0; 500], 5 * MIB) {}
-        assert!(window.bytes() > 5 * MIB - 512);
-        assert!(window.bytes.capacity() <= 5 * MIB);
-        while !window.is_empty() {
-            window.wrote(512);
-            window.answered().unwrap();
-        }
-        assert!(window.bytes.capacity() <= KEPT_BYTES);
+        let mut chunk = Vec::new();
+        assert!(window.accept(b"head", b"tail", LIMIT));
+        assert!(window.accept(b"next", b"", LIMIT));
+        window.rest_of_request(&mut chunk, LIMIT);
+        assert_eq!(chunk, b"");
+        window.wrote(3);
+        window.rest_of_request(&mut chunk, LIMIT);
+        assert_eq!(chunk, b"dtail");
+        window.wrote(5);
+        chunk.clear();
+        window.rest_of_request(&mut chunk, LIMIT);
+        assert_eq!(chunk, b"");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! How the person at the other end hears from us: SQL errors, warnings, and the server's error log.
 
-use std::ffi::{CString, c_char, c_int, c_uint, c_ulong, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void};
 use std::io::Write;
 use std::mem;
 
 use once_cell::sync::OnceCell;
 
 use crate::error::Error;
+use crate::host::session;
 use crate::host::symbols::symbol;
 
 /// `ER_UNKNOWN_ERROR` (SQLSTATE HY000): the generic code, known to every server and client.
@@ -23,6 +24,18 @@ type PrintfErrorC = unsafe extern "C" fn(c_uint, *const c_char, c_ulong, ...);
 
 /// `my_printf_error` of MySQL 5.7 and later: `mysys/my_error.cc`, C++ linkage, flags are an `int`.
 type PrintfErrorCpp = unsafe extern "C" fn(c_uint, *const c_char, c_int, ...);
+
+/// `push_warning` of MySQL's `sql_error.h`: session, severity, code, text.
+type PushWarning = unsafe extern "C" fn(*mut c_void, c_int, c_uint, *const c_char);
+
+/// Its C++ names in MySQL 5.7 and later, and in MySQL 5.6.
+const PUSH_WARNING_NAMES: [&CStr; 2] = [
+    c"_Z12push_warningP3THDN13Sql_condition19enum_severity_levelEjPKc",
+    c"_Z12push_warningP3THDN13Sql_condition18enum_warning_levelEjPKc",
+];
+
+/// `Sql_condition::SL_WARNING`, in MySQL 5.6 `WARN_LEVEL_WARN`.
+const SEVERITY_WARNING: c_int = 1;
 
 /// How this server lets us speak into a statement.
 #[derive(Clone, Copy)]
@@ -60,14 +73,37 @@ pub(crate) fn raise(function: &str, error: &Error) {
     }
 }
 
-/// Adds a warning to the statement that is being run, where the server lets us (MariaDB).
+/// Adds a warning to the statement that is being run, where the server lets us.
 /// A warning raised inside a trigger is not seen by the client, so log as well.
 pub(crate) fn warn(message: &str) {
+    let text = printable(message);
     if let Speaker::C { raise, warns: true } = speaker() {
-        let text = printable(message);
         // SAFETY: as in `raise`.
         unsafe { raise(GENERAL_ERROR, c"%s".as_ptr(), AS_WARNING, text.as_ptr()) };
+    } else if let (Some(session), Some(push)) = (session::current(), push_warning()) {
+        // SAFETY:
+        // - the session is the calling thread's, and this thread runs its statement;
+        // - the server copies the text.
+        unsafe {
+            push(
+                session.as_ptr(),
+                SEVERITY_WARNING,
+                GENERAL_ERROR,
+                text.as_ptr(),
+            )
+        };
     }
+}
+
+/// MySQL's `push_warning`; `None` on MariaDB, whose name for it changes with the version.
+fn push_warning() -> Option<PushWarning> {
+    static PUSH_WARNING: OnceCell<Option<PushWarning>> = OnceCell::new();
+    *PUSH_WARNING.get_or_init(|| {
+        let address = PUSH_WARNING_NAMES.iter().find_map(|name| symbol(name))?;
+        // SAFETY: the mangled names spell the signature out: THD *, an enum, unsigned int, and
+        // const char *.
+        Some(unsafe { mem::transmute::<*mut c_void, PushWarning>(address) })
+    })
 }
 
 /// Writes one line to the server's error log, which is where its stderr goes.

@@ -10,4 +10,5 @@ pub(crate) mod killed;
 pub(crate) mod plugin;
 
 mod native;
+mod session;
 mod symbols;

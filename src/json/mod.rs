@@ -13,6 +13,8 @@
 mod escape;
 mod name;
 mod number;
+#[cfg(test)]
+mod properties;
 mod raw;
 mod writer;
 

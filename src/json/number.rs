@@ -1,5 +1,9 @@
 //! Numbers: integers, decimals as the server wrote them, and floating point in its shortest text.
 
+/// How many bytes an integer or a floating point number takes at most: the longest,
+/// `-1.7976931348623157e308`, has 23.
+pub(super) const ROOM_FOR_NUMBER: usize = 32;
+
 /// Appends an integer.
 pub(super) fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -34,14 +38,18 @@ pub(super) fn push_float(out: &mut Vec<u8>, value: f64, width: usize) {
     }
 }
 
-/// How many digits a number has without the zeros in front and without its exponent.
+/// How many digits a number has from its first to its last one that is not 0, without its exponent.
 fn significant_digits(number: &[u8]) -> usize {
-    number
-        .iter()
-        .take_while(|&&b| b != b'e')
-        .filter(|b| b.is_ascii_digit())
-        .skip_while(|&&b| b == b'0')
-        .count()
+    let mantissa = number.iter().take_while(|&&byte| byte != b'e');
+    let digits = mantissa.filter(|byte| byte.is_ascii_digit());
+    let from_first = digits.skip_while(|&&digit| digit == b'0');
+    let mut significant = 0;
+    for (i, digit) in from_first.enumerate() {
+        if *digit != b'0' {
+            significant = i + 1;
+        }
+    }
+    significant
 }
 
 /// Appends what the formatter wrote, without what can go: the `.0` of a whole number and the `+` of
@@ -88,6 +96,11 @@ impl<'a> Decimal<'a> {
             digits: &text[zeros..],
         })
     }
+}
+
+/// How many bytes a decimal number takes at most.
+pub(super) fn room_for_decimal(number: Decimal<'_>) -> usize {
+    "-0".len() + number.digits.len()
 }
 
 /// Appends a decimal number.
@@ -152,6 +165,7 @@ mod tests {
             (0.1, "0.1"),
             (1_234_567_890.25, "1234567890.25"),
             (-999_999_999_936.0, "-999999999936"),
+            (1_073_741_824e3, "1073741824000"),
             (std::f64::consts::PI, "3.141592653589793"),
         ] {
             assert_eq!(text(|out| push_float(out, double, WIDTH)), expected);

@@ -1,7 +1,16 @@
 //! Members and elements, separated by commas, in one buffer.
 
-use super::escape::push_string;
-use super::number::{Decimal, push_decimal, push_double, push_float, push_integer};
+use super::escape::{push_string, room_for_string};
+use super::number::{
+    Decimal, ROOM_FOR_NUMBER, push_decimal, push_double, push_float, push_integer, room_for_decimal,
+};
+use crate::error::Error;
+
+/// The longest text: no server passes more on, `max_allowed_packet` ends there.
+const MAX_TEXT_BYTES: usize = 1 << 30;
+
+/// Room for a comma, a colon, and the bracket at the end.
+const ROOM_FOR_PUNCTUATION: usize = 4;
 
 /// A value, as it goes into the text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +40,22 @@ pub enum Value<'a> {
     Json(&'a str),
 }
 
+impl Value<'_> {
+    /// How many bytes the value takes at most.
+    fn room(&self) -> usize {
+        match self {
+            Self::String(text) => room_for_string(text),
+            Self::Json(text) => text.len(),
+            Self::Decimal(number) => room_for_decimal(*number),
+            Self::Null
+            | Self::Integer(_)
+            | Self::Unsigned(_)
+            | Self::Double(_)
+            | Self::Float { .. } => ROOM_FOR_NUMBER,
+        }
+    }
+}
+
 /// The name of a member, ready to be written: quoted, escaped, with its comma and its colon.
 #[derive(Debug)]
 pub struct Name(Box<[u8]>);
@@ -51,6 +76,8 @@ pub struct Writer {
     text: Vec<u8>,
     /// Where the first item begins.
     items: usize,
+    /// Why an item could not be appended; the text is not whole then.
+    refused: Option<Error>,
 }
 
 impl Writer {
@@ -60,27 +87,34 @@ impl Writer {
         self.text.clear();
         self.text.extend_from_slice(open.as_bytes());
         self.items = open.len();
+        self.refused = None;
     }
 
     /// Appends a member.
     pub fn member(&mut self, name: &Name, value: Value<'_>) {
-        let comma = usize::from(self.text.len() == self.items);
-        self.text.extend_from_slice(&name.0[comma..]);
-        self.push(value);
+        if self.has_room(name.0.len() + value.room()) {
+            let comma = usize::from(self.text.len() == self.items);
+            self.text.extend_from_slice(&name.0[comma..]);
+            self.push(value);
+        }
     }
 
     /// Appends a member whose name is known only now.
     pub fn named_member(&mut self, name: &str, value: Value<'_>) {
-        self.separate();
-        push_string(&mut self.text, name);
-        self.text.push(b':');
-        self.push(value);
+        if self.has_room(room_for_string(name) + value.room()) {
+            self.separate();
+            push_string(&mut self.text, name);
+            self.text.push(b':');
+            self.push(value);
+        }
     }
 
     /// Appends an element.
     pub fn element(&mut self, value: Value<'_>) {
-        self.separate();
-        self.push(value);
+        if self.has_room(value.room()) {
+            self.separate();
+            self.push(value);
+        }
     }
 
     /// Appends a list of members or elements that the caller has checked; a blank list is nothing.
@@ -91,9 +125,33 @@ impl Writer {
     }
 
     /// Ends the text with `close`, and lends it.
-    pub fn end(&mut self, close: &str) -> &[u8] {
-        self.text.extend_from_slice(close.as_bytes());
-        &self.text
+    ///
+    /// # Errors
+    ///
+    /// The text would be longer than 1 GiB, or there is no memory for it.
+    pub fn end(&mut self, close: &str) -> Result<&[u8], Error> {
+        match self.refused.take() {
+            Some(error) => Err(error),
+            None => {
+                self.text.extend_from_slice(close.as_bytes());
+                Ok(&self.text)
+            }
+        }
+    }
+
+    /// Makes sure that what is appended next needs no memory that might not be there: a process
+    /// that finds none is a lost server, a statement is only an error.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let bytes = bytes + ROOM_FOR_PUNCTUATION;
+        let problem = if self.text.len() + bytes > MAX_TEXT_BYTES {
+            format!("the text would be longer than {MAX_TEXT_BYTES} bytes")
+        } else if self.text.try_reserve(bytes).is_err() {
+            format!("there is no memory for {bytes} more bytes of text")
+        } else {
+            return self.refused.is_none();
+        };
+        self.refused = Some(Error::Input(problem));
+        false
     }
 
     fn separate(&mut self) {
@@ -113,5 +171,40 @@ impl Writer {
             Value::String(text) => push_string(&mut self.text, text),
             Value::Json(text) => self.text.extend_from_slice(text.as_bytes()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_separated_and_a_blank_list_is_none() {
+        let mut writer = Writer::default();
+        for _ in 0..2 {
+            writer.begin("{");
+            writer.splice(" ");
+            writer.member(&Name::new("a"), Value::Null);
+            writer.splice("\"b\":1,\"c\":2");
+            writer.named_member("d", Value::Json("[]"));
+            let text = writer.end("}").unwrap();
+            assert_eq!(text, br#"{"a":null,"b":1,"c":2,"d":[]}"#);
+        }
+        writer.begin("");
+        assert_eq!(writer.end("").unwrap(), b"");
+    }
+
+    #[test]
+    fn a_text_that_no_server_passes_on_is_refused() {
+        let mut writer = Writer::default();
+        writer.begin("[");
+        writer.element(Value::String(&"\0".repeat(MAX_TEXT_BYTES / 6)));
+        writer.element(Value::Integer(1));
+        let error = writer.end("]").unwrap_err().to_string();
+        assert_eq!(error, "the text would be longer than 1073741824 bytes");
+
+        writer.begin("[");
+        writer.element(Value::Integer(1));
+        assert_eq!(writer.end("]").unwrap(), b"[1]");
     }
 }

@@ -404,7 +404,6 @@ fn what_a_server_says_about_another_job_ends_a_foreground_call() {
 #[test]
 fn a_failure_is_null_a_warning_or_an_error_as_it_is_set() {
     let mut gman = gman();
-    let is_mariadb = gman.is_mariadb();
     let server = FakeJobServer::always(Reply::BytesThenClose(vec![]));
     gman.create_table(1, "gman_do_background('f', NEW.id)");
     let warnings = |gman: &mut Gman| -> Vec<(String, u16, String)> { gman.query("SHOW WARNINGS") };
@@ -417,11 +416,9 @@ fn a_failure_is_null_a_warning_or_an_error_as_it_is_set() {
 
     gman.set("gman_on_failure", "warning");
     assert!(gman.call("gman_do_background('f', 'w')").is_null());
-    if is_mariadb {
-        let warnings = warnings(&mut gman);
-        assert_eq!((warnings[0].0.as_str(), warnings[0].1), ("Warning", 1105));
-        assert!(warnings[0].2.contains(&server.address()), "{warnings:?}");
-    }
+    let warned = warnings(&mut gman);
+    assert_eq!((warned[0].0.as_str(), warned[0].1), ("Warning", 1105));
+    assert!(warned[0].2.contains(&server.address()), "{warned:?}");
     assert!(gman.database.error_log().contains(&server.address()));
     gman.update_all();
     assert_eq!(

@@ -6,6 +6,7 @@ mod large;
 mod names;
 mod nesting;
 mod numbers;
+mod property;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};

@@ -11,6 +11,8 @@ mod job_servers;
 mod json;
 mod lifetime;
 mod outbox;
+mod pipeline;
+mod plugin;
 mod redis;
 mod servers;
 mod submission;

@@ -31,6 +31,8 @@ pub(super) struct Argument {
 enum Source {
     /// A signed integer.
     Integer,
+    /// TRUE or FALSE, which the interface passes as an integer.
+    Boolean,
     /// The bits of a column as wide as an integer, which the interface passes as a signed one.
     Bits,
     /// A number as text; a few expressions over BIT columns come as the column's bytes instead.
@@ -66,6 +68,23 @@ impl Argument {
             converted: matches!(source, Source::Text | Source::Json)
                 && charset::convert_argument(list, index),
         }
+    }
+
+    /// As the servers' own JSON functions have it: the words TRUE and FALSE are not numbers.
+    pub(super) fn with_booleans(mut self, list: &ArgList<Init>) -> Self {
+        let is_word = |name: &[u8]| {
+            [b"true".as_slice(), b"false"]
+                .iter()
+                .any(|word| name.eq_ignore_ascii_case(word))
+        };
+        let is_constant = || list.get(self.index).is_some_and(|arg| arg.is_const());
+        if self.source == Source::Integer
+            && args::name(list, self.index).is_some_and(is_word)
+            && is_constant()
+        {
+            self.source = Source::Boolean;
+        }
+        self
     }
 
     /// Whether the argument's name says that it is JSON already.
@@ -106,6 +125,9 @@ impl Argument {
             return Ok(Value::Null);
         };
         Ok(match (self.source, arg.value()) {
+            (Source::Boolean, SqlResult::Int(Some(value))) => {
+                Value::Json(if value == 0 { "false" } else { "true" })
+            }
             (Source::Bits, SqlResult::Int(Some(value))) => Value::Unsigned(value.cast_unsigned()),
             (_, SqlResult::Int(Some(value))) => Value::Integer(value),
             (Source::Float(width), SqlResult::Real(Some(value))) => Value::Float { value, width },
@@ -168,15 +190,20 @@ fn has_json_name(list: &ArgList<Init>, index: usize) -> bool {
 }
 
 fn not_utf8(index: usize, name: &[u8], bytes: &[u8], offset: usize) -> Error {
-    /// As many as one character can have.
-    const SHOWN: usize = 4;
-    let bad = &bytes[offset..bytes.len().min(offset + SHOWN)];
+    /// As many bytes as one character can have.
+    const SHOWN_BYTES: usize = 4;
+    /// Long expressions would push the remedy out of the message.
+    const SHOWN_NAME: usize = 64;
+    let bad = &bytes[offset..bytes.len().min(offset + SHOWN_BYTES)];
     let bad: String = bad.iter().map(|byte| format!("\\x{byte:02X}")).collect();
     let alias = match json::member_name(name) {
-        Ok(alias) => format!(" AS `{alias}`"),
-        Err(_) => String::new(),
+        Ok(alias) if alias.len() <= SHOWN_NAME => format!(" AS `{alias}`"),
+        _ => String::new(),
     };
-    let name = String::from_utf8_lossy(name);
+    let name = match str::from_utf8(name) {
+        Ok(name) if name.len() <= SHOWN_NAME => name,
+        _ => "...",
+    };
     Error::Input(format!(
         "argument {} ({name}) is not UTF-8: '{bad}' at byte {offset}; \
          write CONVERT({name} USING utf8mb4){alias}, or TO_BASE64({name}){alias} for binary data",

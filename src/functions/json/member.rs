@@ -80,17 +80,29 @@ enum PairName {
 }
 
 impl Pair {
-    /// The pair of arguments at `index`; `rule` checks a name that is known before the first row.
-    pub(super) fn new(
-        list: &ArgList<Init>,
-        index: usize,
-        rule: fn(&str) -> Result<&str, Error>,
-    ) -> Result<Self, Error> {
+    /// The pair of arguments at `index` as the servers' own function takes it: under any name.
+    pub(super) fn native(list: &ArgList<Init>, index: usize) -> Result<Self, Error> {
+        let mut pair = Self::new(list, index, |name| Ok(name))?;
+        pair.value = pair.value.with_booleans(list);
+        Ok(pair)
+    }
+
+    /// The pair of arguments at `index` as `lib_mysqludf_json` takes it: a name that is known before
+    /// the first row follows the rules of names.
+    pub(super) fn checked(list: &ArgList<Init>, index: usize) -> Result<Self, Error> {
         if args::kind(list, index) != Some(SqlType::String) {
             return Err(Error::Input(
                 "String type required for member name (udf: json_members_init)".into(),
             ));
         }
+        Self::new(list, index, json::constant_name)
+    }
+
+    fn new(
+        list: &ArgList<Init>,
+        index: usize,
+        rule: fn(&str) -> Result<&str, Error>,
+    ) -> Result<Self, Error> {
         let name = Argument::new(list, index);
         let constant = args::constant_string(list, index)
             .filter(|_| !name.is_converted())

@@ -112,6 +112,13 @@ extern "C" fn declare() {
             Some(Server::Maria(number)) => unsafe { declare_for_maria(number) },
             // SAFETY: the library is being loaded.
             Some(Server::Mysql(number)) => unsafe { declare_for_mysql(number) },
+            Some(Server::Unknown(version)) => diagnostics::log(
+                "Note",
+                &format!(
+                    "the plugin interface of this server, {version}, is not known: \
+                     the functions work, the plugin gman cannot be installed"
+                ),
+            ),
             None => {}
         }
         Ok(())

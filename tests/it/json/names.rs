@@ -1,6 +1,9 @@
 //! Where a member's name comes from, and what it may be.
 
+use serde_json::Value;
+
 use super::Json;
+use crate::support::unsupported;
 
 #[test]
 fn a_trigger_names_members_by_their_columns() {
@@ -83,6 +86,10 @@ fn the_pair_form_takes_any_name() {
             r#"{"a":null,"a":1.50}"#,
         ),
         (
+            "json_object('a', TRUE, 'b', false, 'c', 1)",
+            r#"{"a":true,"b":false,"c":1}"#,
+        ),
+        (
             "json_object('a', json_array(1, json_object('b', 'c')))",
             r#"{"a":[1,{"b":"c"}]}"#,
         ),
@@ -103,6 +110,37 @@ fn the_pair_form_takes_any_name() {
             error.contains(&format!("Invalid json member name - name {problem}")),
             "{call}: {error}"
         );
+    }
+}
+
+#[test]
+fn the_pair_form_gives_the_value_that_the_native_function_gives() {
+    let mut json = Json::start();
+    if json.has_bare_names {
+        unsupported!("the server has no native JSON_OBJECT");
+    }
+    json.execute("CREATE TABLE n (id INT, name VARCHAR(20), price DECIMAL(10,2), r DOUBLE, u BIGINT UNSIGNED) DEFAULT CHARSET=utf8mb4");
+    json.execute(
+        "INSERT INTO n VALUES (1, 'a\"é\\\\', -0.50, 1e-7, 18446744073709551615), (NULL, '', 0, 1e100, 0)",
+    );
+    for arguments in [
+        "'id', id, 'name', name, 'price', price, 'r', r, 'u', u",
+        "'', NULL, 'a b', TRUE, 'é', FALSE, 'id', id + 1",
+        "'array', JSON_ARRAY(id, name, NULL)",
+    ] {
+        let ours = arguments.replace("JSON_ARRAY", "json_array");
+        let ours = json
+            .try_rows(&format!("SELECT json_object({ours}) FROM n"))
+            .unwrap();
+        let native = json
+            .try_rows(&format!("SELECT JSON_OBJECT({arguments}) FROM n"))
+            .unwrap();
+        let parse = |rows: Vec<Option<String>>| -> Vec<Value> {
+            let rows = rows.into_iter().flatten();
+            rows.map(|text| serde_json::from_str(&text).expect(&text))
+                .collect()
+        };
+        assert_eq!(parse(ours), parse(native), "{arguments}");
     }
 }
 

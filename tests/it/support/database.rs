@@ -15,6 +15,9 @@ use super::ports::Port;
 use super::process::{Process, run};
 use super::server_kind::ServerKind;
 
+/// The name of a server's configuration file in its folder.
+const CONFIGURATION: &str = "my.cnf";
+
 /// The database that connections start in.
 const DATABASE: &str = "test";
 
@@ -46,6 +49,8 @@ pub(crate) struct Database {
 pub(crate) struct Builder {
     kind: ServerKind,
     options: Vec<String>,
+    configuration: String,
+    library: Option<&'static Library>,
 }
 
 impl Builder {
@@ -55,11 +60,28 @@ impl Builder {
         self
     }
 
+    /// Adds lines to the section `[mysqld]` of the server's configuration file.
+    pub(crate) fn configuration(mut self, lines: &str) -> Self {
+        self.configuration.push_str(lines);
+        self.configuration.push('\n');
+        self
+    }
+
+    /// Puts the shipped library into the plugin directory before the server starts.
+    pub(crate) fn library(mut self) -> Self {
+        self.library = Some(Library::release());
+        self
+    }
+
     pub(crate) fn start(self) -> Database {
         let folder = folder::temporary();
+        configure(folder.path(), &self.configuration);
         self.kind.make_data_directory(&folder.path().join("data"));
         let plugins = folder.path().join("plugin");
         fs::create_dir(&plugins).unwrap_or_else(|error| panic!("{}: {error}", plugins.display()));
+        if let Some(library) = self.library {
+            copy_library(library, &plugins, FILE_NAME);
+        }
         let port = Port::free();
         let process = launch(&self.kind, folder.path(), &port, &self.options);
         let mut database = Database {
@@ -84,6 +106,8 @@ impl Database {
         Builder {
             kind: ServerKind::chosen(),
             options: Vec::new(),
+            configuration: String::new(),
+            library: None,
         }
     }
 
@@ -164,12 +188,12 @@ impl Database {
 
     /// Copies `library` into the plugin directory as `name`.
     pub(crate) fn copy_library(&self, library: &Library, name: &str) {
-        let target = self.plugin_dir().join(name);
-        let unfinished = self.plugin_dir().join(format!("{name}.new"));
-        // Renamed, not overwritten: the server may have the old file mapped.
-        fs::copy(library.path(), &unfinished)
-            .and_then(|_| fs::rename(&unfinished, &target))
-            .unwrap_or_else(|error| panic!("cannot copy the library to {target:?}: {error}"));
+        copy_library(library, &self.plugin_dir(), name);
+    }
+
+    /// Changes the configuration file for the next start.
+    pub(crate) fn configure(&self, lines: &str) {
+        configure(self.folder.path(), lines);
     }
 
     /// All that the server and the library wrote to the error log.
@@ -246,9 +270,25 @@ pub(crate) fn product_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Copies `library` into a plugin directory as `name`.
+fn copy_library(library: &Library, plugins: &Path, name: &str) {
+    let target = plugins.join(name);
+    let unfinished = plugins.join(format!("{name}.new"));
+    // Renamed, not overwritten: the server may have the old file mapped.
+    fs::copy(library.path(), &unfinished)
+        .and_then(|_| fs::rename(&unfinished, &target))
+        .unwrap_or_else(|error| panic!("cannot copy the library to {target:?}: {error}"));
+}
+
+fn configure(folder: &Path, lines: &str) {
+    let file = folder.join(CONFIGURATION);
+    fs::write(&file, format!("[mysqld]\n{lines}\n"))
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+}
+
 fn launch(kind: &ServerKind, folder: &Path, port: &Port, options: &[String]) -> Process {
     let place = |name: &str| folder.join(name);
-    let mut command = kind.server(&folder.join("data"));
+    let mut command = kind.server(&folder.join(CONFIGURATION), &folder.join("data"));
     command
         .args(SMALL)
         .arg(format!("--port={}", port.number()))

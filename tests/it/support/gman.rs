@@ -106,12 +106,6 @@ impl Gman {
             .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Whether a function can make warnings on this server: only MariaDB lets it.
-    pub(crate) fn is_mariadb(&mut self) -> bool {
-        let version: Vec<String> = self.query("SELECT VERSION()");
-        version[0].contains("MariaDB")
-    }
-
     /// A table `t` with the rows `id` = 1 ... `rows`, whose updates call `SET @result = call`.
     pub(crate) fn create_table(&mut self, rows: u32, call: &str) {
         self.execute("CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB");

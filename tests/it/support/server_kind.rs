@@ -14,6 +14,9 @@ const CHOICE: &str = "GMAN_TEST_SERVER";
 /// The environment variable that names the folder of `scripts/servers`, if it is not the default.
 const PREPARED: &str = "GMAN_SERVERS_DIR";
 
+/// The option that keeps a server away from the machine's own configuration.
+const NO_CONFIGURATION: &str = "--no-defaults";
+
 /// One kind of server, as data.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerKind {
@@ -45,7 +48,7 @@ impl ServerKind {
 
     /// The MariaDB on the PATH.
     pub(crate) fn local() -> Self {
-        let mut command = vec!["mariadbd".into(), "--no-defaults".into()];
+        let mut command = vec!["mariadbd".into(), NO_CONFIGURATION.into()];
         if nix::unistd::geteuid().is_root() {
             command.push("--user=root".into());
         }
@@ -75,9 +78,16 @@ impl ServerKind {
         }
     }
 
-    /// The server's command with the option that says where its data lives.
-    pub(crate) fn server(&self, data: &Path) -> Command {
-        let mut command = self.command();
+    /// The server's command with the options that say where its configuration and its data live.
+    pub(crate) fn server(&self, configuration: &Path, data: &Path) -> Command {
+        let configuration = format!("--defaults-file={}", configuration.display());
+        let mut command = Command::new(&self.command[0]);
+        // It has to come first. What scripts/servers makes puts it there.
+        command.env("GMAN_DEFAULTS", &configuration);
+        command.args(self.command[1..].iter().map(|word| match word.as_str() {
+            NO_CONFIGURATION => &configuration,
+            _ => word,
+        }));
         command.arg(datadir(data));
         command
     }

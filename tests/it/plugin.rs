@@ -1,0 +1,501 @@
+//! The library as a plugin: system variables, status variables, and the old names of the JSON functions.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, OptsBuilder};
+
+use crate::support::{Database, FILE_NAME, Gearmand, RecordingWorker, product_file, unsupported};
+
+/// Works on both kinds of server.
+const INSTALL: &str = "INSTALL PLUGIN gman SONAME 'libgearman_mysql_udf.so'";
+
+/// Loads the plugin while the server starts.
+const AT_START: &str = "plugin-load-add=libgearman_mysql_udf.so";
+
+/// A server with the functions and the plugin; or why it cannot have the plugin.
+fn with_plugin() -> Result<Database, String> {
+    let database = Database::start();
+    database.install_functions();
+    install(&database)?;
+    Ok(database)
+}
+
+fn install(database: &Database) -> Result<(), String> {
+    database
+        .connect()
+        .query_drop(INSTALL)
+        .map_err(|error| format!("INSTALL PLUGIN: {error}"))
+}
+
+/// Whether a server can have the plugin at all, found out before one is started with it.
+fn refusal() -> Option<String> {
+    with_plugin().err()
+}
+
+fn variable(database: &Database, name: &str) -> String {
+    database.value(&format!("SELECT @@GLOBAL.{name}"))
+}
+
+/// The error of a statement that has to fail.
+fn error(session: &mut Conn, sql: &str) -> String {
+    match session.query::<mysql::Row, _>(sql) {
+        Err(mysql::Error::MySqlError(error)) => error.message,
+        other => panic!("{sql}: expected an error, got {other:?}"),
+    }
+}
+
+fn status(database: &Database, name: &str) -> String {
+    let rows: Vec<(String, String)> = database.query(&format!("SHOW GLOBAL STATUS LIKE '{name}'"));
+    match rows.as_slice() {
+        [(shown, value)] if shown == name => value.clone(),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_server_whose_plugin_interface_is_unknown_refuses_the_plugin_and_keeps_the_functions() {
+    let Err(reason) = with_plugin() else {
+        unsupported!("this server's plugin interface is known");
+    };
+    println!("{reason}");
+    let database = Database::start();
+    database.install_functions();
+    let mut session = database.connect();
+    error(&mut session, INSTALL);
+    let log = database.error_log();
+    assert!(
+        log.contains("the functions work, the plugin gman cannot be installed"),
+        "{log}"
+    );
+    let json: String = database.value("SELECT json_object_udf(1 AS a)");
+    assert_eq!(json, r#"{"a":1}"#);
+}
+
+#[test]
+fn the_plugin_comes_and_goes_and_the_functions_stay() {
+    let database = Database::start();
+    database.copy_library(crate::support::Library::release(), FILE_NAME);
+    if let Err(reason) = install(&database) {
+        unsupported!("{reason}");
+    }
+    database.run_script(&product_file("sql/install.sql"));
+    let gearmand = Gearmand::start();
+    database.execute(&format!(
+        "SET GLOBAL gman_servers = '{}'",
+        gearmand.address()
+    ));
+    let submit = "SELECT gman_do_background('f', 'w')";
+    assert!(database.value::<Option<String>>(submit).is_some());
+
+    database.execute("UNINSTALL PLUGIN gman");
+    assert!(database.value::<Option<String>>(submit).is_some());
+    database.execute(INSTALL);
+    // The servers that the functions use are still the same, and shown.
+    assert_eq!(variable(&database, "gman_servers"), gearmand.address());
+    assert!(database.value::<Option<String>>(submit).is_some());
+    assert_eq!(gearmand.status()["f"].queued, 3);
+}
+
+#[test]
+fn every_setting_is_a_variable_with_its_default() {
+    let database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let shown: Vec<(String, String)> = database.query("SHOW GLOBAL VARIABLES LIKE 'gman%'");
+    let expected = [
+        ("gman_connect_timeout_ms", "250"),
+        ("gman_delivery", "acked"),
+        ("gman_do_timeout_ms", "30000"),
+        ("gman_legacy_json_names", "OFF"),
+        ("gman_max_idle", "16"),
+        ("gman_on_failure", "warning"),
+        ("gman_servers", ""),
+        ("gman_servers_set_enabled", "ON"),
+        ("gman_timeout_ms", "1000"),
+        ("gman_window_bytes", "16777216"),
+    ];
+    assert_eq!(
+        shown,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
+fn a_value_out_of_range_or_unknown_is_not_taken() {
+    let database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let mut session = database.connect();
+    session
+        .query_drop("SET GLOBAL gman_window_bytes = 1")
+        .expect("a number that is cut to its range");
+    assert_eq!(variable(&database, "gman_window_bytes"), "65536");
+    for sql in [
+        "SET GLOBAL gman_on_failure = 'sometimes'",
+        "SET GLOBAL gman_delivery = 'maybe'",
+        "SET GLOBAL gman_timeout_ms = 'long'",
+        "SET GLOBAL gman_legacy_json_names = ON",
+    ] {
+        println!("{sql}: {}", error(&mut session, sql));
+    }
+    assert_eq!(variable(&database, "gman_on_failure"), "warning");
+    assert_eq!(variable(&database, "gman_delivery"), "acked");
+    assert_eq!(variable(&database, "gman_timeout_ms"), "1000");
+}
+
+#[test]
+fn the_servers_have_two_doors_and_one_value() {
+    let database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let (first, second) = (Gearmand::start(), Gearmand::start());
+    let mut session = database.connect();
+    let submit = "SELECT gman_do_background('f', 'w')";
+
+    database.execute(&format!("SET GLOBAL gman_servers = '{}'", first.address()));
+    assert!(database.value::<Option<String>>(submit).is_some());
+    assert_eq!(first.status()["f"].queued, 1);
+
+    let set = format!("SELECT gman_servers_set('{}')", second.address());
+    database.value::<String>(&set);
+    assert_eq!(variable(&database, "gman_servers"), second.address());
+    assert!(database.value::<Option<String>>(submit).is_some());
+    assert_eq!(second.status()["f"].queued, 1);
+
+    let refused = error(&mut session, "SET GLOBAL gman_servers = '127.0.0.1:http'");
+    assert!(
+        refused.contains(r#"in "127.0.0.1:http" expected a port"#),
+        "{refused}"
+    );
+    assert_eq!(variable(&database, "gman_servers"), second.address());
+    assert!(database.value::<Option<String>>(submit).is_some());
+
+    database.execute("SET GLOBAL gman_servers = ''");
+    assert_eq!(variable(&database, "gman_servers"), "");
+    assert_eq!(database.value::<Option<String>>(submit), None);
+    assert!(status(&database, "Gman_last_error").contains("no job servers are set"));
+}
+
+#[test]
+fn an_account_without_privileges_cannot_redirect_jobs_once_the_function_is_switched_off() {
+    let database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    database.execute("CREATE USER nobody@localhost");
+    let nobody = OptsBuilder::new()
+        .user(Some("nobody"))
+        .socket(Some(database.socket().display().to_string()));
+    let mut nobody = Conn::new(nobody).expect("a session of an account without privileges");
+    let redirect = "SELECT gman_servers_set('127.0.0.1:4730')";
+    // No server checks who calls a loadable function.
+    let answer: Option<String> = nobody.query_first(redirect).expect("any account may");
+    assert_eq!(answer.as_deref(), Some("127.0.0.1:4730"));
+
+    database.execute("SET GLOBAL gman_servers = '127.0.0.1:4731'");
+    database.execute("SET GLOBAL gman_servers_set_enabled = OFF");
+
+    for session in [&mut nobody, &mut database.connect()] {
+        let refused = error(session, redirect);
+        assert!(
+            refused.contains("gman_servers_set_enabled is OFF"),
+            "{refused}"
+        );
+    }
+    assert_eq!(variable(&database, "gman_servers"), "127.0.0.1:4731");
+    let refused = error(&mut nobody, "SET GLOBAL gman_servers_set_enabled = ON");
+    assert!(refused.contains("denied"), "{refused}");
+}
+
+#[test]
+fn the_configuration_file_sets_every_variable_at_every_start() {
+    if let Some(reason) = refusal() {
+        unsupported!("{reason}");
+    }
+    let gearmand = Gearmand::start();
+    let address = gearmand.address();
+    let mut database = Database::builder()
+        .library()
+        .configuration(AT_START)
+        .configuration(&format!("gman_servers={address}"))
+        .configuration("gman_timeout_ms=2000\ngman-on-failure=error\ngman_delivery=pipelined")
+        .configuration("gman_servers_set_enabled=OFF")
+        .start();
+    database.run_script(&product_file("sql/install.sql"));
+    for _ in 0..2 {
+        assert_eq!(variable(&database, "gman_servers"), address);
+        assert_eq!(variable(&database, "gman_timeout_ms"), "2000");
+        assert_eq!(variable(&database, "gman_on_failure"), "error");
+        assert_eq!(variable(&database, "gman_delivery"), "pipelined");
+        assert_eq!(variable(&database, "gman_servers_set_enabled"), "0");
+        let unique: String = database.value("SELECT gman_do_background('f', 'w')");
+        assert_eq!(unique.len(), 36);
+        assert_eq!(database.value::<i64>("SELECT gman_flush()"), 0);
+        database.restart();
+    }
+    assert_eq!(gearmand.status()["f"].queued, 2);
+}
+
+#[test]
+fn the_command_line_sets_variables_and_a_bad_list_does_not_keep_the_server_from_starting() {
+    if let Some(reason) = refusal() {
+        unsupported!("{reason}");
+    }
+    let database = Database::builder()
+        .library()
+        .option(format!("--{AT_START}"))
+        .option("--gman-servers=127.0.0.1:4730,127.0.0.1:x")
+        .option("--gman-max-idle=3")
+        .start();
+    assert_eq!(variable(&database, "gman_max_idle"), "3");
+    assert_eq!(variable(&database, "gman_servers"), "");
+    let log = database.error_log();
+    assert!(log.contains(r#"in "127.0.0.1:x" expected a port"#), "{log}");
+}
+
+#[test]
+fn a_persisted_value_survives_a_restart() {
+    let mut database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let mut session = database.connect();
+    if let Err(error) = session.query_drop("SET PERSIST gman_servers = '127.0.0.1:4730'") {
+        unsupported!("no SET PERSIST: {error}");
+    }
+    session
+        .query_drop("SET PERSIST gman_on_failure = 'error'")
+        .expect("SET PERSIST");
+    database.restart();
+    assert_eq!(variable(&database, "gman_servers"), "127.0.0.1:4730");
+    assert_eq!(variable(&database, "gman_on_failure"), "error");
+}
+
+#[test]
+fn an_installed_plugin_is_there_after_a_restart() {
+    let mut database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    database.configure("loose-gman_servers=127.0.0.1:4730");
+    database.restart();
+    assert_eq!(variable(&database, "gman_servers"), "127.0.0.1:4730");
+    assert!(
+        database
+            .value::<Option<String>>("SELECT json_object_udf(1 AS a)")
+            .is_some()
+    );
+}
+
+#[test]
+fn the_servers_can_be_set_by_an_init_file_without_the_plugin() {
+    let gearmand = Gearmand::start();
+    let mut database = Database::start();
+    database.install_functions();
+    let file = database.plugin_dir().join("init.sql");
+    let set = format!("SELECT gman_servers_set('{}');\n", gearmand.address());
+    std::fs::write(&file, set).expect("an init file");
+    database.configure(&format!("init_file={}", file.display()));
+    database.restart();
+
+    let handle: Option<String> = database.value("SELECT gman_do_background('f', 'w')");
+    assert!(handle.is_some(), "{}", database.error_log());
+    assert_eq!(gearmand.status()["f"].queued, 1);
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let gearmand = Gearmand::start();
+    let count = |name: &str| -> u64 { status(&database, name).parse().expect("a number") };
+    database.execute(&format!(
+        "SET GLOBAL gman_servers = '{}'",
+        gearmand.address()
+    ));
+    let mut session = database.connect();
+    let submit = "SELECT gman_do_background('f', 'w')";
+    for _ in 0..3 {
+        session.query_drop(submit).expect("a job");
+    }
+    assert_eq!(count("Gman_jobs_submitted"), 3);
+    assert_eq!(count("Gman_jobs_acknowledged"), 3);
+    assert_eq!(count("Gman_jobs_failed"), 0);
+    assert_eq!(count("Gman_connections_opened"), 1);
+    assert_eq!(count("Gman_connections_open"), 1);
+    // Header, function, unique id (a UUID) and workload, with two separators.
+    assert_eq!(count("Gman_bytes_sent"), 3 * (12 + 1 + 1 + 36 + 1 + 1));
+    assert_eq!(count("Gman_servers_down"), 0);
+    assert_eq!(status(&database, "Gman_last_error"), "");
+
+    gearmand.stop();
+    database.execute("SET GLOBAL gman_delivery = 'pipelined'");
+    session.query_drop(submit).expect("a job");
+    assert_eq!(count("Gman_in_flight"), 1);
+    assert_eq!(count("Gman_window_bytes_used"), 12 + 1 + 1 + 36 + 1 + 1);
+    gearmand.cont();
+    let left: Option<i64> = session
+        .query_first("SELECT gman_flush(30000)")
+        .expect("an answer");
+    assert_eq!(left, Some(0));
+    assert_eq!(count("Gman_in_flight"), 0);
+    assert_eq!(count("Gman_window_bytes_used"), 0);
+    assert_eq!(count("Gman_jobs_acknowledged"), 4);
+
+    database.execute("SET GLOBAL gman_delivery = 'acked'");
+    database.execute("SET GLOBAL gman_servers = '127.0.0.1:1'");
+    session.query_drop(submit).expect("a job that fails");
+    assert_eq!(count("Gman_jobs_failed"), 1);
+    assert_eq!(count("Gman_servers_down"), 1);
+    let last = status(&database, "Gman_last_error");
+    assert!(
+        last.contains("connect 127.0.0.1:1: Connection refused"),
+        "{last}"
+    );
+}
+
+#[test]
+fn settings_change_while_sixteen_sessions_submit_and_nothing_fails() {
+    const SESSIONS: usize = 16;
+    const LASTING: Duration = Duration::from_secs(60);
+    let database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let gearmands = [Gearmand::start(), Gearmand::start()];
+    let workers = gearmands
+        .each_ref()
+        .map(|gearmand| RecordingWorker::start(gearmand.port(), &["f"]));
+    let [first, second] = gearmands.each_ref().map(Gearmand::address);
+    database.execute(&format!("SET GLOBAL gman_servers = '{first}'"));
+    // On a busy machine a job may take its time; that is not what this is about.
+    database.execute("SET GLOBAL gman_timeout_ms = 30000");
+    let changes = [
+        format!("gman_servers = '{second}'"),
+        "gman_delivery = 'pipelined'".to_owned(),
+        "gman_on_failure = 'error'".to_owned(),
+        "gman_max_idle = 1".to_owned(),
+        format!("gman_servers = '{first},{second}'"),
+        "gman_window_bytes = 65536".to_owned(),
+        "gman_delivery = 'acked'".to_owned(),
+        "gman_max_idle = 16".to_owned(),
+        "gman_window_bytes = DEFAULT".to_owned(),
+        format!("gman_servers = '{first}'"),
+    ];
+
+    let stop = AtomicBool::new(false);
+    let submitted = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..SESSIONS {
+            let mut session = database.connect();
+            let (stop, submitted) = (&stop, &submitted);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer: Option<Option<String>> = session
+                        .query_first("SELECT gman_do_background('f', json_object_udf(7 AS id))")
+                        .unwrap_or_else(|error| panic!("a submission: {error}"));
+                    assert!(answer.flatten().is_some(), "a submission failed");
+                    submitted.fetch_add(1, Ordering::Relaxed);
+                    // No faster than the workers, or the test waits for them for minutes.
+                    thread::sleep(Duration::from_millis(2));
+                }
+            });
+        }
+        let started = Instant::now();
+        let mut session = database.connect();
+        for change in changes.iter().cycle() {
+            if started.elapsed() >= LASTING {
+                break;
+            }
+            session
+                .query_drop(format!("SET GLOBAL {change}"))
+                .unwrap_or_else(|error| panic!("{change}: {error}"));
+            thread::sleep(Duration::from_millis(50));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+
+    assert_eq!(database.value::<i64>("SELECT gman_flush(30000)"), 0);
+    let submitted = submitted.load(Ordering::Relaxed);
+    println!("{submitted} jobs in {LASTING:?} while settings changed");
+    crate::support::wait_until(LASTING, "every job to arrive", || {
+        let arrived: usize = workers.iter().map(RecordingWorker::count).sum();
+        if arrived as u64 >= submitted {
+            Ok(())
+        } else {
+            Err((arrived, submitted))
+        }
+    });
+    assert_eq!(status(&database, "Gman_jobs_failed"), "0");
+}
+
+#[test]
+fn the_old_names_are_free_after_a_start_with_the_setting_and_again_after_a_restart() {
+    if let Some(reason) = refusal() {
+        unsupported!("{reason}");
+    }
+    let gearmand = Gearmand::start();
+    let worker = RecordingWorker::start(gearmand.port(), &["syncToRedis"]);
+    let mut database = Database::builder()
+        .library()
+        .configuration(AT_START)
+        .configuration(&format!("gman_servers={}", gearmand.address()))
+        .configuration("gman_legacy_json_names=ON")
+        .start();
+    let log = database.error_log();
+    if log.contains("gman_legacy_json_names has no effect: this server keeps its native functions")
+    {
+        let native: String = database.value("SELECT JSON_OBJECT('a', 1)");
+        assert_eq!(native, r#"{"a": 1}"#);
+        unsupported!("this server keeps its native functions to itself");
+    }
+    assert!(log.contains("JSON_OBJECT and JSON_ARRAY are free"), "{log}");
+
+    for name in ["json_object", "gman_do_background", "gman_servers_set"] {
+        database.execute(&format!(
+            "CREATE FUNCTION {name} RETURNS STRING SONAME '{FILE_NAME}'"
+        ));
+    }
+    database.run_script(&product_file("sql/install-json-names.sql"));
+    database.run_script(&product_file("sql/test.sql"));
+    for round in 1..=2 {
+        database.execute(&format!("UPDATE test SET name='sm{round}' WHERE id=1"));
+        let jobs = worker.wait_for(round);
+        let expected = format!(r#"{{"id":1,"name":"sm{round}"}}"#);
+        assert_eq!(jobs[round - 1].workload, expected.as_bytes());
+        let pairs: String = database.value("SELECT JSON_OBJECT('a', 1, 'b', NULL)");
+        assert_eq!(pairs, r#"{"a":1,"b":null}"#);
+        database.restart();
+    }
+    // Without the setting the native functions are back.
+    database.configure(AT_START);
+    database.restart();
+    let native: String = database.value("SELECT JSON_OBJECT('a', 1)");
+    assert_eq!(native, r#"{"a": 1}"#);
+}
+
+#[test]
+fn names_are_not_freed_while_the_server_runs() {
+    let database = Database::builder()
+        .library()
+        .configuration("loose-gman_legacy_json_names=ON")
+        .start();
+    if let Err(reason) = install(&database) {
+        unsupported!("{reason}");
+    }
+    let log = database.error_log();
+    assert!(
+        log.contains("gman_legacy_json_names has no effect"),
+        "{log}"
+    );
+    let native: String = database.value("SELECT JSON_OBJECT('a', 1)");
+    assert_eq!(native, r#"{"a": 1}"#);
+}
