@@ -22,6 +22,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// one after the other.
 const BUSY_BYTES: usize = 1024;
 
+/// How many answers are taken in one turn: a server that answers what nobody asked is noticed.
+const MAX_ANSWERS: usize = 4096;
+
 /// How long a sender rests after such a chunk. Every rest makes the next chunk larger, and each
 /// chunk costs the processor that the statements need; a single job never waits for it.
 const REST: Duration = Duration::from_micros(500);
@@ -181,7 +184,8 @@ impl<'a> Link<'a> {
 
     /// One round: takes the answers that have come, tells the window, and writes what it has.
     fn turn(&mut self) -> Result<Turn, Error> {
-        self.take_answers()?;
+        let taken = self.take_answers();
+        // Answers that came before the end of the connection count.
         let turn = self.synchronise()?;
         for (function, error) in self.refusals.drain(..) {
             self.shared.listener.tell(Trouble::Refused {
@@ -189,6 +193,7 @@ impl<'a> Link<'a> {
                 error: &error,
             });
         }
+        taken?;
         self.wrote_much = false;
         if self.written < self.chunk.len() {
             let rest = &self.chunk[self.written..];
@@ -204,8 +209,11 @@ impl<'a> Link<'a> {
     }
 
     fn take_answers(&mut self) -> Result<(), Error> {
-        while let Some(answer) = exchange::next_answer(&mut self.connection, &self.silence)? {
-            self.answers.push(answer);
+        while self.answers.len() < MAX_ANSWERS {
+            match exchange::next_answer(&mut self.connection, &self.silence)? {
+                Some(answer) => self.answers.push(answer),
+                None => break,
+            }
         }
         Ok(())
     }
@@ -312,14 +320,14 @@ impl<'a> Link<'a> {
 
     fn give_up(mut self, error: Error) {
         let mut state = self.shared.lock();
-        let under_way = state.window.is_under_way() || self.untold > 0;
+        state.window.wrote(self.untold);
         let jobs = state.window.broke();
         drop(state);
         status::JOBS_RETRIED.add(jobs);
         let attempt = self.attempt.take();
-        // A server may close a connection that nobody uses, and one that is restarted is worth
-        // trying at once.
-        if attempt.is_some() && under_way || !error.is_hang_up() {
+        // A server that has answered may close a connection that nobody uses, or be restarted: it
+        // is worth trying at once.
+        if attempt.is_some() || !error.is_hang_up() {
             failed(self.shared, self.server, attempt, error);
         }
     }

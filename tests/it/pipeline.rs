@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -420,6 +422,29 @@ fn jobs_go_to_the_next_server_and_back_to_the_first_when_it_returns() {
             status => Err(status.copied()),
         }
     });
+}
+
+#[test]
+fn a_server_that_hangs_up_at_once_is_left_alone_for_a_while() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let connections = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&connections);
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            drop(connection);
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let mut gman = pipelined(&address.to_string());
+    submit(&mut gman.session, 0..3);
+    assert_eq!(gman.call("gman_flush(1000)").text(), "3");
+    // After 0.1 s, 0.2 s, 0.4 s and so on.
+    let connections = connections.load(Ordering::SeqCst);
+    assert!(
+        (1..=6).contains(&connections),
+        "{connections} connections in a second"
+    );
 }
 
 /// The names of the threads of a process.
