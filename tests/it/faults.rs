@@ -1,6 +1,5 @@
 //! Each promise about a job server that misbehaves, with a server that does.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::support::fake_job_server::{
     WORK_WARNING, handle, header, packet,
 };
 use crate::support::{
-    FakeJobServer, Gearmand, Gman, Port, RecordingWorker, unsupported, wait_until,
+    BlackHole, FakeJobServer, Gearmand, Gman, Port, RecordingWorker, unsupported, wait_until,
 };
 
 /// The timeouts that these tests set, in milliseconds.
@@ -230,35 +229,6 @@ fn without_servers_the_message_says_how_to_set_them() {
         error.contains("no job servers are set; SELECT gman_servers_set("),
         "{error}"
     );
-}
-
-/// A socket that listens, with a backlog that is full: the kernel drops what asks to connect.
-struct BlackHole {
-    listener: TcpListener,
-    _backlog: Vec<TcpStream>,
-}
-
-impl BlackHole {
-    fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        // std asks for 128 or more; asking again for less shortens the queue.
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(1).expect("1"))
-            .expect("listen");
-        let address = listener.local_addr().expect("bound");
-        let mut backlog = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-            backlog.push(stream);
-            assert!(backlog.len() < 100, "the backlog never fills");
-        }
-        Self {
-            listener,
-            _backlog: backlog,
-        }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.listener.local_addr().expect("bound")
-    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 // The examples and benchmarks that start the same servers each use a part.
 #![allow(dead_code, unused_imports, unused_macros)]
 
+mod black_hole;
 mod cargo;
 mod database;
 pub(crate) mod fake_job_server;
@@ -25,6 +26,7 @@ mod sink;
 mod unsupported;
 mod wait;
 
+pub(crate) use black_hole::BlackHole;
 pub(crate) use cargo::example;
 pub(crate) use database::{Database, product_file};
 pub(crate) use fake_job_server::FakeJobServer;

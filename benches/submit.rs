@@ -1,0 +1,456 @@
+//! What handing a job to gearmand costs for each row of an `UPDATE`, in one server and one run.
+//!
+//! `scripts/bench submit` runs it. A trigger builds the row's JSON and (a) does nothing with it, (b)
+//! hands it to a function on libgearman, built as the C plugin is (`benches/peer/peer.c`), (c) hands it
+//! to ours. The limit is a bare ping-pong of the same packets on one kept connection. Then 32 sessions
+//! update at once, and the job server is a black hole. It ends with an error if a bar is missed.
+
+#[path = "support/bar_chart.rs"]
+mod bar_chart;
+#[path = "../tests/it/support/mod.rs"]
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use gearman_mysql_udf::gearman::packet::{self, Decoded, Magic};
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+use bar_chart::Bar;
+use support::{BlackHole, Database, Gearmand, run};
+
+/// How many sessions update at once.
+const SESSIONS: u32 = 32;
+
+/// The default of `gman_connect_timeout_ms`.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// The row as JSON, as the tutorial's trigger has it.
+const JSON: &str = "json_object_udf(NEW.id AS `id`, NEW.name AS `name`)";
+
+/// Measures submission.
+#[derive(Parser)]
+struct Options {
+    /// How many rows the table has.
+    #[arg(long, default_value_t = 20_000)]
+    rows: u32,
+    /// How often everything is measured; the fastest time of each counts.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The fastest times, and what came with them.
+#[derive(Debug, Default)]
+struct Measured {
+    json: Option<Duration>,
+    peer: Option<Duration>,
+    ours: Option<Duration>,
+    ping_pong: Option<Duration>,
+    sessions: Option<Duration>,
+    black_hole: Option<Duration>,
+    /// The most sockets that one `UPDATE` opened.
+    peer_sockets: usize,
+    our_sockets: usize,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let database = Database::start();
+    database.install_functions();
+    install_peer(&database);
+    let mut session = database.connect();
+    fill(&mut session, options.rows);
+
+    let mut measured = Measured::default();
+    for round in 1..=options.rounds {
+        eprintln!("round {round} of {}", options.rounds);
+        measured.round(&database, &mut session, options.rows);
+    }
+    let version: String = database.value("SELECT VERSION()");
+    report(&version, &options, &measured)
+}
+
+impl Measured {
+    /// Everything once. The statements take turns, so that what disturbs the machine disturbs all.
+    fn round(&mut self, database: &Database, session: &mut Conn, rows: u32) {
+        set_trigger(session, JSON);
+        keep_fastest(&mut self.json, update(session));
+
+        // A gearmand of its own for each: without the jobs of the one before, and on a port to which
+        // no closed connection is remembered. The C peer would run out of local ports otherwise.
+        let gearmand = Gearmand::start();
+        query(
+            session,
+            &format!("SELECT peer_servers_set('{}')", gearmand.address()),
+        );
+        set_trigger(session, &format!("peer_do_background('f', {JSON})"));
+        keep_fastest(&mut self.peer, update(session));
+        assert_jobs(&gearmand, rows);
+        self.peer_sockets = self.peer_sockets.max(gearmand.recent_sockets());
+
+        let gearmand = Gearmand::start();
+        set_servers(session, &gearmand.address());
+        set_trigger(session, &format!("gman_do_background('f', {JSON})"));
+        keep_fastest(&mut self.ours, update(session));
+        assert_jobs(&gearmand, rows);
+        self.our_sockets = self.our_sockets.max(gearmand.recent_sockets());
+
+        let gearmand = Gearmand::start();
+        keep_fastest(&mut self.ping_pong, ping_pong(&gearmand, rows));
+        assert_jobs(&gearmand, rows);
+
+        let gearmand = Gearmand::start();
+        set_servers(session, &gearmand.address());
+        keep_fastest(&mut self.sessions, update_in_sessions(database, rows));
+        assert_jobs(&gearmand, rows);
+
+        let hole = BlackHole::start();
+        set_servers(session, &hole.address().to_string());
+        keep_fastest(&mut self.black_hole, update(session));
+    }
+}
+
+fn keep_fastest(fastest: &mut Option<Duration>, time: Duration) {
+    *fastest = Some(fastest.map_or(time, |before| before.min(time)));
+}
+
+/// Builds the C peer and creates its functions.
+fn install_peer(database: &Database) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer/peer.c");
+    let target = database.plugin_dir().join("peer.so");
+    run(Command::new("cc")
+        .args([
+            "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o",
+        ])
+        .arg(&target)
+        .arg(&source)
+        .arg("-lgearman"));
+    database.execute("CREATE FUNCTION peer_servers_set RETURNS INTEGER SONAME 'peer.so'");
+    database.execute("CREATE FUNCTION peer_do_background RETURNS STRING SONAME 'peer.so'");
+}
+
+fn fill(session: &mut Conn, rows: u32) {
+    query(
+        session,
+        "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, name CHAR(8), n INT NOT NULL) ENGINE=InnoDB",
+    );
+    let ids: Vec<u32> = (1..=rows).collect();
+    for ids in ids.chunks(1000) {
+        let rows: Vec<String> = ids
+            .iter()
+            .map(|id| format!("({id}, 'test{}', 0)", id % 1000))
+            .collect();
+        query(session, &format!("INSERT INTO t VALUES {}", rows.join(",")));
+    }
+}
+
+fn set_trigger(session: &mut Conn, expression: &str) {
+    query(session, "DROP TRIGGER IF EXISTS changed");
+    query(
+        session,
+        &format!(
+            "CREATE TRIGGER changed AFTER UPDATE ON t FOR EACH ROW SET @received = {expression}"
+        ),
+    );
+}
+
+fn set_servers(session: &mut Conn, servers: &str) {
+    query(session, &format!("SELECT gman_servers_set('{servers}')"));
+}
+
+fn query(session: &mut Conn, sql: &str) {
+    session
+        .query_drop(sql)
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// Updates every row; answers how long it took.
+fn update(session: &mut Conn) -> Duration {
+    let began = Instant::now();
+    query(session, "UPDATE t SET n = n + 1");
+    began.elapsed()
+}
+
+/// Updates every row, each session its share; answers how long all of them took together.
+fn update_in_sessions(database: &Database, rows: u32) -> Duration {
+    let share = rows.div_ceil(SESSIONS);
+    let mut sessions: Vec<Conn> = (0..SESSIONS).map(|_| database.connect()).collect();
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for (number, session) in (0..).zip(&mut sessions) {
+            let first = number * share + 1;
+            let last = first + share - 1;
+            scope.spawn(move || {
+                query(
+                    session,
+                    &format!("UPDATE t SET n = n + 1 WHERE id BETWEEN {first} AND {last}"),
+                );
+            });
+        }
+    });
+    began.elapsed()
+}
+
+/// Every row has become a job: no call failed.
+fn assert_jobs(gearmand: &Gearmand, rows: u32) {
+    let jobs = gearmand.status().get("f").map_or(0, |status| status.queued);
+    assert_eq!(jobs, u64::from(rows), "jobs in gearmand");
+}
+
+/// The limit: sends each job's packet on one kept connection and reads the answer, nothing else.
+fn ping_pong(gearmand: &Gearmand, rows: u32) -> Duration {
+    let mut stream = TcpStream::connect(gearmand.address()).expect("gearmand");
+    stream.set_nodelay(true).expect("a TCP socket");
+    let requests: Vec<Vec<u8>> = (1..=rows).map(request).collect();
+    let mut answer = [0; 1024];
+    let began = Instant::now();
+    for request in &requests {
+        stream.write_all(request).expect("gearmand reads");
+        let mut read = 0;
+        while read == 0 || is_incomplete(&answer[..read]) {
+            read += stream.read(&mut answer[read..]).expect("gearmand answers");
+        }
+    }
+    began.elapsed()
+}
+
+fn request(id: u32) -> Vec<u8> {
+    let mut request = Vec::new();
+    let unique = uuid::Uuid::new_v4().to_string();
+    let workload = format!("{{\"id\":{id},\"name\":\"test{}\"}}", id % 1000);
+    let arguments = [b"f".as_slice(), unique.as_bytes(), workload.as_bytes()];
+    packet::encode(
+        &mut request,
+        Magic::Request,
+        packet::Command::SubmitJobBg,
+        &arguments,
+    );
+    request
+}
+
+fn is_incomplete(answer: &[u8]) -> bool {
+    match packet::decode(Magic::Response, answer).expect("a packet") {
+        Decoded::Incomplete { .. } => true,
+        Decoded::Packet(packet) => {
+            assert_eq!(packet.command, packet::Command::JobCreated);
+            false
+        }
+    }
+}
+
+/// One line of the table.
+struct Line {
+    name: &'static str,
+    time: Duration,
+    /// What a job took, where there was one: without the time for the row and its JSON.
+    job: Option<Duration>,
+    sockets: Option<usize>,
+    picture: Picture,
+}
+
+/// What the picture shows of a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Picture {
+    Ours,
+    Other,
+    /// Nothing: no job is handed over.
+    Absent,
+}
+
+/// What was promised, and what was found.
+struct Promise {
+    promised: String,
+    found: String,
+    kept: bool,
+}
+
+fn report(version: &str, options: &Options, measured: &Measured) -> ExitCode {
+    let lines = lines(measured, options.rows);
+    let title = format!(
+        "{version}, UPDATE of {} rows, fastest of {}",
+        options.rows, options.rounds
+    );
+    println!("{title}\n");
+    print_table(&lines, options.rows);
+    draw(&lines, &title, options.rows);
+    let promises = promises(measured, options.rows);
+    println!("\n| promised | found | |\n|---|---|---|");
+    for Promise {
+        promised,
+        found,
+        kept,
+    } in &promises
+    {
+        println!(
+            "| {promised} | {found} | {} |",
+            if *kept { "kept" } else { "MISSED" }
+        );
+    }
+    match promises.iter().all(|promise| promise.kept) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn taken(time: Option<Duration>) -> Duration {
+    time.expect("at least one round")
+}
+
+fn lines(measured: &Measured, rows: u32) -> Vec<Line> {
+    let json = taken(measured.json);
+    let line = |name, time: Option<Duration>, sockets, picture| {
+        let time = taken(time);
+        Line {
+            name,
+            time,
+            job: Some(time.saturating_sub(json) / rows),
+            sockets,
+            picture,
+        }
+    };
+    let (peer_sockets, our_sockets) = (Some(measured.peer_sockets), Some(measured.our_sockets));
+    let ping_pong = taken(measured.ping_pong);
+    vec![
+        Line {
+            job: None,
+            ..line("only the JSON", measured.json, None, Picture::Absent)
+        },
+        line(
+            "C peer on libgearman",
+            measured.peer,
+            peer_sockets,
+            Picture::Other,
+        ),
+        line(
+            "gman_do_background",
+            measured.ours,
+            our_sockets,
+            Picture::Ours,
+        ),
+        line(
+            "the same in 32 sessions",
+            measured.sessions,
+            None,
+            Picture::Ours,
+        ),
+        Line {
+            name: "bare ping-pong, the limit",
+            time: ping_pong,
+            job: Some(ping_pong / rows),
+            sockets: Some(1),
+            picture: Picture::Other,
+        },
+        line(
+            "at a black hole",
+            measured.black_hole,
+            None,
+            Picture::Absent,
+        ),
+    ]
+}
+
+fn per_second(rows: u32, time: Duration) -> f64 {
+    f64::from(rows) / time.as_secs_f64()
+}
+
+fn print_table(lines: &[Line], rows: u32) {
+    println!("| trigger                   |    time |   rows a second |    a job | sockets |");
+    println!("|---------------------------|--------:|----------------:|---------:|--------:|");
+    for Line {
+        name,
+        time,
+        job,
+        sockets,
+        picture: _,
+    } in lines
+    {
+        let job = job.map_or_else(|| "-".to_owned(), |job| format!("{:.1} us", in_us(job)));
+        let sockets = sockets.map_or_else(|| "-".to_owned(), |count| count.to_string());
+        println!(
+            "| {name:<25} | {:5.3} s | {:15.0} | {job:>8} | {sockets:>7} |",
+            time.as_secs_f64(),
+            per_second(rows, *time)
+        );
+    }
+}
+
+fn in_us(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn promises(measured: &Measured, rows: u32) -> Vec<Promise> {
+    let (json, peer, ours) = (
+        taken(measured.json),
+        taken(measured.peer),
+        taken(measured.ours),
+    );
+    let (ping_pong, sessions) = (taken(measured.ping_pong), taken(measured.sessions));
+    let black_hole = taken(measured.black_hole);
+    let faster = peer.as_secs_f64() / ours.as_secs_f64();
+    let job = ours.saturating_sub(json) / rows;
+    let to_limit = job.as_secs_f64() / (ping_pong / rows).as_secs_f64();
+    let in_sessions = ours.as_secs_f64() / sessions.as_secs_f64();
+    let allowed = json + 2 * CONNECT_TIMEOUT;
+    vec![
+        Promise {
+            promised: "at least 2.0 times the C peer's rows a second".into(),
+            found: format!("{faster:.1} times"),
+            kept: faster >= 2.0,
+        },
+        Promise {
+            promised: "a job takes at most 1.25 times the bare ping-pong".into(),
+            found: format!("{to_limit:.2} times"),
+            kept: to_limit <= 1.25,
+        },
+        Promise {
+            promised: "at most 4 sockets".into(),
+            found: measured.our_sockets.to_string(),
+            kept: (1..=4).contains(&measured.our_sockets),
+        },
+        Promise {
+            promised: "32 sessions together are at least as fast as one, and no call fails".into(),
+            found: format!("{in_sessions:.2} times, {rows} jobs in gearmand"),
+            kept: in_sessions >= 1.0,
+        },
+        Promise {
+            promised: "at a black hole: the JSON's time and two connect timeouts".into(),
+            found: format!(
+                "{:.3} s of {:.3} s",
+                black_hole.as_secs_f64(),
+                allowed.as_secs_f64()
+            ),
+            kept: black_hole <= allowed,
+        },
+    ]
+}
+
+fn draw(lines: &[Line], title: &str, rows: u32) {
+    let bars: Vec<Bar> = lines
+        .iter()
+        .filter(|line| line.picture != Picture::Absent)
+        .map(|line| Bar {
+            name: line.name.to_owned(),
+            value: per_second(rows, line.time),
+            label: format!("{:.0}", per_second(rows, line.time)),
+            ours: line.picture == Picture::Ours,
+        })
+        .collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/submit.svg");
+    bar_chart::draw(
+        &path,
+        "Rows a second through a trigger into gearmand",
+        title,
+        &bars,
+    )
+    .unwrap_or_else(|error| panic!("cannot draw {}: {error}", path.display()));
+    println!("\ndrawn: docs/submit.svg");
+}
