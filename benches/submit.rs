@@ -7,32 +7,36 @@
 
 #[path = "support/bar_chart.rs"]
 mod bar_chart;
+#[path = "support/promise.rs"]
+mod promise;
 #[path = "../tests/it/support/mod.rs"]
 mod support;
+#[path = "support/trigger_table.rs"]
+mod trigger_table;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use gearman_mysql_udf::gearman::packet::{self, Decoded, Magic};
 use mysql::Conn;
-use mysql::prelude::Queryable;
 
 use bar_chart::Bar;
-use support::{BlackHole, Database, Gearmand, run};
+use promise::Promise;
+use support::{BlackHole, Database, Gearmand};
+use trigger_table::{
+    JSON, assert_jobs, install_peer, keep_fastest, query, request, set_trigger, update,
+};
 
 /// How many sessions update at once.
 const SESSIONS: u32 = 32;
 
 /// The default of `gman_connect_timeout_ms`.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// The row as JSON, as the tutorial's trigger has it.
-const JSON: &str = "json_object_udf(NEW.id AS `id`, NEW.name AS `name`)";
 
 /// Measures submission.
 #[derive(Parser)]
@@ -68,7 +72,7 @@ fn main() -> ExitCode {
     database.install_functions();
     install_peer(&database);
     let mut session = database.connect();
-    fill(&mut session, options.rows);
+    trigger_table::create(&mut session, options.rows);
 
     let mut measured = Measured::default();
     for round in 1..=options.rounds {
@@ -82,8 +86,8 @@ fn main() -> ExitCode {
 impl Measured {
     /// Everything once. The statements take turns, so that what disturbs the machine disturbs all.
     fn round(&mut self, database: &Database, session: &mut Conn, rows: u32) {
-        set_trigger(session, JSON);
-        keep_fastest(&mut self.json, update(session));
+        set_trigger(session, Some(&format!("SET @r = {JSON}")));
+        keep_fastest(&mut self.json, update(session, rows));
 
         // A gearmand of its own for each: without the jobs of the one before, and on a port to which
         // no closed connection is remembered. The C peer would run out of local ports otherwise.
@@ -92,15 +96,17 @@ impl Measured {
             session,
             &format!("SELECT peer_servers_set('{}')", gearmand.address()),
         );
-        set_trigger(session, &format!("peer_do_background('f', {JSON})"));
-        keep_fastest(&mut self.peer, update(session));
+        let call = format!("SET @r = peer_do_background('f', {JSON})");
+        set_trigger(session, Some(&call));
+        keep_fastest(&mut self.peer, update(session, rows));
         assert_jobs(&gearmand, rows);
         self.peer_sockets = self.peer_sockets.max(gearmand.recent_sockets());
 
         let gearmand = Gearmand::start();
         set_servers(session, &gearmand.address());
-        set_trigger(session, &format!("gman_do_background('f', {JSON})"));
-        keep_fastest(&mut self.ours, update(session));
+        let call = format!("SET @r = gman_do_background('f', {JSON})");
+        set_trigger(session, Some(&call));
+        keep_fastest(&mut self.ours, update(session, rows));
         assert_jobs(&gearmand, rows);
         self.our_sockets = self.our_sockets.max(gearmand.recent_sockets());
 
@@ -115,69 +121,12 @@ impl Measured {
 
         let hole = BlackHole::start();
         set_servers(session, &hole.address().to_string());
-        keep_fastest(&mut self.black_hole, update(session));
+        keep_fastest(&mut self.black_hole, update(session, rows));
     }
-}
-
-fn keep_fastest(fastest: &mut Option<Duration>, time: Duration) {
-    *fastest = Some(fastest.map_or(time, |before| before.min(time)));
-}
-
-/// Builds the C peer and creates its functions.
-fn install_peer(database: &Database) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer/peer.c");
-    let target = database.plugin_dir().join("peer.so");
-    run(Command::new("cc")
-        .args([
-            "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o",
-        ])
-        .arg(&target)
-        .arg(&source)
-        .arg("-lgearman"));
-    database.execute("CREATE FUNCTION peer_servers_set RETURNS INTEGER SONAME 'peer.so'");
-    database.execute("CREATE FUNCTION peer_do_background RETURNS STRING SONAME 'peer.so'");
-}
-
-fn fill(session: &mut Conn, rows: u32) {
-    query(
-        session,
-        "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, name CHAR(8), n INT NOT NULL) ENGINE=InnoDB",
-    );
-    let ids: Vec<u32> = (1..=rows).collect();
-    for ids in ids.chunks(1000) {
-        let rows: Vec<String> = ids
-            .iter()
-            .map(|id| format!("({id}, 'test{}', 0)", id % 1000))
-            .collect();
-        query(session, &format!("INSERT INTO t VALUES {}", rows.join(",")));
-    }
-}
-
-fn set_trigger(session: &mut Conn, expression: &str) {
-    query(session, "DROP TRIGGER IF EXISTS changed");
-    query(
-        session,
-        &format!(
-            "CREATE TRIGGER changed AFTER UPDATE ON t FOR EACH ROW SET @received = {expression}"
-        ),
-    );
 }
 
 fn set_servers(session: &mut Conn, servers: &str) {
     query(session, &format!("SELECT gman_servers_set('{servers}')"));
-}
-
-fn query(session: &mut Conn, sql: &str) {
-    session
-        .query_drop(sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
-}
-
-/// Updates every row; answers how long it took.
-fn update(session: &mut Conn) -> Duration {
-    let began = Instant::now();
-    query(session, "UPDATE t SET n = n + 1");
-    began.elapsed()
 }
 
 /// Updates every row, each session its share; answers how long all of them took together.
@@ -200,12 +149,6 @@ fn update_in_sessions(database: &Database, rows: u32) -> Duration {
     began.elapsed()
 }
 
-/// Every row has become a job: no call failed.
-fn assert_jobs(gearmand: &Gearmand, rows: u32) {
-    let jobs = gearmand.status().get("f").map_or(0, |status| status.queued);
-    assert_eq!(jobs, u64::from(rows), "jobs in gearmand");
-}
-
 /// The limit: sends each job's packet on one kept connection and reads the answer, nothing else.
 fn ping_pong(gearmand: &Gearmand, rows: u32) -> Duration {
     let mut stream = TcpStream::connect(gearmand.address()).expect("gearmand");
@@ -221,20 +164,6 @@ fn ping_pong(gearmand: &Gearmand, rows: u32) -> Duration {
         }
     }
     began.elapsed()
-}
-
-fn request(id: u32) -> Vec<u8> {
-    let mut request = Vec::new();
-    let unique = uuid::Uuid::new_v4().to_string();
-    let workload = format!("{{\"id\":{id},\"name\":\"test{}\"}}", id % 1000);
-    let arguments = [b"f".as_slice(), unique.as_bytes(), workload.as_bytes()];
-    packet::encode(
-        &mut request,
-        Magic::Request,
-        packet::Command::SubmitJobBg,
-        &arguments,
-    );
-    request
 }
 
 fn is_incomplete(answer: &[u8]) -> bool {
@@ -266,13 +195,6 @@ enum Picture {
     Absent,
 }
 
-/// What was promised, and what was found.
-struct Promise {
-    promised: String,
-    found: String,
-    kept: bool,
-}
-
 fn report(version: &str, options: &Options, measured: &Measured) -> ExitCode {
     let lines = lines(measured, options.rows);
     let title = format!(
@@ -283,22 +205,7 @@ fn report(version: &str, options: &Options, measured: &Measured) -> ExitCode {
     print_table(&lines, options.rows);
     draw(&lines, &title, options.rows);
     let promises = promises(measured, options.rows);
-    println!("\n| promised | found | |\n|---|---|---|");
-    for Promise {
-        promised,
-        found,
-        kept,
-    } in &promises
-    {
-        println!(
-            "| {promised} | {found} | {} |",
-            if *kept { "kept" } else { "MISSED" }
-        );
-    }
-    match promises.iter().all(|promise| promise.kept) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    promise::judge(&promises)
 }
 
 fn taken(time: Option<Duration>) -> Duration {

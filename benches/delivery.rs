@@ -1,0 +1,397 @@
+//! What the ways of delivery cost the statement, in one server and one run.
+//!
+//! `scripts/bench delivery` runs it. The same rows are updated without a trigger, with one that only
+//! builds the JSON, and with one that delivers it in each way. Then the window is kept full, against
+//! a bare client with a hundred jobs in flight; and single rows are updated a thousand times a second,
+//! to see when their jobs arrive at a waiting worker. It ends with an error if a bar is missed.
+
+#[path = "support/bar_chart.rs"]
+mod bar_chart;
+#[path = "support/promise.rs"]
+mod promise;
+#[path = "../tests/it/support/mod.rs"]
+mod support;
+#[path = "support/trigger_table.rs"]
+mod trigger_table;
+
+use std::collections::HashMap;
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use gearman_mysql_udf::gearman::packet::{Command, HEADER_BYTES};
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+use bar_chart::Bar;
+use promise::Promise;
+use support::{Answer, Database, Gearmand, RecordingWorker};
+use trigger_table::{
+    JSON, assert_jobs, install_peer, keep_fastest, query, request, set_trigger, update, workload,
+};
+
+/// How many jobs the bare client keeps in flight.
+const IN_FLIGHT: u32 = 100;
+
+/// A window that is full after a hundredth of the rows.
+const SMALL_WINDOW: u32 = 128 * 1024;
+
+/// Time between two updates of a single row: a thousand a second.
+const PACE: Duration = Duration::from_millis(1);
+
+/// Measures delivery.
+#[derive(Parser)]
+struct Options {
+    /// How many rows the table has.
+    #[arg(long, default_value_t = 100_000)]
+    rows: u32,
+    /// How many of them the C peer updates: it needs a local port for each, and runs out of them.
+    #[arg(long, default_value_t = 20_000)]
+    peer_rows: u32,
+    /// How many single rows are updated.
+    #[arg(long, default_value_t = 5_000)]
+    single: u32,
+    /// How often everything is measured; the fastest time of each counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The fastest times.
+#[derive(Debug, Default)]
+struct Measured {
+    nothing: Option<Duration>,
+    json: Option<Duration>,
+    peer: Option<Duration>,
+    acked: Option<Duration>,
+    pipelined: Option<Duration>,
+    /// Until a job server had the last job of `pipelined`.
+    delivered: Option<Duration>,
+    outbox: Option<Duration>,
+    sustained: Option<Duration>,
+    bare: Option<Duration>,
+    latency_acked: Latency,
+    latency_pipelined: Latency,
+}
+
+/// How long it took from the statement to the job's arrival.
+#[derive(Debug, Default, Clone, Copy)]
+struct Latency {
+    p50: Duration,
+    p99: Duration,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let database = Database::builder()
+        .library()
+        .configuration("plugin-load-add=libgearman_mysql_udf.so")
+        .configuration("gman_timeout_ms=60000\ngman_on_failure=error")
+        .start();
+    database.install_functions();
+    install_peer(&database);
+    let mut session = database.connect();
+    trigger_table::create(&mut session, options.rows);
+    query(
+        &mut session,
+        "CREATE TABLE outbox (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+           function_name VARCHAR(255) NOT NULL, workload LONGBLOB NOT NULL) ENGINE=InnoDB",
+    );
+
+    let mut measured = Measured::default();
+    for round in 1..=options.rounds {
+        eprintln!("round {round} of {}", options.rounds);
+        measured.round(&mut session, &options);
+    }
+    eprintln!("single rows");
+    measured.latency_acked = latency(&mut session, "acked", options.single);
+    measured.latency_pipelined = latency(&mut session, "pipelined", options.single);
+
+    let version: String = database.value("SELECT VERSION()");
+    report(&version, &options, &measured)
+}
+
+impl Measured {
+    /// Everything once. The statements take turns, so that what disturbs the machine disturbs all.
+    fn round(&mut self, session: &mut Conn, options: &Options) {
+        let rows = options.rows;
+        set_trigger(session, None);
+        keep_fastest(&mut self.nothing, update(session, rows));
+        set_trigger(session, Some(&format!("SET @r = {JSON}")));
+        keep_fastest(&mut self.json, update(session, rows));
+
+        // A gearmand of its own for each: without the jobs of the one before.
+        let gearmand = Gearmand::start();
+        query(
+            session,
+            &format!("SELECT peer_servers_set('{}')", gearmand.address()),
+        );
+        let call = format!("SET @r = peer_do_background('f', {JSON})");
+        set_trigger(session, Some(&call));
+        keep_fastest(&mut self.peer, update(session, options.peer_rows));
+        assert_jobs(&gearmand, options.peer_rows);
+
+        let gearmand = deliver(session, "acked");
+        keep_fastest(&mut self.acked, update(session, rows));
+        assert_jobs(&gearmand, rows);
+
+        let gearmand = deliver(session, "pipelined");
+        let began = Instant::now();
+        keep_fastest(&mut self.pipelined, update(session, rows));
+        flush(session);
+        keep_fastest(&mut self.delivered, began.elapsed());
+        assert_jobs(&gearmand, rows);
+
+        query(
+            session,
+            &format!("SET GLOBAL gman_window_bytes = {SMALL_WINDOW}"),
+        );
+        let gearmand = deliver(session, "pipelined");
+        let began = Instant::now();
+        update(session, rows);
+        flush(session);
+        keep_fastest(&mut self.sustained, began.elapsed());
+        assert_jobs(&gearmand, rows);
+        query(session, "SET GLOBAL gman_window_bytes = DEFAULT");
+
+        let gearmand = Gearmand::start();
+        keep_fastest(&mut self.bare, bare_client(&gearmand, rows));
+        assert_jobs(&gearmand, rows);
+
+        let insert = format!("INSERT INTO outbox (function_name, workload) VALUES ('f', {JSON})");
+        set_trigger(session, Some(&insert));
+        query(session, "TRUNCATE outbox");
+        keep_fastest(&mut self.outbox, update(session, rows));
+    }
+}
+
+/// Has every update of a row submit a job to a new job server, in this way.
+fn deliver(session: &mut Conn, delivery: &str) -> Gearmand {
+    let gearmand = Gearmand::start();
+    query(
+        session,
+        &format!("SET GLOBAL gman_servers = '{}'", gearmand.address()),
+    );
+    query(session, &format!("SET GLOBAL gman_delivery = '{delivery}'"));
+    let call = format!("SET @r = gman_do_background('f', {JSON})");
+    set_trigger(session, Some(&call));
+    gearmand
+}
+
+fn flush(session: &mut Conn) {
+    let left: Option<i64> = session
+        .query_first("SELECT gman_flush(60000)")
+        .expect("gman_flush");
+    assert_eq!(left, Some(0), "jobs in the window");
+}
+
+/// A client that does nothing but keep [`IN_FLIGHT`] jobs in flight.
+fn bare_client(gearmand: &Gearmand, jobs: u32) -> Duration {
+    let mut stream = TcpStream::connect(gearmand.address()).expect("gearmand");
+    stream.set_nodelay(true).expect("a TCP socket");
+    let mut answers = BufReader::new(stream.try_clone().expect("a TCP socket"));
+    let requests: Vec<Vec<u8>> = (1..=jobs).map(request).collect();
+    let began = Instant::now();
+    let half = IN_FLIGHT as usize / 2;
+    let mut batches = requests.chunks(half).map(<[_]>::concat);
+    let mut under_way = 0;
+    let mut left = requests.len();
+    while left > 0 {
+        while under_way <= half {
+            let Some(batch) = batches.next() else {
+                break;
+            };
+            stream.write_all(&batch).expect("gearmand reads");
+            under_way += half.min(left - under_way);
+        }
+        for _ in 0..half.min(left) {
+            read_answer(&mut answers);
+            under_way -= 1;
+            left -= 1;
+        }
+    }
+    began.elapsed()
+}
+
+fn read_answer(answers: &mut impl Read) {
+    let mut header = [0; HEADER_BYTES];
+    answers.read_exact(&mut header).expect("gearmand answers");
+    let [.., kind_a, kind_b, kind_c, kind_d, a, b, c, d] = header;
+    let kind = u32::from_be_bytes([kind_a, kind_b, kind_c, kind_d]);
+    assert_eq!(Command::from_code(kind), Some(Command::JobCreated));
+    let mut handle = vec![0; u32::from_be_bytes([a, b, c, d]) as usize];
+    answers.read_exact(&mut handle).expect("gearmand answers");
+}
+
+/// Updates single rows at a steady pace while a worker waits.
+fn latency(session: &mut Conn, delivery: &str, updates: u32) -> Latency {
+    let gearmand = deliver(session, delivery);
+    let arrivals: Arc<Mutex<HashMap<Vec<u8>, Instant>>> = Arc::default();
+    let seen = Arc::clone(&arrivals);
+    let worker = RecordingWorker::answering(gearmand.port(), &["f"], move |job| {
+        let mut arrivals = seen.lock().expect("not poisoned");
+        arrivals.insert(job.workload.clone(), Instant::now());
+        Answer::Complete(Vec::new())
+    });
+    let mut sent = Vec::new();
+    let began = Instant::now();
+    for id in 1..=updates {
+        let due = began + PACE * id;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        sent.push(Instant::now());
+        query(session, &format!("UPDATE t SET n = n + 1 WHERE id = {id}"));
+    }
+    worker.wait_for(updates as usize);
+    drop(worker);
+    let arrivals = arrivals.lock().expect("not poisoned");
+    let mut times: Vec<Duration> = (1..=updates)
+        .zip(&sent)
+        .map(|(id, sent)| arrivals[workload(id).as_bytes()] - *sent)
+        .collect();
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    Latency {
+        p50: at(50),
+        p99: at(99),
+    }
+}
+
+/// One line of the table.
+struct Line {
+    name: &'static str,
+    rows: u32,
+    time: Duration,
+    ours: bool,
+}
+
+impl Line {
+    fn per_second(&self) -> f64 {
+        f64::from(self.rows) / self.time.as_secs_f64()
+    }
+}
+
+fn report(version: &str, options: &Options, measured: &Measured) -> ExitCode {
+    let lines = lines(options, measured);
+    let title = format!(
+        "{version}, UPDATE of {} rows (C peer: {}), fastest of {}",
+        options.rows, options.peer_rows, options.rounds
+    );
+    println!("{title}\n");
+    println!(
+        "| trigger                        |     time |   rows a second | a row, above no trigger |"
+    );
+    println!(
+        "|--------------------------------|---------:|----------------:|------------------------:|"
+    );
+    let nothing = taken(measured.nothing).as_secs_f64() / f64::from(options.rows);
+    for line in &lines {
+        let row = line.time.as_secs_f64() / f64::from(line.rows) - nothing;
+        println!(
+            "| {:<30} | {:6.3} s | {:15.0} | {:20.1} us |",
+            line.name,
+            line.time.as_secs_f64(),
+            line.per_second(),
+            row.max(0.0) * 1e6
+        );
+    }
+    println!("\n| single rows, 1,000 a second: arrival after | p50 | p99 |\n|---|---|---|");
+    for (name, Latency { p50, p99 }) in [
+        ("acked", measured.latency_acked),
+        ("pipelined", measured.latency_pipelined),
+    ] {
+        println!("| {name} | {:.2} ms | {:.2} ms |", in_ms(p50), in_ms(p99));
+    }
+    draw(&lines, &title);
+    let promises = promises(options, measured);
+    promise::judge(&promises)
+}
+
+fn taken(time: Option<Duration>) -> Duration {
+    time.expect("at least one round")
+}
+
+fn in_ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn lines(options: &Options, measured: &Measured) -> Vec<Line> {
+    let line = |name, time: Option<Duration>, ours| Line {
+        name,
+        rows: options.rows,
+        time: taken(time),
+        ours,
+    };
+    vec![
+        line("no trigger", measured.nothing, false),
+        line("only the JSON", measured.json, false),
+        Line {
+            rows: options.peer_rows,
+            ..line("C peer on libgearman", measured.peer, false)
+        },
+        line("acked", measured.acked, true),
+        line("pipelined", measured.pipelined, true),
+        line("pipelined, until delivered", measured.delivered, true),
+        line("pipelined, window full", measured.sustained, true),
+        line("bare client, 100 in flight", measured.bare, false),
+        line("INSERT into an outbox", measured.outbox, false),
+    ]
+}
+
+fn promises(options: &Options, measured: &Measured) -> Vec<Promise> {
+    let rate = |rows: u32, time: Option<Duration>| f64::from(rows) / taken(time).as_secs_f64();
+    let pipelined = rate(options.rows, measured.pipelined);
+    let to_peer = pipelined / rate(options.peer_rows, measured.peer);
+    let to_json = rate(options.rows, measured.json) / pipelined;
+    let sustained = rate(options.rows, measured.sustained) / rate(options.rows, measured.bare);
+    let (acked, later) = (measured.latency_acked, measured.latency_pipelined);
+    let above = |later: Duration, acked: Duration| in_ms(later) - in_ms(acked);
+    let (p50, p99) = (above(later.p50, acked.p50), above(later.p99, acked.p99));
+    vec![
+        Promise {
+            promised: "pipelined: at least 40 times the C peer's rows a second".into(),
+            found: format!("{to_peer:.0} times"),
+            kept: to_peer >= 40.0,
+        },
+        Promise {
+            promised:
+                "pipelined, until the window fills: at most 1.5 times the time of the JSON alone"
+                    .into(),
+            found: format!("{to_json:.2} times"),
+            kept: to_json <= 1.5,
+        },
+        Promise {
+            promised: "sustained, window full: at least 0.8 times a bare client with 100 in flight"
+                .into(),
+            found: format!("{sustained:.2} times"),
+            kept: sustained >= 0.8,
+        },
+        Promise {
+            promised: "arrival of single rows, p50 and p99: at most 1 ms later than acked".into(),
+            found: format!("{p50:+.2} ms and {p99:+.2} ms"),
+            kept: p50 <= 1.0 && p99 <= 1.0,
+        },
+    ]
+}
+
+fn draw(lines: &[Line], title: &str) {
+    let bars: Vec<Bar> = lines
+        .iter()
+        .map(|line| Bar {
+            name: line.name.to_owned(),
+            value: line.per_second(),
+            label: format!("{:.0}", line.per_second()),
+            ours: line.ours,
+        })
+        .collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/delivery.svg");
+    bar_chart::draw(&path, "Rows a second through a trigger", title, &bars)
+        .unwrap_or_else(|error| panic!("cannot draw {}: {error}", path.display()));
+    println!("\ndrawn: docs/delivery.svg");
+}
