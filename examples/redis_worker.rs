@@ -5,7 +5,11 @@
 //! tries until it does. A worker that has to stop before that drops its connection, and gearmand
 //! gives the job to the next worker. So a job can be done twice, which does no harm to a SET.
 //!
-//! Run several for throughput, or one to keep the order of changes to the same row.
+//! One worker keeps the order of changes to the same row: it holds several jobs at once
+//! (`--in-flight`), hands them to Redis in the order they came in, in one round trip, and finishes
+//! them after that. Several workers, or one that is killed while it holds jobs, can change the order;
+//! then let the row carry a version (`--version-field`): a change that is older than the one Redis
+//! has is left out.
 //!
 //! ```sh
 //! cargo run --release --example redis_worker -- --gearmand 127.0.0.1:4730 --redis 127.0.0.1:6379
@@ -47,6 +51,15 @@ struct Options {
     #[arg(long, env = "REDIS", default_value = "127.0.0.1:6379")]
     redis: String,
 
+    /// How many jobs are held at once
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    in_flight: u16,
+
+    /// The member of the row, a whole number up to 2^53 that grows with every change, by which an
+    /// older change is known; kept in Redis under the row's key with ":version" behind it
+    #[arg(long)]
+    version_field: Option<String>,
+
     /// Print every job
     #[arg(long)]
     verbose: bool,
@@ -75,7 +88,7 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
                     options.gearmand
                 );
                 backoff = Backoff::new();
-                serve(&mut server, &mut store, options.verbose, &stop)
+                serve(&mut server, &mut store, options, &stop)
             }
             Err(error) => Err(error),
         };
@@ -87,23 +100,33 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Does jobs until a signal asks to stop or the connection fails.
-fn serve(server: &mut JobServer, store: &mut Store, verbose: bool, stop: &Stop) -> io::Result<()> {
+///
+/// Jobs are grabbed one after the other until there are enough or no more, then done together.
+/// Unfinished ones are gearmand's again once the connection closes.
+fn serve(
+    server: &mut JobServer,
+    store: &mut Store,
+    options: &Options,
+    stop: &Stop,
+) -> io::Result<()> {
+    let mut held: Vec<Job> = Vec::new();
     server.send(Command::CanDo, &[FUNCTION.as_bytes()])?;
     server.send(Command::GrabJob, &[])?;
     while let Some((command, arguments)) = server.receive(stop)? {
         match (command, arguments.as_slice()) {
             (Command::Noop, _) => server.send(Command::GrabJob, &[])?,
-            (Command::NoJob, _) => server.send(Command::PreSleep, &[])?,
             (Command::JobAssign, [handle, _function, workload]) => {
-                let Some(reply) = do_job(workload, store, verbose, stop) else {
-                    // Unfinished: closing the connection gives the job back.
+                held.push(Job::new(handle, workload, options));
+                if held.len() >= usize::from(options.in_flight)
+                    && !finish(server, store, &mut held, stop)?
+                {
                     return Ok(());
-                };
-                match reply {
-                    Reply::Complete => server.send(Command::WorkComplete, &[handle, b""])?,
-                    Reply::Fail => server.send(Command::WorkFail, &[handle])?,
                 }
-                if stop.requested() {
+                server.send(Command::GrabJob, &[])?;
+            }
+            (Command::NoJob, _) if held.is_empty() => server.send(Command::PreSleep, &[])?,
+            (Command::NoJob, _) => {
+                if !finish(server, store, &mut held, stop)? {
                     return Ok(());
                 }
                 server.send(Command::GrabJob, &[])?;
@@ -114,28 +137,52 @@ fn serve(server: &mut JobServer, store: &mut Store, verbose: bool, stop: &Stop) 
     Ok(())
 }
 
-/// How a job ends.
-enum Reply {
-    Complete,
-    Fail,
-}
-
-/// Does one job; `None` when a signal asks to stop before Redis has it.
-fn do_job(workload: &[u8], store: &mut Store, verbose: bool, stop: &Stop) -> Option<Reply> {
-    let text = String::from_utf8_lossy(workload);
-    let change = match Change::parse(workload) {
-        Ok(change) => change,
-        Err(problem) => {
+/// Does the jobs that are held, in their order, and says so to gearmand; `false` when a signal asks
+/// to stop.
+fn finish(
+    server: &mut JobServer,
+    store: &mut Store,
+    held: &mut Vec<Job>,
+    stop: &Stop,
+) -> io::Result<bool> {
+    let changes: Vec<&Change> = held.iter().filter_map(|job| job.change.as_ref()).collect();
+    if !store.apply(&changes, stop) {
+        return Ok(false);
+    }
+    for job in held.drain(..) {
+        match job.change {
+            Some(_) => server.send(Command::WorkComplete, &[&job.handle, b""])?,
             // Trying again would not help, so it ends here. gearmand forgets a background job
             // whether it failed or not, but a client that waits for this one shall know.
-            eprintln!("redis_worker: {FUNCTION}: {problem}; the workload was: {text}");
-            return Some(Reply::Fail);
+            None => server.send(Command::WorkFail, &[&job.handle])?,
         }
-    };
-    if verbose {
-        println!("{FUNCTION} {text}");
     }
-    store.apply(&change, stop).then_some(Reply::Complete)
+    Ok(!stop.requested())
+}
+
+/// A job that is not finished.
+struct Job {
+    handle: Vec<u8>,
+    /// `None` where the workload is none.
+    change: Option<Change>,
+}
+
+impl Job {
+    fn new(handle: &[u8], workload: &[u8], options: &Options) -> Self {
+        let text = String::from_utf8_lossy(workload);
+        let change = Change::parse(workload, options.version_field.as_deref());
+        match &change {
+            Err(problem) => {
+                eprintln!("redis_worker: {FUNCTION}: {problem}; the workload was: {text}");
+            }
+            Ok(_) if options.verbose => println!("{FUNCTION} {text}"),
+            Ok(_) => {}
+        }
+        Self {
+            handle: handle.to_vec(),
+            change: change.ok(),
+        }
+    }
 }
 
 /// What a job asks for.
@@ -143,10 +190,20 @@ struct Change {
     key: String,
     /// `None` for NULL, which Redis cannot hold: readers find no key and ask the database.
     value: Option<String>,
+    version: Option<u64>,
 }
 
+/// Applies a change unless Redis has a newer one: KEYS are the row's key and that of its version,
+/// ARGV the version, and the value where there is one.
+const UNLESS_NEWER: &str = "
+local known = tonumber(redis.call('GET', KEYS[2]) or '0')
+if known > tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[2], ARGV[1])
+if ARGV[2] then redis.call('SET', KEYS[1], ARGV[2]) else redis.call('DEL', KEYS[1]) end
+return 1";
+
 impl Change {
-    fn parse(workload: &[u8]) -> Result<Self, String> {
+    fn parse(workload: &[u8], version_field: Option<&str>) -> Result<Self, String> {
         let row: Value = serde_json::from_slice(workload).map_err(|error| error.to_string())?;
         let column = |name: &str| match row.get(name) {
             Some(Value::Null) => Ok(None),
@@ -158,7 +215,32 @@ impl Change {
         };
         let key = column("id")?.ok_or("expected an \"id\" that is not null")?;
         let value = column("name")?;
-        Ok(Self { key, value })
+        let version = version_field.map(|name| {
+            let version = row.get(name).and_then(Value::as_u64);
+            version.ok_or_else(|| format!("expected an object with a whole number \"{name}\""))
+        });
+        Ok(Self {
+            key,
+            value,
+            version: version.transpose()?,
+        })
+    }
+
+    fn command(&self) -> redis::Cmd {
+        let mut command;
+        match self.version {
+            Some(version) => {
+                command = redis::cmd("EVAL");
+                command.arg(UNLESS_NEWER).arg(2);
+                command.arg(&self.key).arg(format!("{}:version", self.key));
+                command.arg(version).arg(&self.value);
+            }
+            None => {
+                command = redis::cmd(if self.value.is_some() { "SET" } else { "DEL" });
+                command.arg(&self.key).arg(&self.value);
+            }
+        }
+        command
     }
 }
 
@@ -181,10 +263,11 @@ impl Store {
         })
     }
 
-    /// Tries until Redis has the change; `false` when a signal asks to stop before that.
-    fn apply(&mut self, change: &Change, stop: &Stop) -> bool {
+    /// Tries until Redis has the changes, in their order; `false` when a signal asks to stop before
+    /// that. An attempt that failed half way is made again from the first one on.
+    fn apply(&mut self, changes: &[&Change], stop: &Stop) -> bool {
         let mut backoff = Backoff::new();
-        while let Err(error) = self.try_apply(change) {
+        while let Err(error) = self.try_apply(changes) {
             // What state the connection is in is unknown: the next attempt opens a new one.
             self.connection = None;
             backoff.wait(&format!("Redis: {error}; keeping the job"), stop);
@@ -195,18 +278,19 @@ impl Store {
         true
     }
 
-    fn try_apply(&mut self, change: &Change) -> redis::RedisResult<()> {
+    fn try_apply(&mut self, changes: &[&Change]) -> redis::RedisResult<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(connect(&self.client)?),
         };
-        match &change.value {
-            Some(value) => redis::cmd("SET")
-                .arg(&change.key)
-                .arg(value)
-                .exec(connection),
-            None => redis::cmd("DEL").arg(&change.key).exec(connection),
+        let mut pipeline = redis::pipe();
+        for change in changes {
+            pipeline.add_command(change.command()).ignore();
         }
+        pipeline.exec(connection)
     }
 }
 

@@ -222,3 +222,55 @@ fn a_worker_reports_a_malformed_job_and_goes_on(language: Language) {
     servers.wait_for_key_1(Some("sm"));
     servers.wait_for_an_empty_queue();
 }
+
+#[test]
+fn the_rust_worker_holds_several_jobs_and_keeps_their_order() {
+    const JOBS: u32 = 1000;
+    let servers = Servers::start();
+    let mut session = servers.database.connect();
+    for n in 0..JOBS {
+        let row = n % 3;
+        let sql = format!(
+            "DO gman_do_background('{FUNCTION}', '{{\"id\":\"row{row}\",\"name\":\"{n}\"}}')"
+        );
+        session.query_drop(sql).expect("a job");
+    }
+    let _worker = RedisWorker::start_with(
+        Language::Rust,
+        &servers.gearmand,
+        &servers.redis,
+        &["--in-flight=50"],
+    );
+    servers.wait_for_an_empty_queue();
+    for row in 0..3 {
+        let last = (0..JOBS).rfind(|n| n % 3 == row);
+        let found = servers.redis.get(&format!("row{row}"));
+        assert_eq!(found, last.map(|n| n.to_string()));
+    }
+}
+
+#[test]
+fn the_rust_worker_leaves_out_a_change_that_is_older_than_what_redis_has() {
+    let servers = Servers::start();
+    let _worker = RedisWorker::start_with(
+        Language::Rust,
+        &servers.gearmand,
+        &servers.redis,
+        &["--version-field=v"],
+    );
+    for (name, version) in [("'new'", 7), ("'old'", 6), ("'same'", 7), ("NULL", 5)] {
+        let sql = format!(
+            "SELECT gman_do_background('{FUNCTION}', json_object_udf('v' AS id, {name} AS name, {version} AS v))"
+        );
+        let _handle: String = servers.database.value(&sql);
+    }
+    servers.wait_for_an_empty_queue();
+    assert_eq!(servers.redis.get("v").as_deref(), Some("same"));
+    let sql = format!(
+        "SELECT gman_do_background('{FUNCTION}', json_object_udf('v' AS id, NULL AS name, 8 AS v))"
+    );
+    let _handle: String = servers.database.value(&sql);
+    servers.wait_for_an_empty_queue();
+    assert_eq!(servers.redis.get("v"), None);
+    assert_eq!(servers.redis.get("v:version").as_deref(), Some("8"));
+}

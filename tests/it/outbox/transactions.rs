@@ -350,3 +350,26 @@ fn no_id_is_given_twice_when_the_server_restarts_with_an_empty_outbox() {
     uniques.dedup();
     assert_eq!(uniques.len(), 6, "{uniques:?}");
 }
+
+#[test]
+fn an_account_with_the_documented_privileges_can_relay() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    outbox.execute("CREATE USER relay@localhost");
+    for grant in [
+        "EVENT ON test.*",
+        "EXECUTE ON test.*",
+        "SELECT, DELETE ON test.gman_outbox",
+        "SELECT, UPDATE ON test.gman_outbox_state",
+        "INSERT ON test.gman_outbox_dead",
+    ] {
+        outbox.execute(&format!("GRANT {grant} TO relay@localhost"));
+    }
+    outbox.execute("ALTER DEFINER = relay@localhost EVENT gman_outbox_relay ENABLE");
+    outbox.execute(
+        "INSERT INTO gman_outbox (`function`, workload) VALUES ('f', '1'), ('', '2'), ('f', '3')",
+    );
+    worker.wait_for(2);
+    outbox.drain();
+    assert_eq!(outbox.status().dead, 1);
+}

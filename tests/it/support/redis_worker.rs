@@ -36,6 +36,16 @@ pub(crate) struct RedisWorker {
 impl RedisWorker {
     /// Starts a worker, and waits until gearmand knows it.
     pub(crate) fn start(language: Language, gearmand: &Gearmand, redis: &Redis) -> Self {
+        Self::start_with(language, gearmand, redis, &[])
+    }
+
+    /// With further options.
+    pub(crate) fn start_with(
+        language: Language,
+        gearmand: &Gearmand,
+        redis: &Redis,
+        options: &[&str],
+    ) -> Self {
         let mut command = match language {
             Language::Rust => Command::new(rust_worker()),
             Language::Php => Command::new(product_file("examples/worker.php")),
@@ -43,7 +53,8 @@ impl RedisWorker {
         command
             .arg(format!("--gearmand={}", gearmand.address()))
             .arg(format!("--redis={}", redis.address()))
-            .arg("--verbose");
+            .arg("--verbose")
+            .args(options);
         let known = || gearmand.status().get(FUNCTION).map_or(0, |f| f.workers);
         let before = known();
         let folder = folder::temporary();
