@@ -38,8 +38,8 @@ use trigger_table::{
 /// How many jobs the bare client keeps in flight.
 const IN_FLIGHT: u32 = 100;
 
-/// A window that is full after a hundredth of the rows.
-const SMALL_WINDOW: u32 = 128 * 1024;
+/// A window that is full after a tenth of the rows.
+const SMALL_WINDOW: u32 = 1024 * 1024;
 
 /// Time between two updates of a single row: a thousand a second.
 const PACE: Duration = Duration::from_millis(1);

@@ -34,6 +34,9 @@ const READ_PATIENCE: Duration = Duration::from_millis(40);
 /// How much is read at once at least. The usual answer, a job handle, is 32 bytes.
 const READ_BYTES: usize = 4 * 1024;
 
+/// How much is read at once where many answers may have come.
+const BULK_READ_BYTES: usize = 16 * 1024;
+
 /// How much room is made at once at most, however long the header says the packet is: memory grows
 /// with what has arrived.
 const MAX_READ_BYTES: usize = 256 * 1024;
@@ -343,7 +346,7 @@ impl Connection {
                 Ok(packet) => return Ok(Some(packet)),
                 Err(missing) => {
                     let before = self.unread();
-                    self.read_now(missing, Phase::Receive, deadline)?;
+                    self.read_now(missing.max(BULK_READ_BYTES), Phase::Receive, deadline)?;
                     if self.unread() == before {
                         return Ok(None);
                     }

@@ -9,6 +9,7 @@
 //! under the same unique ids. A call waits only while the window is full, and once one has waited in
 //! vain the others fail at once until an answer comes.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -32,8 +33,11 @@ use crate::gearman::thread;
 use crate::gearman::window::Window;
 use crate::status;
 
-/// Room for a request's header and names: more is allocated where names are long.
-const HEAD_BYTES: usize = 128;
+thread_local! {
+    /// The header and the names of the request that the thread is about to leave in a window; kept,
+    /// so that a call allocates nothing for them.
+    static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// How long a sender waits that has panicked, before it goes on.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
@@ -84,6 +88,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Answers have come.
     progress: Condvar,
+    /// Answers have made room for a good many jobs.
+    room: Condvar,
     /// Wakes the sender; there as long as the sender is.
     alarm: OnceCell<EventFd>,
     pub(crate) listener: Listener,
@@ -105,6 +111,8 @@ pub(crate) struct State {
     pub(crate) trouble: Option<Arc<Error>>,
     /// A call waited in vain for room, and no answer has come since.
     stuck: bool,
+    /// [`Limits::window_bytes`] of the last call.
+    limit: usize,
 }
 
 /// The thread, as its callers see it.
@@ -127,6 +135,7 @@ impl Pipeline {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
                 progress: Condvar::new(),
+                room: Condvar::new(),
                 alarm: OnceCell::new(),
                 listener: listener.clone(),
             }),
@@ -149,19 +158,23 @@ impl Pipeline {
     /// [`Error::WindowFull`] when there was no room within [`Limits::submit`], and at once while
     /// another call has waited in vain; [`Error::Input`] when there is no thread to be had.
     pub(crate) fn accept(&self, job: &Job<'_>, limits: &Limits) -> Result<(), Error> {
-        let mut head = Vec::with_capacity(HEAD_BYTES);
-        job.encode_head(&mut head);
+        HEAD.with_borrow_mut(|head| {
+            head.clear();
+            job.encode_head(head);
+            self.accept_request(head, job.workload(), limits)
+        })
+    }
+
+    fn accept_request(&self, head: &[u8], tail: &[u8], limits: &Limits) -> Result<(), Error> {
         let mut state = self.shared.lock();
         state.connect = limits.connect;
         state.silence = limits.submit;
+        state.limit = limits.window_bytes;
         if state.sender == Sender::Absent {
             self.start(&mut state)?;
         }
         let mut waiting: Option<(Deadline<'_>, u64)> = None;
-        while !state
-            .window
-            .accept(&head, job.workload(), limits.window_bytes)
-        {
+        while !state.window.accept(head, tail, limits.window_bytes) {
             let answered = state.window.answered_so_far();
             let (deadline, before) =
                 waiting.get_or_insert_with(|| (Deadline::after(limits.submit), answered));
@@ -169,10 +182,10 @@ impl Pipeline {
                 state.stuck |= answered == *before;
                 return Err(state.full());
             }
-            state = self.shared.wait(state, deadline.left());
+            state = self.shared.wait(&self.shared.room, state, deadline.left());
         }
         status::IN_FLIGHT.add(1);
-        status::WINDOW_BYTES_USED.add((head.len() + job.workload().len()) as u64);
+        status::WINDOW_BYTES_USED.add((head.len() + tail.len()) as u64);
         if state.sender == Sender::Asleep {
             state.sender = Sender::Busy;
             self.shared.ring();
@@ -189,7 +202,7 @@ impl Pipeline {
             let Ok(slice) = deadline.slice() else {
                 break;
             };
-            state = self.shared.wait(state, slice);
+            state = self.shared.wait(&self.shared.progress, state, slice);
         }
         last.saturating_sub(state.window.answered_so_far())
     }
@@ -250,10 +263,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells those who wait that answers have come.
+    /// Tells those who wait that answers have come. Calls that wait for room are woken for a quarter
+    /// of the window: waking them for each job costs more than the job.
     pub(crate) fn announce(&self, state: &mut State) {
         state.stuck = false;
         self.progress.notify_all();
+        if state.window.bytes() <= state.limit - state.limit / 4 {
+            self.room.notify_all();
+        }
     }
 
     /// The sender's sleep: until it is woken, until `socket` is ready for one of `events`, or for
@@ -277,9 +294,13 @@ impl Shared {
         }
     }
 
-    fn wait<'s>(&'s self, state: MutexGuard<'s, State>, limit: Duration) -> MutexGuard<'s, State> {
-        let (state, _) = self
-            .progress
+    fn wait<'s>(
+        &'s self,
+        event: &Condvar,
+        state: MutexGuard<'s, State>,
+        limit: Duration,
+    ) -> MutexGuard<'s, State> {
+        let (state, _) = event
             .wait_timeout(state, limit)
             .unwrap_or_else(PoisonError::into_inner);
         state
