@@ -7,6 +7,8 @@ fn main() {
     // DROP FUNCTION of the last function makes the server call dlclose. Threads and
     // thread-local destructors of the library must not find their code gone then.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // Tells which build a core dump is of; not every linker does it unasked.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,--build-id=sha1");
     println!("cargo::rustc-env=GMAN_VERSION={}", version());
 }
 

@@ -54,7 +54,7 @@ fn set(name: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// `gman_test_status(name)`: a counter, as `SHOW GLOBAL STATUS` does in a server with the plugin.
+/// `gman_test_status(name)`: a counter or a gauge, as `SHOW GLOBAL STATUS` does in a server with the plugin.
 struct TestStatus;
 
 #[register(name = "gman_test_status")]
@@ -77,7 +77,11 @@ impl BasicUdf for TestStatus {
         guard::row("gman_test_status", || {
             let name = text(args, 0)?;
             let counter = status::COUNTERS.iter().find(|counter| counter.name == name);
-            Ok(counter.map(|counter| counter.get() as i64))
+            let gauge = status::GAUGES.iter().find(|gauge| gauge.name == name);
+            let value = counter.map(|found| found.get());
+            Ok(value
+                .or(gauge.map(|found| found.get()))
+                .map(|value| value as i64))
         })
     }
 }
