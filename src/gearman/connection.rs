@@ -24,6 +24,7 @@ use nix::sys::socket::{
 use crate::error::{Error, Phase};
 use crate::gearman::deadline::{Deadline, Spent};
 use crate::gearman::packet::{self, Command, Decoded, Magic, Packet};
+use crate::gearman::receive_buffer::ReceiveBuffer;
 use crate::status::{self, One};
 
 /// How long a read waits by itself, which saves the `poll` before it: one of four system calls for
@@ -31,34 +32,22 @@ use crate::status::{self, One};
 /// rounds up by some milliseconds.
 const READ_PATIENCE: Duration = Duration::from_millis(40);
 
-/// How much is read at once at least. The usual answer, a job handle, is 32 bytes.
-const READ_BYTES: usize = 4 * 1024;
-
 /// How much is read at once where many answers may have come.
 const BULK_READ_BYTES: usize = 16 * 1024;
 
-/// How much room is made at once at most, however long the header says the packet is: memory grows
-/// with what has arrived.
-const MAX_READ_BYTES: usize = 256 * 1024;
-
 /// Longest line of text that is read.
 const MAX_LINE_BYTES: usize = 1024;
-
-/// A buffer that grew beyond this is given back after the call.
-const KEPT_BUFFER_BYTES: usize = 64 * 1024;
 
 /// An open connection.
 #[derive(Debug)]
 pub struct Connection {
     server: Arc<str>,
     socket: TcpStream,
-    /// What arrived and was not yet handed out, after `taken` bytes that were.
-    received: Vec<u8>,
-    taken: usize,
+    received: ReceiveBuffer,
     /// The beginning of a request; kept, so that a request allocates nothing.
     head: Vec<u8>,
-    /// The packet that was received last ends at `taken`.
-    last: (Command, usize),
+    /// What the packet says that was taken from `received` last.
+    last: Command,
     broken: bool,
     settled: bool,
     /// The job server has been asked to hand on exceptions, which it remembers per connection.
@@ -91,10 +80,9 @@ impl Connection {
         Ok(Self {
             server: Arc::clone(server),
             socket,
-            received: Vec::new(),
-            taken: 0,
+            received: ReceiveBuffer::default(),
             head: Vec::new(),
-            last: (Command::Noop, 0),
+            last: Command::Noop,
             broken: false,
             settled: true,
             forwards_exceptions: false,
@@ -134,8 +122,8 @@ impl Connection {
         let (command, bytes) = self
             .next_packet(deadline)
             .inspect_err(|_| self.broken = true)?;
-        self.last = (command, self.taken);
-        self.taken += bytes;
+        self.last = command;
+        self.received.take(bytes);
         Ok(self.packet())
     }
 
@@ -180,8 +168,8 @@ impl Connection {
         let Some((command, bytes)) = arrived else {
             return Ok(None);
         };
-        self.last = (command, self.taken);
-        self.taken += bytes;
+        self.last = command;
+        self.received.take(bytes);
         Ok(Some(self.packet()))
     }
 
@@ -201,8 +189,7 @@ impl Connection {
 
     /// The packet that was received last.
     pub fn packet(&self) -> Packet<'_> {
-        let (command, start) = self.last;
-        Packet::from_parts(command, &self.received[start..self.taken])
+        Packet::from_parts(self.last, self.received.last())
     }
 
     /// Waits for a line of text, as gearmand's admin commands answer with; without its end.
@@ -215,9 +202,8 @@ impl Connection {
         let bytes = self
             .next_line(deadline)
             .inspect_err(|_| self.broken = true)?;
-        let start = self.taken;
-        self.taken += bytes;
-        Ok(self.received[start..self.taken].trim_ascii_end())
+        self.received.take(bytes);
+        Ok(self.received.last().trim_ascii_end())
     }
 
     /// Says that everything that was asked has been answered as expected.
@@ -243,11 +229,7 @@ impl Connection {
 
     /// Gives back what a big packet needed.
     pub fn trim(&mut self) {
-        if self.received.capacity() > KEPT_BUFFER_BYTES && self.unread() == 0 {
-            self.received = Vec::new();
-            self.taken = 0;
-            self.last = (Command::Noop, 0);
-        }
+        self.received.trim();
     }
 
     /// Our end of the connection.
@@ -262,7 +244,7 @@ impl Connection {
     }
 
     fn unread(&self) -> usize {
-        self.received.len() - self.taken
+        self.received.unread().len()
     }
 
     /// Nothing has arrived, not even the end.
@@ -321,12 +303,12 @@ impl Connection {
         let either = PollFlags::POLLOUT | PollFlags::POLLIN;
         let ready = wait(&self.socket, either, &self.server, Phase::Send, deadline)?;
         if ready.contains(PollFlags::POLLIN) {
-            self.read_now(READ_BYTES, Phase::Send, deadline)?;
+            self.read_now(1, Phase::Send, deadline)?;
         }
         Ok(())
     }
 
-    /// Waits for a whole packet behind `taken`; answers what it is and its length.
+    /// Waits for a whole packet among what is unread; answers what it is and its length.
     fn next_packet(&mut self, deadline: &Deadline<'_>) -> Result<(Command, usize), Error> {
         loop {
             match self.decode(deadline)? {
@@ -355,10 +337,10 @@ impl Connection {
         }
     }
 
-    /// Looks at what is behind `taken`: a whole packet, what it is and its length, or else how
+    /// Looks at what is among what is unread: a whole packet, what it is and its length, or else how
     /// many bytes are missing.
     fn decode(&self, deadline: &Deadline<'_>) -> Result<Result<(Command, usize), usize>, Error> {
-        let unread = &self.received[self.taken..];
+        let unread = self.received.unread();
         match packet::decode(Magic::Response, unread) {
             Ok(Decoded::Packet(packet)) => Ok(Ok((packet.command, packet.bytes()))),
             Ok(Decoded::Incomplete { needed }) => Ok(Err(needed - unread.len())),
@@ -366,10 +348,10 @@ impl Connection {
         }
     }
 
-    /// Waits for a whole line behind `taken`; answers its length with its end.
+    /// Waits for a whole line among what is unread; answers its length with its end.
     fn next_line(&mut self, deadline: &Deadline<'_>) -> Result<usize, Error> {
         loop {
-            let unread = &self.received[self.taken..];
+            let unread = self.received.unread();
             if let Some(end) = unread.iter().position(|&byte| byte == b'\n') {
                 return Ok(end + 1);
             }
@@ -377,7 +359,7 @@ impl Connection {
                 let problem = format!("expected a line of at most {MAX_LINE_BYTES} bytes");
                 return Err(self.protocol(problem, deadline));
             }
-            self.await_bytes(READ_BYTES, deadline)?;
+            self.await_bytes(1, deadline)?;
         }
     }
 
@@ -422,14 +404,8 @@ impl Connection {
         phase: Phase,
         deadline: &Deadline<'_>,
     ) -> Result<(), Error> {
-        self.received.drain(..self.taken);
-        self.taken = 0;
-        self.last = (Command::Noop, 0);
-        let before = self.received.len();
-        let room = wanted.clamp(READ_BYTES, MAX_READ_BYTES);
-        self.received.resize(before + room, 0);
-        let read = recv(self.socket.as_raw_fd(), &mut self.received[before..], flags);
-        self.received.truncate(before + read.unwrap_or(0));
+        let read = recv(self.socket.as_raw_fd(), self.received.room(wanted), flags);
+        self.received.filled(read.unwrap_or(0));
         match read {
             Ok(0) => {
                 let closed = io::Error::new(
@@ -569,7 +545,7 @@ mod tests {
         let deadline = Deadline::after(Duration::from_millis(100));
         let error = connection.receive(&deadline).unwrap_err();
         assert!(error.to_string().starts_with("receive server:1: timed out"));
-        assert!(connection.received.capacity() <= 4 * MAX_READ_BYTES);
+        assert!(connection.received.memory() < 1024 * 1024);
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod health;
 mod job_server;
 mod lists;
 mod pool;
+mod receive_buffer;
 mod refresher;
 mod resolver;
 mod sender;
