@@ -19,4 +19,5 @@ mod submission;
 mod sum;
 mod symbols;
 mod trigger;
+mod triggers;
 mod tutorial;

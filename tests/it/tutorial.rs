@@ -1,7 +1,6 @@
 //! The widely copied tutorial for the two C plugins, with its SQL letter for letter, and our
 //! library in the place of both.
 
-use std::fs;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
@@ -78,10 +77,10 @@ fn the_sql_of_the_tutorial_works_unchanged() {
     let (gearmand, redis) = (Gearmand::start(), Redis::start());
     let _worker = RedisWorker::start(Language::Rust, &gearmand, &redis);
     set_servers(&database, &gearmand);
-    run(&database, TABLE);
+    database.run_text(TABLE);
     // As the page has put it there, out of the table.
     redis.set("1", "test1");
-    run(&database, TRIGGER);
+    database.run_text(TRIGGER);
     session.query_drop(UPDATE).expect(UPDATE);
     assert_eq!(session.affected_rows(), 1);
     assert_eq!(
@@ -148,11 +147,4 @@ fn set_servers(database: &Database, gearmand: &Gearmand) {
     let address = gearmand.address();
     let answer: String = database.value(&format!("SELECT gman_servers_set('{address}')"));
     assert_eq!(answer, address);
-}
-
-/// Runs `script` with the client program, which knows DELIMITER.
-fn run(database: &Database, script: &str) {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    fs::write(file.path(), script).expect("room for a script");
-    database.run_script(file.path());
 }

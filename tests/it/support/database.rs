@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use mysql::prelude::{FromRow, FromValue, Queryable};
 use mysql::{Conn, OptsBuilder};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::folder;
 use super::library::{FILE_NAME, Library};
@@ -155,6 +155,13 @@ impl Database {
         run(self.client().stdin(Stdio::from(input)))
     }
 
+    /// As [`Database::run_script`], for a script that is no file.
+    pub(crate) fn run_text(&self, script: &str) -> String {
+        let file = NamedTempFile::new().expect("a temporary file");
+        fs::write(file.path(), script).expect("room for a script");
+        self.run_script(file.path())
+    }
+
     /// As [`Database::run_script`], for a script that may fail: answers what the client said.
     pub(crate) fn try_script(&self, script: &Path) -> Result<(), String> {
         let input =
@@ -210,6 +217,15 @@ impl Database {
         self.process.rss_bytes()
     }
 
+    /// The options with which the `mariadb` client is root here.
+    pub(crate) fn client_options(&self) -> [String; 3] {
+        [
+            "--no-defaults".into(),
+            "--user=root".into(),
+            format!("--socket={}", self.socket().display()),
+        ]
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port.number()
     }
@@ -252,9 +268,8 @@ impl Database {
     fn client(&self) -> Command {
         let mut client = Command::new("mariadb");
         client
-            .args(["--no-defaults", "--user=root", "--table"])
-            .arg(format!("--socket={}", self.socket().display()))
-            .arg(DATABASE);
+            .args(self.client_options())
+            .args(["--table", DATABASE]);
         client
     }
 

@@ -1,0 +1,437 @@
+//! The triggers of `sql/triggers.sql`, and those that `scripts/make-trigger` prints for any table: each
+//! change of a row is a job that says what its key in Redis is from then on.
+
+use std::process::{Command, Output};
+
+use mysql::prelude::Queryable;
+use serde_json::{Value, json};
+
+use crate::support::{Gearmand, Gman, RecordingWorker, product_file, unsupported};
+
+const FUNCTION: &str = "syncRowToRedis";
+
+/// ER_PARSE_ERROR, and MariaDB's and MySQL's answers to a type that they do not have.
+const UNKNOWN_TYPES: [u16; 2] = [1064, 4161];
+
+/// A database with the functions, and a worker that gets the triggers' jobs.
+struct Path {
+    gman: Gman,
+    worker: RecordingWorker,
+    gearmand: Gearmand,
+    /// How many jobs the test has seen.
+    seen: usize,
+}
+
+impl Path {
+    fn start() -> Self {
+        let gearmand = Gearmand::start();
+        let worker = RecordingWorker::start(gearmand.port(), &[FUNCTION]);
+        let mut gman = Gman::start();
+        gman.set_servers(&gearmand.address());
+        Self {
+            gman,
+            worker,
+            gearmand,
+            seen: 0,
+        }
+    }
+
+    /// Prints the triggers of `table` and creates them, as a user would.
+    fn make_triggers(&self, table: &str, options: &[&str]) {
+        let output = self.make_trigger(table, options);
+        let problems = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{table}: {problems}");
+        let script = String::from_utf8(output.stdout).expect("UTF-8");
+        self.gman.database.run_text(&script);
+    }
+
+    /// What `scripts/make-trigger` says to a table that it cannot do.
+    fn refusal(&self, table: &str) -> String {
+        let output = self.make_trigger(table, &[]);
+        assert!(!output.status.success(), "{table}: {output:?}");
+        assert!(output.stdout.is_empty(), "{table}: {output:?}");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    }
+
+    fn make_trigger(&self, table: &str, options: &[&str]) -> Output {
+        Command::new(product_file("scripts/make-trigger"))
+            .args(options)
+            .args([table, "--"])
+            .args(self.gman.database.client_options())
+            .output()
+            .expect("scripts/make-trigger starts")
+    }
+
+    /// Runs `change`, and answers the workloads of the jobs that it sends.
+    #[track_caller]
+    fn jobs(&mut self, change: &str, count: usize) -> Vec<String> {
+        self.gman.execute(change);
+        let jobs = self.worker.wait_for(self.seen + count);
+        let jobs = &jobs[self.seen..];
+        assert_eq!(jobs.len(), count, "{change}: {jobs:?}");
+        self.seen += count;
+        jobs.iter()
+            .inspect(|job| assert_eq!(job.function, FUNCTION))
+            .map(|job| String::from_utf8(job.workload.clone()).expect("UTF-8"))
+            .collect()
+    }
+
+    /// As [`Path::jobs`], for a change that sends one row.
+    #[track_caller]
+    fn job(&mut self, change: &str) -> Value {
+        let jobs = self.jobs(change, 1);
+        serde_json::from_str(&jobs[0]).unwrap_or_else(|error| panic!("{}: {error}", jobs[0]))
+    }
+
+    /// Creates a table, unless the server does not have the types in it.
+    fn create(&mut self, table: &str) -> Result<(), String> {
+        match self.gman.session.query_drop(table) {
+            Err(mysql::Error::MySqlError(error)) if UNKNOWN_TYPES.contains(&error.code) => {
+                Err(error.message)
+            }
+            created => {
+                created.unwrap_or_else(|error| panic!("{table}: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// The triggers that there are, by name, with their bodies.
+    fn triggers(&mut self) -> Vec<(String, String)> {
+        self.gman.query(
+            "SELECT TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS
+             WHERE TRIGGER_SCHEMA = 'test' ORDER BY 1",
+        )
+    }
+}
+
+#[test]
+fn the_example_sends_what_a_key_is_from_then_on() {
+    let mut path = Path::start();
+    path.gman
+        .database
+        .run_script(&product_file("sql/triggers.sql"));
+    path.seen = path.worker.wait_for(2).len();
+    path.jobs("DELETE FROM product", 2);
+
+    assert_eq!(
+        path.jobs("INSERT INTO product VALUES (1, 'tea', 2.50, 12)", 1),
+        [r#"{"key":"product:1","row":{"id":1,"name":"tea","price":2.50,"stock":12}}"#]
+    );
+    assert_eq!(
+        path.jobs("UPDATE product SET stock = 11 WHERE id = 1", 1),
+        [r#"{"key":"product:1","row":{"id":1,"name":"tea","price":2.50,"stock":11}}"#]
+    );
+    assert_eq!(
+        path.jobs("UPDATE product SET id = 7 WHERE id = 1", 2),
+        [
+            r#"{"key":"product:1","row":null}"#,
+            r#"{"key":"product:7","row":{"id":7,"name":"tea","price":2.50,"stock":11}}"#,
+        ]
+    );
+    assert_eq!(
+        path.jobs("DELETE FROM product", 1),
+        [r#"{"key":"product:7","row":null}"#]
+    );
+}
+
+#[test]
+fn the_example_is_what_make_trigger_prints() {
+    let mut path = Path::start();
+    path.gman
+        .database
+        .run_script(&product_file("sql/triggers.sql"));
+    let example = path.triggers();
+    assert_eq!(example.len(), 3, "{example:?}");
+
+    path.make_triggers("test.product", &[]);
+
+    assert_eq!(path.triggers(), example);
+}
+
+#[test]
+fn triggers_are_made_for_the_table_of_the_tutorial() {
+    let mut path = Path::start();
+    path.gman
+        .database
+        .run_script(&product_file("sql/test-native-json.sql"));
+    let order: u64 = path.gman.database.value(
+        "SELECT ACTION_ORDER FROM information_schema.TRIGGERS WHERE TRIGGER_NAME = 'datatoredis'",
+    );
+    if order == 0 {
+        // A server with one trigger for each event.
+        let problem = path.refusal("test.test");
+        assert!(
+            problem.contains("one AFTER UPDATE trigger") && problem.contains("`datatoredis`"),
+            "{problem}"
+        );
+        path.gman.execute("DROP TRIGGER datatoredis");
+    }
+    path.make_triggers("test.test", &[]);
+
+    assert_eq!(
+        path.jobs("UPDATE test SET name = 'sm' WHERE id = 1", 1),
+        [r#"{"key":"test:1","row":{"id":1,"name":"sm"}}"#]
+    );
+    assert_eq!(
+        path.jobs("REPLACE INTO test VALUES (1, NULL)", 2),
+        [
+            r#"{"key":"test:1","row":null}"#,
+            r#"{"key":"test:1","row":{"id":1,"name":null}}"#,
+        ]
+    );
+    assert_eq!(
+        path.jobs("INSERT INTO test VALUES (10, 'ten')", 1),
+        [r#"{"key":"test:10","row":{"id":10,"name":"ten"}}"#]
+    );
+    assert_eq!(
+        path.jobs("DELETE FROM test WHERE id = 10", 1),
+        [r#"{"key":"test:10","row":null}"#]
+    );
+}
+
+#[test]
+fn the_prefix_and_the_function_are_options() {
+    let mut path = Path::start();
+    path.gman.execute("CREATE TABLE t (id INT PRIMARY KEY)");
+    let other = RecordingWorker::start(path.gearmand.port(), &["other"]);
+    path.make_triggers("test.t", &["--prefix", "größe's\\:", "--function=other"]);
+    path.gman.execute("INSERT INTO t VALUES (1)");
+    let jobs = other.wait_for(1);
+    assert_eq!(
+        String::from_utf8_lossy(&jobs[0].workload),
+        r#"{"key":"größe's\\:1","row":{"id":1}}"#
+    );
+}
+
+#[test]
+fn columns_of_every_type_arrive() {
+    let mut path = Path::start();
+    path.gman.execute(
+        "CREATE TABLE t (
+           id INT PRIMARY KEY,
+           big BIGINT UNSIGNED, deci DECIMAL(10,2), f FLOAT, d DOUBLE, bits BIT(5), y YEAR, z INT(6) ZEROFILL,
+           da DATE, dt DATETIME, ts TIMESTAMP NULL, ti TIME,
+           e ENUM('ä', 'b') CHARACTER SET latin1, s SET('x', 'y'),
+           plain TEXT CHARACTER SET utf8, l VARCHAR(9) CHARACTER SET latin1, u CHAR(9) CHARACTER SET ucs2,
+           g TEXT CHARACTER SET gbk, m VARCHAR(9) CHARACTER SET utf8mb4,
+           bi BINARY(2), pic BLOB, geo POINT, line GEOMETRY
+         )",
+    );
+    path.make_triggers("test.t", &[]);
+
+    let job = path.job(
+        "INSERT INTO t VALUES (
+           1,
+           18446744073709551615, 12.50, 0.1, 1e308, b'10101', 2024, 7,
+           '2024-02-29', '2024-02-29 12:34:56', '2024-02-29 12:34:56', '-01:02:03',
+           'ä', 'x,y',
+           'é', 'ü', '日本', '漢字', '🐬',
+           X'00FF', REPEAT(X'00', 100), ST_GeomFromText('POINT(1 2)'), NULL
+         )",
+    );
+    let zeros = format!("{}{}", "A".repeat(134), "==");
+    assert_eq!(job["key"], "t:1");
+    assert_eq!(
+        job["row"],
+        json!({
+            "id": 1,
+            "big": u64::MAX, "deci": 12.50, "f": 0.1, "d": 1e308, "bits": 21, "y": 2024, "z": 7,
+            "da": "2024-02-29", "dt": "2024-02-29 12:34:56", "ts": "2024-02-29 12:34:56", "ti": "-01:02:03",
+            "e": "ä", "s": "x,y",
+            "plain": "é", "l": "ü", "u": "日本", "g": "漢字", "m": "🐬",
+            "bi": "AP8=", "pic": zeros, "geo": "POINT(1 2)", "line": null,
+        })
+    );
+}
+
+#[test]
+fn names_may_hold_anything() {
+    let mut path = Path::start();
+    path.gman.execute(r#"CREATE DATABASE `my.shop`"#);
+    path.gman.execute(
+        r#"CREATE TABLE `my.shop`.`odd ``table'.$$ ; "\{0}
+-- %s` (
+             `id'; --` INT PRIMARY KEY,
+             `a``tick` INT, `it's` INT, `say "hi"` INT, `back\slash` INT, `$$` INT,
+             `dot.ted name` INT, `größe` INT, `{brace}` INT, `end\` INT, `a tab	here` INT
+           )"#,
+    );
+    path.make_triggers("`my.shop`.`odd ``table'.$$ ; \"\\{0}\n-- %s`", &[]);
+
+    let job = path.job(
+        "INSERT INTO `my.shop`.`odd ``table'.$$ ; \"\\{0}\n-- %s` VALUES (0,1,2,3,4,5,6,7,8,9,10)",
+    );
+    assert_eq!(job["key"], "odd `table'.$$ ; \"\\{0}\n-- %s:0");
+    assert_eq!(
+        job["row"],
+        json!({
+            "id'; --": 0, "a`tick": 1, "it's": 2, "say \"hi\"": 3, "back\\slash": 4, "$$": 5,
+            "dot.ted name": 6, "größe": 7, "{brace}": 8, "end\\": 9, "a tab\there": 10,
+        })
+    );
+}
+
+#[test]
+fn long_table_names_have_triggers_of_their_own() {
+    let mut path = Path::start();
+    let [a, b] = ["a", "b"].map(|end| format!("{}{end}", "t".repeat(63)));
+    for table in [&a, &b] {
+        path.gman
+            .execute(&format!("CREATE TABLE {table} (id INT PRIMARY KEY)"));
+        path.make_triggers(&format!("test.{table}"), &[]);
+    }
+    assert_eq!(path.triggers().len(), 6);
+    for table in [&a, &b] {
+        let job = path.job(&format!("INSERT INTO {table} VALUES (1)"));
+        assert_eq!(job["key"], format!("{table}:1"));
+    }
+}
+
+#[test]
+fn different_rows_have_different_keys() {
+    let mut path = Path::start();
+    path.gman.execute(
+        "CREATE TABLE t (
+           b VARCHAR(9) CHARACTER SET latin1, a VARCHAR(9) CHARACTER SET utf8 COLLATE utf8_unicode_ci,
+           bi BINARY(2), n INT, PRIMARY KEY (a, b, bi, n)
+         )",
+    );
+    path.make_triggers("test.t", &[]);
+    let mut key = |values: &str| {
+        let job = path.job(&format!("INSERT INTO t (a, b, bi, n) VALUES ({values})"));
+        job["key"].as_str().expect("a key").to_owned()
+    };
+    assert_eq!(key("'ä', 'ö', X'00FF', 1"), "t:ä:ö:00FF:1");
+    assert_eq!(key("'x:y', 'z', '', 1"), "t:x%3Ay:z:0000:1");
+    assert_eq!(key("'x', 'y:z', '', 1"), "t:x:y%3Az:0000:1");
+    assert_eq!(key("'x%3Ay', 'z', '', 1"), "t:x%253Ay:z:0000:1");
+}
+
+#[test]
+fn a_key_that_changes_only_in_its_case_is_another_key() {
+    let mut path = Path::start();
+    path.gman
+        .execute("CREATE TABLE t (id VARCHAR(9) PRIMARY KEY) DEFAULT CHARSET=utf8");
+    path.make_triggers("test.t", &[]);
+    path.gman.execute("INSERT INTO t VALUES ('a')");
+    path.seen = 1;
+    for (change, old, new) in [
+        ("UPDATE t SET id = 'A'", "t:a", "t:A"),
+        ("UPDATE t SET id = 'A '", "t:A", "t:A "),
+    ] {
+        let jobs = path.jobs(change, 2).join(" ");
+        assert!(
+            jobs.starts_with(&format!(r#"{{"key":"{old}","row":null}}"#)),
+            "{jobs}"
+        );
+        assert!(
+            jobs.contains(&format!(r#"{{"key":"{new}","row":{{"#)),
+            "{jobs}"
+        );
+    }
+}
+
+#[test]
+fn keys_of_numbers_and_times_are_exact() {
+    let mut path = Path::start();
+    path.gman.execute(
+        "CREATE TABLE t (d DOUBLE, bits BIT(12), ts TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+                         PRIMARY KEY (d, bits, ts))",
+    );
+    path.make_triggers("test.t", &[]);
+    path.gman.execute("SET time_zone = '+00:00'");
+    let job = path.job("INSERT INTO t VALUES (0.1234567890123, 257, '2024-02-29 12:00:00')");
+    assert_eq!(job["key"], "t:0.1234567890123:257:1709208000");
+    // A session elsewhere means the same row.
+    path.gman.execute("SET time_zone = '+05:00'");
+    let job = path.job("DELETE FROM t");
+    assert_eq!(job["key"], "t:0.1234567890123:257:1709208000");
+}
+
+#[test]
+fn json_columns_go_in_as_json() {
+    let mut path = Path::start();
+    if let Err(problem) =
+        path.create("CREATE TABLE t (id INT PRIMARY KEY, doc JSON, text LONGTEXT)")
+    {
+        unsupported!("no type JSON: {problem}");
+    }
+    path.make_triggers("test.t", &[]);
+    let job = path.job(r#"INSERT INTO t VALUES (1, '{"a": [1, "x"]}', '{"a": 1}')"#);
+    assert_eq!(
+        job["row"],
+        json!({ "id": 1, "doc": { "a": [1, "x"] }, "text": "{\"a\": 1}" })
+    );
+    let job = path.job(r#"UPDATE t SET doc = '"text"'"#);
+    assert_eq!(job["row"]["doc"], "text");
+    let job = path.job("UPDATE t SET doc = NULL");
+    assert_eq!(job["row"]["doc"], Value::Null);
+}
+
+#[test]
+fn generated_columns_go_in_like_others() {
+    let mut path = Path::start();
+    if let Err(problem) = path.create(
+        "CREATE TABLE t (id INT PRIMARY KEY, n INT, twice INT AS (n * 2) VIRTUAL, kept INT AS (n * 3) STORED)",
+    ) {
+        unsupported!("no stored generated columns: {problem}");
+    }
+    path.make_triggers("test.t", &[]);
+    let job = path.job("INSERT INTO t (id, n) VALUES (1, 1)");
+    assert_eq!(
+        job["row"],
+        json!({ "id": 1, "n": 1, "twice": 2, "kept": 3 })
+    );
+    let job = path.job("UPDATE t SET n = 5");
+    assert_eq!(
+        job["row"],
+        json!({ "id": 1, "n": 5, "twice": 10, "kept": 15 })
+    );
+}
+
+#[test]
+fn vectors_go_in_as_their_bytes() {
+    let mut path = Path::start();
+    if let Err(problem) = path.create("CREATE TABLE t (id INT PRIMARY KEY, v VECTOR(2))") {
+        unsupported!("no type VECTOR: {problem}");
+    }
+    path.make_triggers("test.t", &[]);
+    let job = path.job("INSERT INTO t VALUES (1, X'0000803F00000040')");
+    assert_eq!(job["row"], json!({ "id": 1, "v": "AACAPwAAAEA=" }));
+}
+
+#[test]
+fn uuids_and_addresses_go_in_as_text() {
+    let mut path = Path::start();
+    if let Err(problem) = path.create("CREATE TABLE t (id UUID PRIMARY KEY, ip INET6)") {
+        unsupported!("no type UUID: {problem}");
+    }
+    path.make_triggers("test.t", &[]);
+    let job = path.job("INSERT INTO t VALUES ('123e4567-e89b-12d3-a456-426655440000', '::1')");
+    assert_eq!(
+        job,
+        json!({
+            "key": "t:123e4567-e89b-12d3-a456-426655440000",
+            "row": { "id": "123e4567-e89b-12d3-a456-426655440000", "ip": "::1" },
+        })
+    );
+}
+
+#[test]
+fn a_table_that_cannot_have_them_is_refused_with_the_reason() {
+    let mut path = Path::start();
+    path.gman.execute("CREATE TABLE bare (id INT, UNIQUE (id))");
+    path.gman.execute("CREATE VIEW seen AS SELECT * FROM bare");
+    for (table, reason) in [
+        ("test.bare", "`bare` has no primary key"),
+        ("test.seen", "`seen` is a view"),
+        ("test.missing", "no table `test`.`missing`"),
+        ("test", "expected DATABASE.TABLE, got test"),
+        ("a.b.c", "expected DATABASE.TABLE, got a.b.c"),
+    ] {
+        let problem = path.refusal(table);
+        assert!(problem.starts_with("make-trigger: "), "{problem}");
+        assert!(problem.contains(reason), "{table}: {problem}");
+    }
+}
