@@ -1,9 +1,8 @@
 //! Where servers keep their files.
 
-use std::env;
 use std::path::Path;
 
-use tempfile::TempDir;
+use tempfile::{TempDir, env};
 
 /// A folder that goes when its value is dropped. Its path is short: a socket's has 107 bytes.
 pub(super) fn temporary() -> TempDir {
