@@ -22,7 +22,7 @@ use clap::Parser;
 use mysql::prelude::Queryable;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use support::{
-    Database, FUNCTION, Gearmand, Language, Library, Redis, RedisWorker, product_file, run,
+    Database, FUNCTION, Gearmand, Language, Library, Page, Redis, RedisWorker, product_file, run,
 };
 
 const BOLD: Style = Style::new().bold();
@@ -132,8 +132,14 @@ fn demo(options: &Options) -> Result<(), Stopped> {
     guide.sql("SELECT * FROM test;");
     guide.show(&database.show("SELECT * FROM test"));
 
-    guide.step("Before: Redis has the old name, as a page has cached it")?;
-    guide.show_redis(&redis, "set 1 test1");
+    guide.step("Before: a page shows the old name, and puts it into Redis")?;
+    let page = Page::start(&database, &redis);
+    guide.say(&format!(
+        "page      {}  examples/web, by nginx and php-fpm",
+        page.url()
+    ));
+    guide.shell(&format!("curl --silent --output /dev/null {}", page.url()));
+    page.get("/");
     guide.show_redis(&redis, "get 1");
 
     guide.step("Change the row")?;
@@ -166,7 +172,7 @@ fn demo(options: &Options) -> Result<(), Stopped> {
     );
 
     if options.keep {
-        keep(&guide, &database, &gearmand, &redis, folder.path());
+        keep(&guide, &database, &gearmand, &redis, &page, folder.path());
     }
     Ok(())
 }
@@ -209,8 +215,20 @@ fn change(
 }
 
 /// Says how to reach everything, and waits for Ctrl-C.
-fn keep(guide: &Guide, database: &Database, gearmand: &Gearmand, redis: &Redis, folder: &Path) {
+fn keep(
+    guide: &Guide,
+    database: &Database,
+    gearmand: &Gearmand,
+    redis: &Redis,
+    page: &Page,
+    folder: &Path,
+) {
     println!("\n{BOLD}Everything keeps running. Ctrl-C stops it.{BOLD:#}\n");
+    guide.say(&format!(
+        "{BOLD}{}{BOLD:#}  the page: change a name there, and reload",
+        page.url()
+    ));
+    guide.say("");
     guide.shell(&format!(
         "mariadb --no-defaults --user=root --socket={} test",
         database.socket().display()
@@ -222,7 +240,7 @@ fn keep(guide: &Guide, database: &Database, gearmand: &Gearmand, redis: &Redis, 
     ));
     guide.shell(&format!("tail -f {}/*/log", folder.display()));
     guide.say("");
-    guide.say("Change another row in the first, UPDATE test SET name='new' WHERE id=2;");
+    guide.say("Or change a row in the first of these, UPDATE test SET name='new' WHERE id=2;");
     guide.say("and ask for it in the second: get 2");
     while !guide.interrupted() {
         thread::sleep(Duration::from_millis(100));

@@ -26,6 +26,7 @@ fn the_demo_shows_the_job_and_the_new_value() {
     assert!(output.status.success(), "{shown}{problems}");
     for part in [
         "| gman_do_background ",
+        "page      http://127.0.0.1:",
         "UPDATE test SET name='sm' WHERE id=1;",
         r#"syncToRedis {"id":1,"name":"sm"}"#,
         "ms from sending the UPDATE to the new value in Redis.",
@@ -70,8 +71,21 @@ fn a_kept_demo_stays_until_ctrl_c_and_leaves_nothing() {
         .expect("Redis still runs");
     let value: String = redis::Commands::get(&mut redis, "1").expect("the value");
     assert_eq!(value, "sm");
+    let page = after(&shown, "page      ");
+    let served = ureq::get(page)
+        .call()
+        .and_then(|mut response| response.body_mut().read_to_string())
+        .expect("the page");
+    assert!(served.contains("<td>sm</td>"), "{served}");
     let files = Path::new(after(&shown, "files     "));
-    assert!(files.is_dir(), "{}", files.display());
+    let logs = std::fs::read_dir(files)
+        .expect("the folder of all files")
+        .filter(|entry| entry.as_ref().is_ok_and(|e| e.path().join("log").is_file()));
+    assert_eq!(
+        logs.count(),
+        5,
+        "database, gearmand, Redis, worker and page"
+    );
 
     demo.signal(Signal::SIGINT);
     let status = wait_until(PATIENCE, "the demo to end", || {
@@ -81,6 +95,7 @@ fn a_kept_demo_stays_until_ctrl_c_and_leaves_nothing() {
     assert!(!files.exists(), "{} is still there", files.display());
     let refused = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
     assert!(refused.is_err(), "Redis is still there");
+    assert!(ureq::get(page).call().is_err(), "the page is still there");
 }
 
 fn demo_log(folder: &Path) -> String {

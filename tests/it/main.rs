@@ -11,6 +11,7 @@ mod job_servers;
 mod json;
 mod lifetime;
 mod outbox;
+mod page;
 mod pipeline;
 mod plugin;
 mod redis;

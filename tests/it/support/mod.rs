@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 
 mod black_hole;
+mod browser;
 mod cargo;
 mod database;
 pub(crate) mod fake_job_server;
@@ -15,6 +16,7 @@ mod folder;
 mod gearmand;
 mod gman;
 mod library;
+mod page;
 mod ports;
 mod process;
 mod proxy;
@@ -27,12 +29,14 @@ mod unsupported;
 mod wait;
 
 pub(crate) use black_hole::BlackHole;
+pub(crate) use browser::Browser;
 pub(crate) use cargo::example;
 pub(crate) use database::{Database, product_file};
 pub(crate) use fake_job_server::FakeJobServer;
 pub(crate) use gearmand::Gearmand;
 pub(crate) use gman::{Call, Gman, call};
 pub(crate) use library::{FILE_NAME, Library};
+pub(crate) use page::Page;
 pub(crate) use ports::Port;
 pub(crate) use process::{Process, run};
 pub(crate) use proxy::Proxy;

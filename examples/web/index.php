@@ -1,0 +1,244 @@
+<?php
+/*
+ * The page of the tutorial: it reads the nine names from Redis, and from MySQL those that Redis does
+ * not have, which it then puts into Redis. A change goes to MySQL alone; the trigger, gearmand and a
+ * worker bring it to Redis.
+ *
+ * Needs PHP 8 with the extensions redis and mysqli (Debian: php-fpm php-redis php-mysql). `serve`
+ * beside this file runs it with nginx and php-fpm. Where the servers are is in the environment:
+ * REDIS and MYSQL as host:port, MYSQL_USER, MYSQL_PASSWORD and MYSQL_DATABASE.
+ */
+declare(strict_types=1);
+
+const IDS = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+const NAME_LENGTH = 8; // characters: the column is a CHAR(8)
+
+// Seconds. No page takes longer than all of them together.
+const REDIS_TIMEOUT = 0.5;
+const MYSQL_CONNECT_TIMEOUT = 1;
+const MYSQL_READ_TIMEOUT = 2;
+
+/*
+ * How long, in seconds, what this page has put into Redis stays there. What the worker puts there
+ * stays until the next change.
+ */
+const FILLED_FOR = 60;
+
+mysqli_report(MYSQLI_REPORT_ERROR | MYSQLI_REPORT_STRICT);
+header("Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'");
+header('Cache-Control: no-store');
+
+$problem = $_SERVER['REQUEST_METHOD'] === 'POST' ? change() : null;
+show(read(), $problem);
+
+/* ---- Reading: Redis first, MySQL second ---- */
+
+/** The nine names, where each came from, and how the two servers did. */
+function read(): array
+{
+    $answers = ['rows' => [], 'redis' => new Server('Redis'), 'mysql' => new Server('MySQL')];
+    ['redis' => $redis, 'mysql' => $mysql] = $answers;
+
+    $cached = $redis->ask(fn () => redis()->mGet(array_map('strval', IDS))) ?? [];
+    $missing = [];
+    foreach (IDS as $position => $id) {
+        // mGet answers false for a key that is not there.
+        $name = $cached[$position] ?? false;
+        $answers['rows'][$id] = ['name' => $name === false ? null : $name, 'from' => $name === false ? null : 'redis'];
+        if ($name === false) {
+            $missing[] = $id;
+        }
+    }
+
+    $stored = $missing ? $mysql->ask(fn () => names($missing)) ?? [] : [];
+    foreach ($stored as $id => $name) {
+        $answers['rows'][$id] = ['name' => $name, 'from' => 'mysql'];
+    }
+    if ($redis->problem === null) {
+        $redis->ask(fn () => fill($stored));
+    }
+    return $answers;
+}
+
+/** The names in MySQL, by id. */
+function names(array $ids): array
+{
+    $places = implode(', ', array_fill(0, count($ids), '?'));
+    $query = mysql()->prepare("SELECT id, name FROM test WHERE id IN ($places)");
+    $query->execute($ids);
+    return array_column($query->get_result()->fetch_all(MYSQLI_ASSOC), 'name', 'id');
+}
+
+/**
+ * Puts names into Redis that it did not have.
+ *
+ * Between our SELECT and this SET somebody may have changed the row, and the worker may have been here
+ * with the new name. NX leaves that alone: without it, this page would put the old name over the new
+ * one, and there it would stay. One case is left, a name that became NULL, for which the worker deletes
+ * the key: the time to live ends that.
+ *
+ * NULL is not put there, because Redis cannot hold it.
+ */
+function fill(array $names): void
+{
+    $pipeline = redis()->multi(Redis::PIPELINE);
+    foreach (array_filter($names, is_string(...)) as $id => $name) {
+        $pipeline->set((string) $id, $name, ['nx', 'ex' => FILLED_FOR]);
+    }
+    $pipeline->exec();
+}
+
+/* ---- Changing: MySQL alone ---- */
+
+/** Changes the name that the form sends, and answers why not if that fails. */
+function change(): ?string
+{
+    // A form on another site would make the reader's browser say so. The page knows no users and keeps
+    // no cookie, so that is all there is to protect; with users, take a token as well.
+    if (preg_replace('~^https?://~', '', $_SERVER['HTTP_ORIGIN'] ?? '') !== $_SERVER['HTTP_HOST']) {
+        return refuse(403, 'The form was not sent by this page. Nothing was changed.');
+    }
+    $id = filter_var($_POST['id'] ?? null, FILTER_VALIDATE_INT);
+    $name = $_POST['name'] ?? null;
+    if (!in_array($id, IDS, true) || !is_string($name) || !preg_match('/^.{1,' . NAME_LENGTH . '}$/us', $name)) {
+        return refuse(422, 'A name has 1 to ' . NAME_LENGTH . ' characters. Nothing was changed.');
+    }
+    $mysql = new Server('MySQL');
+    $mysql->ask(fn () => mysql()->prepare('UPDATE test SET name = ? WHERE id = ?')->execute([$name, $id]));
+    if ($mysql->problem !== null) {
+        return refuse(503, "Nothing was changed. MySQL says: $mysql->problem");
+    }
+    // So that reloading does not change the row once more.
+    header("Location: /?changed=$id", true, 303);
+    exit;
+}
+
+function refuse(int $status, string $problem): string
+{
+    http_response_code($status);
+    return $problem;
+}
+
+/* ---- The two servers ---- */
+
+/** What is known of a server after asking it. */
+final class Server
+{
+    public ?string $problem = null;
+    public bool $asked = false;
+    public float $milliseconds = 0;
+
+    public function __construct(public readonly string $name)
+    {
+    }
+
+    /** What $question answers; null where the server is away, and then $problem says why. */
+    public function ask(callable $question): mixed
+    {
+        $this->asked = true;
+        $started = hrtime(true);
+        try {
+            return $question();
+        } catch (RedisException | mysqli_sql_exception $problem) {
+            $this->problem = $problem->getMessage();
+            return null;
+        } finally {
+            $this->milliseconds += (hrtime(true) - $started) / 1e6;
+        }
+    }
+}
+
+function redis(): Redis
+{
+    static $redis = null;
+    if ($redis === null) {
+        [$host, $port] = place('REDIS', '127.0.0.1:6379');
+        $connecting = new Redis();
+        // It warns as well as throws.
+        @$connecting->connect($host, $port, REDIS_TIMEOUT, null, 0, REDIS_TIMEOUT);
+        $redis = $connecting;
+    }
+    return $redis;
+}
+
+function mysql(): mysqli
+{
+    static $mysql = null;
+    if ($mysql === null) {
+        [$host, $port] = place('MYSQL', '127.0.0.1:3306');
+        $connecting = mysqli_init();
+        $connecting->options(MYSQLI_OPT_CONNECT_TIMEOUT, MYSQL_CONNECT_TIMEOUT);
+        $connecting->options(MYSQLI_OPT_READ_TIMEOUT, MYSQL_READ_TIMEOUT);
+        @$connecting->real_connect(
+            $host,
+            setting('MYSQL_USER', 'page'),
+            setting('MYSQL_PASSWORD', 'page'),
+            setting('MYSQL_DATABASE', 'test'),
+            $port,
+        );
+        $connecting->set_charset('utf8mb4');
+        $mysql = $connecting;
+    }
+    return $mysql;
+}
+
+function setting(string $name, string $default): string
+{
+    return getenv($name) ?: $default;
+}
+
+/** A setting that is host:port. */
+function place(string $name, string $default): array
+{
+    [$host, $port] = explode(':', setting($name, $default));
+    return [$host, (int) $port];
+}
+
+/* ---- Showing ---- */
+
+/** Text as HTML. */
+function h(string $text): string
+{
+    return htmlspecialchars($text, ENT_QUOTES | ENT_SUBSTITUTE | ENT_HTML5, 'UTF-8');
+}
+
+function milliseconds(float $number): string
+{
+    return number_format($number, 1) . ' ms';
+}
+
+/** In one sentence, what to know when a server is away. */
+function notice(Server $redis, Server $mysql): ?string
+{
+    return match (true) {
+        $redis->problem !== null && $mysql->problem !== null => 'Redis and MySQL are away. There is nothing to show.',
+        $redis->problem !== null => 'Redis is away. The names come from MySQL.',
+        $mysql->problem !== null => 'MySQL is away. Here is what Redis has; names cannot be changed.',
+        default => null,
+    };
+}
+
+/** What a server did for this page, in a few words. */
+function report(Server $server, array $rows): string
+{
+    if (!$server->asked) {
+        return 'not asked';
+    }
+    if ($server->problem !== null) {
+        return 'away, after ' . milliseconds($server->milliseconds);
+    }
+    $count = count(array_keys(array_column($rows, 'from'), strtolower($server->name), true));
+    return "$count of " . count($rows) . ' names, ' . milliseconds($server->milliseconds);
+}
+
+function show(array $answers, ?string $problem): void
+{
+    ['rows' => $rows, 'redis' => $redis, 'mysql' => $mysql] = $answers;
+    $notice = notice($redis, $mysql);
+    if ($redis->problem !== null && $mysql->problem !== null && http_response_code() === 200) {
+        http_response_code(503);
+    }
+    $changed = filter_var($_GET['changed'] ?? null, FILTER_VALIDATE_INT);
+    $took = (microtime(true) - $_SERVER['REQUEST_TIME_FLOAT']) * 1000;
+    require __DIR__ . '/page.html.php';
+}

@@ -1,0 +1,267 @@
+//! The page of `examples/web`, in a browser and without one: it reads Redis first and MySQL second, and
+//! a change in MySQL reaches it over the trigger, gearmand and the worker.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use mysql::prelude::Queryable;
+use redis::Commands;
+
+use crate::support::{
+    Browser, Database, Gearmand, Language, Page, Redis, RedisWorker, product_file, wait_until,
+};
+
+/// The environment variable that names a file to keep a picture of the page in.
+const PICTURE: &str = "GMAN_PAGE_PICTURE";
+
+/// All that `examples/web/index.php` waits for, one after the other, and then some for a busy machine.
+const LONGEST: Duration = Duration::from_secs(10);
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The whole system of the tutorial.
+struct System {
+    page: Page,
+    _worker: RedisWorker,
+    redis: Redis,
+    _gearmand: Gearmand,
+    database: Database,
+}
+
+impl System {
+    fn start() -> Self {
+        let (database, gearmand, redis) = (Database::start(), Gearmand::start(), Redis::start());
+        database.install_functions();
+        let address = gearmand.address();
+        let set: String = database.value(&format!("SELECT gman_servers_set('{address}')"));
+        assert_eq!(set, address);
+        database.run_script(&product_file("sql/test-native-json.sql"));
+        Self {
+            page: Page::start(&database, &redis),
+            _worker: RedisWorker::start(Language::Rust, &gearmand, &redis),
+            redis,
+            _gearmand: gearmand,
+            database,
+        }
+    }
+
+    fn browser(&self) -> Browser {
+        let browser = Browser::phone(390, 950);
+        browser.open(&self.page.url());
+        browser
+    }
+}
+
+/// The rows of the page: id, name, and where it came from.
+fn rows(browser: &Browser) -> Vec<[String; 3]> {
+    let cells = browser.texts("#names tbody td");
+    let (rows, rest) = cells.as_chunks::<3>();
+    assert!(rest.is_empty(), "{cells:?}");
+    rows.to_vec()
+}
+
+/// The nine rows of the tutorial, all from one place.
+fn nine_rows(from: &str) -> Vec<[String; 3]> {
+    (1..=9)
+        .map(|id| [id.to_string(), format!("test{id}"), from.to_owned()])
+        .collect()
+}
+
+/// Reloads until the row has this name, from Redis.
+fn wait_for_row(browser: &Browser, id: usize, name: &str) {
+    let expected = [id.to_string(), name.to_owned(), "redis".to_owned()];
+    wait_until(PATIENCE, &format!("{name} from Redis"), || {
+        browser.reload();
+        match &rows(browser)[id - 1] {
+            row if *row == expected => Ok(()),
+            row => Err(row.clone()),
+        }
+    });
+}
+
+#[test]
+fn the_page_reads_redis_first_and_follows_a_change_in_mysql() {
+    let system = System::start();
+    let browser = system.browser();
+    assert_eq!(rows(&browser), nine_rows("mysql"));
+    assert!(browser.shows_all_of_the_width());
+    browser.reload();
+    assert_eq!(rows(&browser), nine_rows("redis"));
+    assert_eq!(browser.texts("#mysql small"), ["not asked"]);
+
+    browser.submit(&[("id", "3"), ("name", "sm")]);
+
+    let changed = browser.texts("#changed").concat();
+    assert!(changed.contains("Row 3 is changed in MySQL"), "{changed}");
+    wait_for_row(&browser, 3, "sm");
+    let name: String = system.database.value("SELECT name FROM test WHERE id = 3");
+    assert_eq!(name, "sm");
+    let mut others = nine_rows("redis");
+    others[2][1] = "sm".into();
+    assert_eq!(rows(&browser), others);
+
+    if let Some(file) = env::var_os(PICTURE).map(PathBuf::from) {
+        fs::write(&file, browser.screenshot())
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+}
+
+#[test]
+fn without_redis_the_page_serves_from_mysql_and_says_so() {
+    let mut system = System::start();
+    system.redis.stop();
+    let browser = system.browser();
+    let notice = || browser.texts("#notice").concat();
+    assert_eq!(rows(&browser), nine_rows("mysql"));
+    assert_eq!(notice(), "Redis is away. The names come from MySQL.");
+
+    browser.submit(&[("id", "1"), ("name", "sm")]);
+    assert_eq!(rows(&browser)[0], ["1", "sm", "mysql"].map(String::from));
+
+    system.redis.restart();
+    // The worker kept the job.
+    wait_for_row(&browser, 1, "sm");
+    assert_eq!(notice(), "");
+}
+
+#[test]
+fn without_mysql_the_page_serves_what_redis_has_and_says_so() {
+    let mut system = System::start();
+    let browser = system.browser();
+    let () = system.redis.connect().del("9").expect("DEL 9");
+    system.database.shutdown();
+
+    browser.reload();
+
+    let mut expected = nine_rows("redis");
+    expected[8] = ["9", "unknown", ""].map(String::from);
+    assert_eq!(rows(&browser), expected);
+    let notice = browser.texts("#notice").concat();
+    assert!(notice.starts_with("MySQL is away."), "{notice}");
+
+    let refused = system.page.change(&system.origin(), "1", "sm");
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(
+        refused.body.contains("Nothing was changed."),
+        "{}",
+        refused.body
+    );
+}
+
+#[test]
+fn a_name_is_text_whatever_it_holds() {
+    let system = System::start();
+    let browser = system.browser();
+    for name in ["<script>", "\"'><b>&", "日本é", "&lt;"] {
+        browser.open(&system.page.url());
+        browser.submit(&[("id", "2"), ("name", name)]);
+        wait_for_row(&browser, 2, name);
+    }
+    // From MySQL they take another way.
+    let () = system.redis.connect().del("2").expect("DEL 2");
+    browser.reload();
+    assert_eq!(rows(&browser)[1], ["2", "&lt;", "mysql"].map(String::from));
+    assert_eq!(browser.texts("script"), Vec::<String>::new());
+}
+
+#[test]
+fn a_row_that_is_null_or_gone_is_shown_as_that() {
+    let system = System::start();
+    system
+        .database
+        .execute("UPDATE test SET name = NULL WHERE id = 1");
+    system.database.execute("DELETE FROM test WHERE id = 2");
+    let browser = system.browser();
+    let shown = rows(&browser);
+    assert_eq!(shown[0], ["1", "NULL", "mysql"].map(String::from));
+    assert_eq!(shown[1], ["2", "unknown", ""].map(String::from));
+    assert_eq!(system.redis.get("1"), None);
+}
+
+#[test]
+fn what_the_page_caches_neither_lasts_nor_undoes_a_change() {
+    let system = System::start();
+    let mut redis = system.redis.connect();
+    // The page's SELECT waits for this lock, after Redis had nothing for it.
+    let mut other = system.database.connect();
+    other
+        .query_drop("LOCK TABLES test WRITE")
+        .expect("the lock");
+    thread::scope(|scope| {
+        let loading = scope.spawn(|| system.page.get("/"));
+        wait_until(PATIENCE, "the page to wait for MySQL", || {
+            let waiting = "SELECT COUNT(*) FROM information_schema.PROCESSLIST
+                           WHERE USER = 'page' AND STATE LIKE 'Waiting for %'";
+            match system.database.value::<u32>(waiting) {
+                0 => Err(()),
+                _ => Ok(()),
+            }
+        });
+        // As the worker does it for a change that the SELECT does not see.
+        system.redis.set("1", "newer");
+        other.query_drop("UNLOCK TABLES").expect("no lock");
+        let page = loading.join().expect("a page");
+        assert_eq!(page.status, 200);
+        assert!(page.body.contains("test1"), "{}", page.body);
+    });
+
+    assert_eq!(system.redis.get("1").as_deref(), Some("newer"));
+    let ttl = |redis: &mut redis::Connection, key: &str| -> i64 { redis.ttl(key).expect("TTL") };
+    assert_eq!(ttl(&mut redis, "1"), -1, "what the worker sets stays");
+    let filled = ttl(&mut redis, "2");
+    assert!((1..=60).contains(&filled), "{filled} s");
+}
+
+#[test]
+fn a_form_from_elsewhere_or_with_no_good_name_changes_nothing() {
+    let system = System::start();
+    let origin = system.origin();
+    for (origin, id, name, status) in [
+        ("http://elsewhere.example", "1", "sm", 403),
+        ("null", "1", "sm", 403),
+        (&*origin, "1", "", 422),
+        (&*origin, "1", "nine char", 422),
+        (&*origin, "10", "sm", 422),
+        (&*origin, "1 OR 1=1", "sm", 422),
+        (&*origin, "1", "\u{FFFD}\u{FFFD}", 303),
+    ] {
+        let answer = system.page.change(origin, id, name);
+        assert_eq!(answer.status, status, "{origin} {id} {name}");
+    }
+    let changed: Vec<u32> = system
+        .database
+        .query("SELECT id FROM test WHERE name <> CONCAT('test', id)");
+    assert_eq!(changed, [1]);
+    for path in ["/index.php", "/page.html.php", "/account.sql", "/serve"] {
+        assert_eq!(system.page.get(path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn no_page_hangs_on_servers_that_say_nothing() {
+    // They accept, as the kernel does it for them, and never read.
+    let silent = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let [redis, mysql] = silent
+        .each_ref()
+        .map(|listener| listener.local_addr().expect("a bound socket").to_string());
+    let page = Page::start_with(&redis, &mysql);
+
+    let answer = page.get("/");
+
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.body.contains("Redis and MySQL are away."),
+        "{}",
+        answer.body
+    );
+    assert!(answer.took < LONGEST, "{:?}", answer.took);
+}
+
+impl System {
+    /// What a browser sends as the origin of the page's own form.
+    fn origin(&self) -> String {
+        self.page.url().trim_end_matches('/').to_owned()
+    }
+}
