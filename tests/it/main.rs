@@ -15,6 +15,7 @@ mod page;
 mod pipeline;
 mod plugin;
 mod redis;
+mod sale;
 mod servers;
 mod submission;
 mod sum;
