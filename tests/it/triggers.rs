@@ -2,6 +2,8 @@
 //! change of a row is a job that says what its key in Redis is from then on.
 
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
@@ -128,9 +130,95 @@ fn the_example_sends_what_a_key_is_from_then_on() {
         ]
     );
     assert_eq!(
+        path.jobs("UPDATE product SET id = id", 1),
+        [r#"{"key":"product:7","row":{"id":7,"name":"tea","price":2.50,"stock":11}}"#]
+    );
+    assert_eq!(
         path.jobs("DELETE FROM product", 1),
         [r#"{"key":"product:7","row":null}"#]
     );
+}
+
+#[test]
+fn what_the_example_says_that_triggers_do_not_see_they_do_not_see() {
+    let mut path = Path::start();
+    path.gman
+        .execute("CREATE TABLE parent (id INT PRIMARY KEY) ENGINE=InnoDB");
+    path.gman.execute(
+        "CREATE TABLE child (id INT PRIMARY KEY, parent INT,
+           FOREIGN KEY (parent) REFERENCES parent (id) ON DELETE CASCADE ON UPDATE CASCADE) ENGINE=InnoDB",
+    );
+    path.make_triggers("test.child", &[]);
+    path.gman.execute("INSERT INTO parent VALUES (1), (2)");
+    path.jobs("INSERT INTO child VALUES (1, 1), (2, 2), (3, 2)", 3);
+
+    path.gman.execute("UPDATE parent SET id = 10 WHERE id = 1");
+    path.gman.execute("DELETE FROM parent WHERE id = 2");
+    path.gman
+        .execute("ALTER TABLE child ADD COLUMN more INT DEFAULT 7");
+    path.gman.execute("TRUNCATE child");
+
+    // One job alone: jobs arrive in their order, so those above would have come before it.
+    let job = path.job("INSERT INTO child VALUES (4, 10, 8)");
+    assert_eq!(job["key"], "child:4");
+}
+
+#[test]
+fn making_the_triggers_again_misses_no_change() {
+    let mut path = Path::start();
+    path.gman
+        .execute("CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB");
+    path.make_triggers("test.t", &[]);
+    path.jobs("INSERT INTO t VALUES (1, 0)", 1);
+    let stop = AtomicBool::new(false);
+    let changes = thread::scope(|scope| {
+        let (mut session, stop) = (path.gman.database.connect(), &stop);
+        let writer = scope.spawn(move || {
+            let mut changes = 0;
+            while !stop.load(Ordering::Relaxed) {
+                session
+                    .query_drop("UPDATE t SET n = n + 1")
+                    .expect("the UPDATE");
+                changes += 1;
+            }
+            changes
+        });
+        for _ in 0..3 {
+            path.make_triggers("test.t", &[]);
+        }
+        stop.store(true, Ordering::Relaxed);
+        writer.join().expect("a number")
+    });
+
+    let jobs = path.worker.wait_for(1 + changes);
+    let expected = |n| format!(r#"{{"key":"t:1","row":{{"id":1,"n":{n}}}}}"#);
+    for (n, job) in jobs.iter().enumerate() {
+        assert_eq!(String::from_utf8_lossy(&job.workload), expected(n));
+    }
+    assert_eq!(jobs.len(), 1 + changes);
+}
+
+#[test]
+fn the_triggers_write_into_the_outbox_where_there_is_one() {
+    let mut path = Path::start();
+    path.gman.execute("DROP FUNCTION gman_do_background");
+    path.gman
+        .database
+        .run_script(&product_file("sql/outbox.sql"));
+    path.gman.execute("ALTER EVENT gman_outbox_relay DISABLE");
+    path.gman
+        .execute("CREATE TABLE t (id INT PRIMARY KEY) ENGINE=InnoDB");
+    // Twice: the second time the triggers that are replaced are in use.
+    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &[]);
+
+    path.gman.execute("INSERT INTO t VALUES (1)");
+
+    let rows: Vec<(String, String)> = path
+        .gman
+        .query("SELECT `function`, CONVERT(workload USING utf8mb4) FROM gman_outbox");
+    let workload = r#"{"key":"t:1","row":{"id":1}}"#.to_owned();
+    assert_eq!(rows, [(FUNCTION.to_owned(), workload)]);
 }
 
 #[test]
