@@ -225,7 +225,7 @@ function report(Server $server, array $rows): string
         return 'not asked';
     }
     if ($server->problem !== null) {
-        return 'away, after ' . milliseconds($server->milliseconds);
+        return "$server->problem, after " . milliseconds($server->milliseconds);
     }
     $count = count(array_keys(array_column($rows, 'from'), strtolower($server->name), true));
     return "$count of " . count($rows) . ' names, ' . milliseconds($server->milliseconds);

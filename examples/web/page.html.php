@@ -38,7 +38,7 @@
   .servers { display: grid; grid-template-columns: 1fr 1fr; }
   .servers div { padding: .75rem 1rem; }
   .servers div + div { border-left: 1px solid var(--line); }
-  .servers small { display: block; color: var(--quiet); }
+  .servers small { display: block; color: var(--quiet); overflow-wrap: anywhere; }
   table { width: 100%; border-collapse: collapse; }
   th, td { padding: .5rem 1rem; text-align: left; }
   thead th { padding-top: .75rem; font-size: .8rem; font-weight: 600; color: var(--quiet); }

@@ -116,6 +116,8 @@ fn without_redis_the_page_serves_from_mysql_and_says_so() {
     let notice = || browser.texts("#notice").concat();
     assert_eq!(rows(&browser), nine_rows("mysql"));
     assert_eq!(notice(), "Redis is away. The names come from MySQL.");
+    let reason = browser.texts("#redis small").concat();
+    assert!(reason.starts_with("Connection refused, after"), "{reason}");
 
     browser.submit(&[("id", "1"), ("name", "sm")]);
     assert_eq!(rows(&browser)[0], ["1", "sm", "mysql"].map(String::from));
