@@ -226,6 +226,16 @@ impl Database {
         ]
     }
 
+    /// How many threads the server process has.
+    pub(crate) fn threads(&self) -> usize {
+        self.process.threads()
+    }
+
+    /// How many sockets the server process has open.
+    pub(crate) fn sockets(&self) -> usize {
+        self.process.sockets()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port.number()
     }

@@ -101,15 +101,38 @@ impl Process {
 
     /// The resident memory of the process: `VmRSS` of proc(5).
     pub(crate) fn rss_bytes(&self) -> u64 {
+        let kib = self.status("VmRSS");
+        let kib = kib.trim_end_matches(" kB").parse::<u64>();
+        kib.expect("a number of KiB") * 1024
+    }
+
+    /// How many threads the process has.
+    pub(crate) fn threads(&self) -> usize {
+        self.status("Threads").parse().expect("a number of threads")
+    }
+
+    /// How many sockets the process has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid());
+        let files = fs::read_dir(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        files
+            .flatten()
+            // One that is closed meanwhile is none.
+            .filter_map(|file| fs::read_link(file.path()).ok())
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
+    /// A line of `/proc/PID/status`.
+    fn status(&self, name: &str) -> String {
         let path = format!("/proc/{}/status", self.pid());
         let status = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         status
             .lines()
-            .find_map(|line| {
-                let kib = line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?;
-                Some(kib.parse::<u64>().ok()? * 1024)
-            })
-            .unwrap_or_else(|| panic!("expected a line VmRSS in {path}:\n{status}"))
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .unwrap_or_else(|| panic!("expected a line {name} in {path}:\n{status}"))
+            .trim()
+            .to_owned()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -71,6 +71,11 @@ impl Proxy {
     pub(crate) fn acknowledged(&self) -> HashSet<String> {
         self.shared.lock().acknowledged.clone()
     }
+
+    /// Forgets these, for those who run for hours and do not ask.
+    pub(crate) fn forget_acknowledged(&self) {
+        self.shared.lock().acknowledged.clear();
+    }
 }
 
 impl Shared {
