@@ -86,6 +86,9 @@ mod tests {
         Copy(usize, usize),
     }
 
+    /// Miri takes seconds for a step.
+    const STEPS: usize = if cfg!(miri) { 5 } else { 40 };
+
     fn step() -> impl Strategy<Value = Step> {
         let large = 0..2 * SEGMENT_BYTES;
         prop_oneof![
@@ -97,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_behaves_like_one_long_buffer(steps in vec(step(), 0..40)) {
+        fn it_behaves_like_one_long_buffer(steps in vec(step(), 0..STEPS)) {
             let mut queue = ByteQueue::default();
             let mut model: Vec<u8> = Vec::new();
             let mut next = 0_u8;

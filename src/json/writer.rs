@@ -195,6 +195,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a gigabyte, one byte at a time")]
     fn a_text_that_no_server_passes_on_is_refused() {
         let mut writer = Writer::default();
         writer.begin("[");
