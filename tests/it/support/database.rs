@@ -1,5 +1,6 @@
 //! A MySQL or MariaDB server.
 
+use std::env;
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,10 @@ use super::server_kind::ServerKind;
 
 /// The name of a server's configuration file in its folder.
 const CONFIGURATION: &str = "my.cnf";
+
+/// The environment variable that names a library to be loaded into the server before all others:
+/// a sanitizer's runtime, without which the server cannot load a library that was built for it.
+const PRELOAD: &str = "GMAN_TEST_PRELOAD";
 
 /// The database that connections start in.
 const DATABASE: &str = "test";
@@ -322,5 +327,8 @@ fn launch(kind: &ServerKind, folder: &Path, port: &Port, options: &[String]) -> 
         .arg(format!("--plugin-dir={}", place("plugin").display()))
         .arg(format!("--tmpdir={}", folder.display()))
         .args(options);
+    if let Some(library) = env::var_os(PRELOAD) {
+        command.env("LD_PRELOAD", library);
+    }
     Process::start(command, &folder.join("log"))
 }
