@@ -7,6 +7,10 @@
 
 #[path = "support/bar_chart.rs"]
 mod bar_chart;
+#[path = "support/bare_client.rs"]
+mod bare_client;
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/promise.rs"]
 mod promise;
 #[path = "../tests/it/support/mod.rs"]
@@ -15,8 +19,6 @@ mod support;
 mod trigger_table;
 
 use std::collections::HashMap;
-use std::io::{BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -24,19 +26,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use gearman_mysql_udf::gearman::packet::{Command, HEADER_BYTES};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use bar_chart::Bar;
 use promise::Promise;
 use support::{Answer, Database, Gearmand, RecordingWorker};
-use trigger_table::{
-    JSON, assert_jobs, install_peer, keep_fastest, query, request, set_trigger, update, workload,
-};
-
-/// How many jobs the bare client keeps in flight.
-const IN_FLIGHT: u32 = 100;
+use trigger_table::{JSON, assert_jobs, keep_fastest, query, set_trigger, update, workload};
 
 /// A window that is full after a tenth of the rows.
 const SMALL_WINDOW: u32 = 1024 * 1024;
@@ -96,7 +92,7 @@ fn main() -> ExitCode {
         .configuration("gman_timeout_ms=60000\ngman_on_failure=error")
         .start();
     database.install_functions();
-    install_peer(&database);
+    peer::install(&database);
     let mut session = database.connect();
     trigger_table::create(&mut session, options.rows);
     query(
@@ -162,7 +158,7 @@ impl Measured {
         query(session, "SET GLOBAL gman_window_bytes = DEFAULT");
 
         let gearmand = Gearmand::start();
-        keep_fastest(&mut self.bare, bare_client(&gearmand, rows));
+        keep_fastest(&mut self.bare, bare_client::submit(&gearmand, rows));
         assert_jobs(&gearmand, rows);
 
         let insert = format!("INSERT INTO outbox (function_name, workload) VALUES ('f', {JSON})");
@@ -190,44 +186,6 @@ fn flush(session: &mut Conn) {
         .query_first("SELECT gman_flush(60000)")
         .expect("gman_flush");
     assert_eq!(left, Some(0), "jobs in the window");
-}
-
-/// A client that does nothing but keep [`IN_FLIGHT`] jobs in flight.
-fn bare_client(gearmand: &Gearmand, jobs: u32) -> Duration {
-    let mut stream = TcpStream::connect(gearmand.address()).expect("gearmand");
-    stream.set_nodelay(true).expect("a TCP socket");
-    let mut answers = BufReader::new(stream.try_clone().expect("a TCP socket"));
-    let requests: Vec<Vec<u8>> = (1..=jobs).map(request).collect();
-    let began = Instant::now();
-    let half = IN_FLIGHT as usize / 2;
-    let mut batches = requests.chunks(half).map(<[_]>::concat);
-    let mut under_way = 0;
-    let mut left = requests.len();
-    while left > 0 {
-        while under_way <= half {
-            let Some(batch) = batches.next() else {
-                break;
-            };
-            stream.write_all(&batch).expect("gearmand reads");
-            under_way += half.min(left - under_way);
-        }
-        for _ in 0..half.min(left) {
-            read_answer(&mut answers);
-            under_way -= 1;
-            left -= 1;
-        }
-    }
-    began.elapsed()
-}
-
-fn read_answer(answers: &mut impl Read) {
-    let mut header = [0; HEADER_BYTES];
-    answers.read_exact(&mut header).expect("gearmand answers");
-    let [.., kind_a, kind_b, kind_c, kind_d, a, b, c, d] = header;
-    let kind = u32::from_be_bytes([kind_a, kind_b, kind_c, kind_d]);
-    assert_eq!(Command::from_code(kind), Some(Command::JobCreated));
-    let mut handle = vec![0; u32::from_be_bytes([a, b, c, d]) as usize];
-    answers.read_exact(&mut handle).expect("gearmand answers");
 }
 
 /// Updates single rows at a steady pace while a worker waits.

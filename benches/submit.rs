@@ -7,6 +7,8 @@
 
 #[path = "support/bar_chart.rs"]
 mod bar_chart;
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/promise.rs"]
 mod promise;
 #[path = "../tests/it/support/mod.rs"]
@@ -28,9 +30,7 @@ use mysql::Conn;
 use bar_chart::Bar;
 use promise::Promise;
 use support::{BlackHole, Database, Gearmand};
-use trigger_table::{
-    JSON, assert_jobs, install_peer, keep_fastest, query, request, set_trigger, update,
-};
+use trigger_table::{JSON, assert_jobs, keep_fastest, query, request, set_trigger, update};
 
 /// How many sessions update at once.
 const SESSIONS: u32 = 32;
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let database = Database::start();
     database.install_functions();
-    install_peer(&database);
+    peer::install(&database);
     let mut session = database.connect();
     trigger_table::create(&mut session, options.rows);
 

@@ -1,14 +1,12 @@
 //! A table whose every update calls something.
 
-use std::path::Path;
-use std::process;
 use std::time::{Duration, Instant};
 
 use gearman_mysql_udf::gearman::packet::{self, Command, Magic};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use crate::support::{Database, Gearmand, run};
+use crate::support::Gearmand;
 
 /// The row as JSON, as the tutorial's trigger has it.
 pub(crate) const JSON: &str = "json_object_udf(NEW.id AS `id`, NEW.name AS `name`)";
@@ -18,21 +16,6 @@ pub(crate) fn query(session: &mut Conn, sql: &str) {
     session
         .query_drop(sql)
         .unwrap_or_else(|error| panic!("{sql}: {error}"));
-}
-
-/// Builds the C peer and creates its functions.
-pub(crate) fn install_peer(database: &Database) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer/peer.c");
-    let target = database.plugin_dir().join("peer.so");
-    run(process::Command::new("cc")
-        .args([
-            "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o",
-        ])
-        .arg(&target)
-        .arg(&source)
-        .arg("-lgearman"));
-    database.execute("CREATE FUNCTION peer_servers_set RETURNS INTEGER SONAME 'peer.so'");
-    database.execute("CREATE FUNCTION peer_do_background RETURNS STRING SONAME 'peer.so'");
 }
 
 /// Makes the table `t` with the rows `id` = 1 ... `rows`.
