@@ -19,6 +19,7 @@ DROP PROCEDURE IF EXISTS gman_outbox_settle;
 DROP PROCEDURE IF EXISTS gman_outbox_delete;
 DROP PROCEDURE IF EXISTS gman_outbox_note;
 DROP PROCEDURE IF EXISTS gman_outbox_advance;
+DROP PROCEDURE IF EXISTS gman_outbox_set_session;
 DROP PROCEDURE IF EXISTS gman_outbox_begin;
 DROP PROCEDURE IF EXISTS gman_outbox_check_name;
 DROP VIEW IF EXISTS gman_outbox_status;
