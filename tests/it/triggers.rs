@@ -519,3 +519,25 @@ fn a_table_that_cannot_have_them_is_refused_with_the_reason() {
         assert!(problem.contains(reason), "{table}: {problem}");
     }
 }
+
+#[test]
+fn a_table_that_keeps_its_history_sends_what_is_current() {
+    let mut path = Path::start();
+    if !path.create(
+        "CREATE TABLE t (id INT PRIMARY KEY, n INT,
+           since TIMESTAMP(6) GENERATED ALWAYS AS ROW START, until TIMESTAMP(6) GENERATED ALWAYS AS ROW END,
+           PERIOD FOR SYSTEM_TIME (since, until)) WITH SYSTEM VERSIONING",
+    ) {
+        unsupported!("no system versioning");
+    }
+    path.make_triggers("test.t", &[]);
+    path.jobs("INSERT INTO t (id, n) VALUES (1, 1)", 1);
+    let job = path.job("UPDATE t SET n = 2");
+    assert_eq!((&job["row"]["n"], &job["key"]), (&json!(2), &json!("t:1")));
+    let since: String = path.gman.database.value("SELECT since FROM t");
+    assert_eq!(job["row"]["since"], since);
+    assert_eq!(
+        path.jobs("DELETE FROM t", 1),
+        [r#"{"key":"t:1","row":null}"#]
+    );
+}
