@@ -1,13 +1,14 @@
 //! What the library does to the server it lives in: nothing, for ever.
 
 use std::collections::HashSet;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use crate::support::{Database, Gearmand, Library, RecordingWorker, Sink, product_file};
+use crate::support::{Database, FILE_NAME, Gearmand, Library, RecordingWorker, Sink, product_file};
 
 #[test]
 fn a_panic_is_an_error_of_the_statement_and_the_server_lives_on() {
@@ -164,4 +165,28 @@ fn functions_are_dropped_and_created_again_under_load_and_no_job_is_lost() {
         .map(|job| job.handle)
         .collect();
     assert!(handles.is_subset(&arrived));
+}
+
+#[test]
+fn a_file_that_is_put_in_the_place_of_the_library_counts_from_the_next_start() {
+    let mut database = Database::start();
+    database.install_functions();
+    let file = database.plugin_dir().join(FILE_NAME);
+    let unfinished = file.with_extension("new");
+    // Not a library, so that nobody can take one for the other.
+    fs::write(&unfinished, "text").expect("a file");
+    fs::rename(&unfinished, &file).expect("its place");
+
+    let call = "SELECT json_array_udf(1)";
+    assert_eq!(database.value::<String>(call), "[1]");
+    // Also for functions that are all dropped and created again.
+    database.run_script(&product_file("sql/uninstall.sql"));
+    database.run_script(&product_file("sql/install.sql"));
+    assert_eq!(database.value::<String>(call), "[1]");
+
+    // The server starts without the functions, and says why.
+    database.restart();
+    assert!(database.try_value::<String>(call).is_err());
+    let log = database.error_log();
+    assert!(log.contains("Can't open shared library"), "{log}");
 }

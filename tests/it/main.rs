@@ -4,6 +4,8 @@ mod support;
 
 mod bad_input;
 mod demo;
+mod documents;
+mod dumps;
 mod failover;
 mod faults;
 mod interop;
@@ -15,6 +17,7 @@ mod page;
 mod pipeline;
 mod plugin;
 mod redis;
+mod replication;
 mod sale;
 mod servers;
 mod submission;

@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt::Debug;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -108,8 +109,17 @@ impl Database {
     }
 
     pub(crate) fn builder() -> Builder {
+        Self::builder_of(ServerKind::chosen())
+    }
+
+    /// As [`Database::builder`], for the MariaDB of this machine.
+    pub(crate) fn local() -> Builder {
+        Self::builder_of(ServerKind::local())
+    }
+
+    fn builder_of(kind: ServerKind) -> Builder {
         Builder {
-            kind: ServerKind::chosen(),
+            kind,
             options: Vec::new(),
             configuration: String::new(),
             library: None,
@@ -182,9 +192,35 @@ impl Database {
         }
     }
 
+    /// Runs a script that is no file, its comments included; answers what the client said if it fails.
+    pub(crate) fn try_sql(&self, sql: &[u8]) -> Result<(), String> {
+        let mut script = tempfile::NamedTempFile::new()
+            .unwrap_or_else(|error| panic!("cannot make a temporary file: {error}"));
+        script
+            .write_all(sql)
+            .unwrap_or_else(|error| panic!("{}: {error}", script.path().display()));
+        self.try_script(script.path())
+    }
+
     /// Runs `sql` with the `mariadb` client and answers the table that it draws.
     pub(crate) fn show(&self, sql: &str) -> String {
         run(self.client().arg(format!("--execute={sql}")))
+    }
+
+    /// What `mariadb-dump` writes with these arguments, byte for byte; or why it cannot: what it asks
+    /// of a server are not all servers able to answer.
+    pub(crate) fn dump(&self, arguments: &[&str]) -> Result<Vec<u8>, String> {
+        let output = Command::new("mariadb-dump")
+            .args(self.client_options())
+            .args(arguments)
+            .output()
+            .unwrap_or_else(|error| panic!("cannot start mariadb-dump: {error}"));
+        let problem = String::from_utf8_lossy(&output.stderr);
+        if problem.contains("Unknown column") {
+            return Err("the mariadb-dump of this machine cannot dump this server".into());
+        }
+        assert!(output.status.success(), "mariadb-dump: {problem}");
+        Ok(output.stdout)
     }
 
     /// Copies the shipped library into the plugin directory and runs `sql/install.sql`.
@@ -284,7 +320,7 @@ impl Database {
         let mut client = Command::new("mariadb");
         client
             .args(self.client_options())
-            .args(["--table", DATABASE]);
+            .args(["--table", "--comments", DATABASE]);
         client
     }
 
