@@ -12,6 +12,7 @@ mod interop;
 mod job_servers;
 mod json;
 mod lifetime;
+mod migrating;
 mod outbox;
 mod page;
 mod pipeline;
