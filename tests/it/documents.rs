@@ -2,8 +2,9 @@
 //!
 //! `docs/operations.md` explains every message that the library has, and no other. What a message is,
 //! the sources say: each sentence in a string literal. Those that no user gets to see are listed here,
-//! so that a new message cannot be forgotten.
+//! so that a new message cannot be forgotten. `CONTRIBUTING.md` names every source file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -216,4 +217,23 @@ fn messages_are_found_in_code_and_not_in_tests() {
     let message = Message::new(found.swap_remove(0));
     assert!(message.is_in("see: a dog b \"cat\" c"));
     assert!(!message.is_in("see: a dog c \"cat\" b"));
+}
+
+#[test]
+fn the_map_of_the_house_has_every_file_of_the_library() {
+    let map = read(&product_file("CONTRIBUTING.md"));
+    let named: BTreeSet<String> = map
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once(".rs` |"))
+        .map(|(name, _)| format!("{name}.rs"))
+        .collect();
+    let source = product_file("src");
+    let mut found = Vec::new();
+    files(&source, "rs", &mut found);
+    let found: BTreeSet<String> = found
+        .iter()
+        .map(|path| path.strip_prefix(&source).expect("it is in there"))
+        .map(|path| path.display().to_string())
+        .collect();
+    assert_eq!(named, found);
 }
