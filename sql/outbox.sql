@@ -372,7 +372,8 @@ DROP PROCEDURE gman_outbox_check_name;
 DROP FUNCTION IF EXISTS gman_do_background;
 
 -- A server that writes a binary log refuses a function that changes data unless this is on; then it
--- asks for the privilege to set it as well.
+-- asks for the privilege to set it as well. A replica with a binary log refuses it in the same way and stops, so
+-- it has to be on there before.
 SET @gman_trust = @@GLOBAL.log_bin_trust_function_creators;
 SET @gman_sql = IF(@@GLOBAL.log_bin AND NOT @gman_trust, 'SET GLOBAL log_bin_trust_function_creators = 1', 'DO 0');
 PREPARE gman_statement FROM @gman_sql;
