@@ -14,6 +14,7 @@ mod json;
 mod lifetime;
 mod migrating;
 mod outbox;
+mod package;
 mod page;
 mod pipeline;
 mod plugin;

@@ -45,7 +45,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use recording_worker::{Answer, Job, RecordingWorker};
 pub(crate) use redis::Redis;
 pub(crate) use redis_worker::{FUNCTION, Language, RedisWorker};
-pub(crate) use server_kind::ServerKind;
+pub(crate) use server_kind::{ServerKind, build_folder};
 pub(crate) use sink::Sink;
 pub(crate) use unsupported::{report_unsupported, unsupported};
 pub(crate) use wait::wait_until;
