@@ -41,12 +41,12 @@ enum Words {
 }
 
 impl Words {
-    /// Ask the server: the one that knows the new words may not know the old ones.
+    /// Ask for the old words: MariaDB knows a few of the new ones as well.
     fn of(session: &mut Conn) -> Self {
-        match session.query_drop("SHOW BINARY LOG STATUS") {
-            Ok(()) => Self::Source,
-            Err(mysql::Error::MySqlError(error)) if error.code == SYNTAX_ERROR => Self::Master,
-            Err(error) => panic!("SHOW BINARY LOG STATUS: {error}"),
+        match session.query_drop("SHOW MASTER STATUS") {
+            Ok(()) => Self::Master,
+            Err(mysql::Error::MySqlError(error)) if error.code == SYNTAX_ERROR => Self::Source,
+            Err(error) => panic!("SHOW MASTER STATUS: {error}"),
         }
     }
 
