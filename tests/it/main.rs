@@ -28,3 +28,4 @@ mod symbols;
 mod trigger;
 mod triggers;
 mod tutorial;
+mod worker;

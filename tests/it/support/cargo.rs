@@ -1,21 +1,43 @@
 //! What cargo builds for the tests besides the tests.
 
+use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
 use super::process::run;
 
-/// Builds the example of this name and answers where its program is.
+/// How the variables begin that cargo sets for a test and not for a user.
+const OF_THIS_PACKAGE: [&[u8]; 2] = [b"CARGO_MANIFEST_", b"CARGO_PKG_"];
+
+/// Builds the example of this name, optimised for a benchmark and not for a test, and answers where
+/// its program is.
 pub(crate) fn example(name: &str) -> PathBuf {
-    build(&["--example", name], name)
+    if cfg!(debug_assertions) {
+        build(&["--example", name], name)
+    } else {
+        build(&["--release", "--example", name], name)
+    }
 }
 
 /// Runs `cargo build` with `options` and answers where it put the file of this name.
 pub(super) fn build(options: &[&str], file_name: &str) -> PathBuf {
-    let messages = run(Command::new(env!("CARGO"))
+    let mut command = Command::new(env!("CARGO"));
+    command
         .args(["build", "--quiet", "--message-format=json"])
         .args(options)
-        .current_dir(env!("CARGO_MANIFEST_DIR")));
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    // What cargo told this process of its package is not the user's word: a dependency that looks at
+    // it would be built again, now this way and then the other.
+    for (name, _) in env::vars_os() {
+        let name_bytes = name.as_encoded_bytes();
+        if OF_THIS_PACKAGE
+            .iter()
+            .any(|prefix| name_bytes.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    let messages = run(&mut command);
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())

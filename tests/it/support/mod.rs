@@ -26,6 +26,7 @@ mod redis;
 mod redis_worker;
 mod server_kind;
 mod sink;
+mod submitter;
 mod unsupported;
 mod wait;
 
@@ -44,8 +45,9 @@ pub(crate) use process::{Process, run};
 pub(crate) use proxy::Proxy;
 pub(crate) use recording_worker::{Answer, Job, RecordingWorker};
 pub(crate) use redis::Redis;
-pub(crate) use redis_worker::{FUNCTION, Language, RedisWorker};
+pub(crate) use redis_worker::{FUNCTION, Language, ROW_FUNCTION, RedisWorker, rust_worker};
 pub(crate) use server_kind::{ServerKind, build_folder};
 pub(crate) use sink::Sink;
+pub(crate) use submitter::Submitter;
 pub(crate) use unsupported::{report_unsupported, unsupported};
 pub(crate) use wait::wait_until;

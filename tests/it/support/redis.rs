@@ -1,5 +1,6 @@
 //! A Redis server.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
@@ -17,17 +18,26 @@ pub(crate) struct Redis {
     /// Before `folder`: the server ends before its files go.
     process: Process,
     port: Port,
+    options: Vec<String>,
+    password: &'static str,
     folder: TempDir,
 }
 
 impl Redis {
     pub(crate) fn start() -> Self {
+        Self::start_with(Vec::new(), "")
+    }
+
+    /// Starts with further options, and a password unless it is empty.
+    pub(crate) fn start_with(options: Vec<String>, password: &'static str) -> Self {
         let folder = folder::temporary();
         let port = Port::free();
-        let process = launch(folder.path(), &port);
+        let process = launch(folder.path(), &port, &options, password);
         let mut redis = Self {
             process,
             port,
+            options,
+            password,
             folder,
         };
         redis.wait_until_ready();
@@ -44,7 +54,8 @@ impl Redis {
     }
 
     pub(crate) fn connect(&self) -> redis::Connection {
-        open(self.port()).unwrap_or_else(|error| panic!("cannot connect to Redis: {error}"))
+        open(self.port(), self.password)
+            .unwrap_or_else(|error| panic!("cannot connect to Redis: {error}"))
     }
 
     /// The value of `key`, if there is one.
@@ -61,6 +72,18 @@ impl Redis {
             .unwrap_or_else(|error| panic!("SET {key}: {error}"));
     }
 
+    /// The fields of the hash `key`; none where there is no such key.
+    pub(crate) fn hash(&self, key: &str) -> BTreeMap<String, String> {
+        self.connect()
+            .hgetall(key)
+            .unwrap_or_else(|error| panic!("HGETALL {key}: {error}"))
+    }
+
+    /// Ends the server with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
     /// Stops the server in order: connecting is refused from then on.
     pub(crate) fn stop(&mut self) {
         if let Err(error) = self.process.stop() {
@@ -71,31 +94,38 @@ impl Redis {
     /// Stops the server, if it runs, and starts it again on its data and port.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        self.process = launch(self.folder.path(), &self.port);
+        self.process = launch(self.folder.path(), &self.port, &self.options, self.password);
         self.wait_until_ready();
     }
 
     fn wait_until_ready(&mut self) {
-        let port = self.port();
+        let (port, password) = (self.port(), self.password);
         // PING is refused while the data is being loaded.
         self.process.wait_until_ready(|| {
-            let mut connection = open(port)?;
+            let mut connection = open(port, password)?;
             redis::cmd("PING").query::<String>(&mut connection)
         });
     }
 }
 
-fn open(port: u16) -> redis::RedisResult<redis::Connection> {
-    redis::Client::open(format!("redis://{}:{port}/", Ipv4Addr::LOCALHOST))?.get_connection()
+fn open(port: u16, password: &str) -> redis::RedisResult<redis::Connection> {
+    let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+    let url = match password {
+        "" => format!("redis://{address}/"),
+        password => format!("redis://:{password}@{address}/"),
+    };
+    redis::Client::open(url)?.get_connection()
 }
 
-fn launch(folder: &Path, port: &Port) -> Process {
+fn launch(folder: &Path, port: &Port, options: &[String], password: &str) -> Process {
     let mut command = Command::new("redis-server");
     command
         .args(["--bind", "127.0.0.1", "--appendonly", "yes", "--save", ""])
         .arg("--dir")
         .arg(folder)
         .arg("--port")
-        .arg(port.number().to_string());
+        .arg(port.number().to_string())
+        .args(["--requirepass", password])
+        .args(options);
     Process::start(command, &folder.join("log"))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::cargo;
@@ -16,16 +17,19 @@ use super::redis::Redis;
 /// The Gearman function that they do.
 pub(crate) const FUNCTION: &str = "syncToRedis";
 
+/// The Gearman function whose jobs name the key.
+pub(crate) const ROW_FUNCTION: &str = "syncRowToRedis";
+
 /// Which of the two workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
-    /// `examples/redis_worker.rs`
+    /// `examples/redis_worker`
     Rust,
     /// `examples/worker.php`
     Php,
 }
 
-/// A running worker that prints every job.
+/// A running worker.
 #[derive(Debug)]
 pub(crate) struct RedisWorker {
     /// Before `folder`: the worker ends before its log goes.
@@ -34,12 +38,12 @@ pub(crate) struct RedisWorker {
 }
 
 impl RedisWorker {
-    /// Starts a worker, and waits until gearmand knows it.
+    /// Starts a worker that prints every job, and waits until gearmand knows it.
     pub(crate) fn start(language: Language, gearmand: &Gearmand, redis: &Redis) -> Self {
-        Self::start_with(language, gearmand, redis, &[])
+        Self::start_with(language, gearmand, redis, &["--verbose"])
     }
 
-    /// With further options.
+    /// With other options.
     pub(crate) fn start_with(
         language: Language,
         gearmand: &Gearmand,
@@ -53,16 +57,28 @@ impl RedisWorker {
         command
             .arg(format!("--gearmand={}", gearmand.address()))
             .arg(format!("--redis={}", redis.address()))
-            .arg("--verbose")
             .args(options);
-        let known = || gearmand.status().get(FUNCTION).map_or(0, |f| f.workers);
-        let before = known();
+        Self::run(command, &[gearmand])
+    }
+
+    /// Starts the worker in Rust with the options given and no others, and waits until the job servers,
+    /// which the options name, know it.
+    pub(crate) fn start_bare(gearmands: &[&Gearmand], options: &[String]) -> Self {
+        let mut command = Command::new(rust_worker());
+        command.args(options);
+        Self::run(command, gearmands)
+    }
+
+    fn run(command: Command, gearmands: &[&Gearmand]) -> Self {
+        let known: Vec<u64> = gearmands.iter().map(|server| workers(server)).collect();
         let folder = folder::temporary();
         let mut process = Process::start(command, &folder.path().join("log"));
-        process.wait_until_ready(|| match known() {
-            workers if workers > before => Ok(()),
-            workers => Err(format!("{workers} workers for {FUNCTION}")),
-        });
+        for (gearmand, before) in gearmands.iter().zip(known) {
+            process.wait_until_ready(|| match workers(gearmand) {
+                workers if workers > before => Ok(()),
+                workers => Err(format!("{workers} workers")),
+            });
+        }
         Self {
             process,
             _folder: folder,
@@ -74,6 +90,15 @@ impl RedisWorker {
         self.process.log()
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Ends the worker with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
     /// Asks the worker to stop, and answers how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.process
@@ -82,7 +107,19 @@ impl RedisWorker {
     }
 }
 
-fn rust_worker() -> &'static PathBuf {
+/// How many workers a job server knows for one of the functions.
+fn workers(gearmand: &Gearmand) -> u64 {
+    let status = gearmand.status();
+    [FUNCTION, ROW_FUNCTION]
+        .iter()
+        .filter_map(|function| status.get(*function))
+        .map(|function| function.workers)
+        .max()
+        .unwrap_or(0)
+}
+
+/// The program of the worker in Rust.
+pub(crate) fn rust_worker() -> &'static PathBuf {
     static WORKER: OnceLock<PathBuf> = OnceLock::new();
     WORKER.get_or_init(|| cargo::example("redis_worker"))
 }

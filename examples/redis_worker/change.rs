@@ -1,0 +1,346 @@
+//! What a job asks for: from its workload to the commands for Redis.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::options::Mode;
+
+/// How many fields one HSET writes: a Lua call takes less than 8,000 words.
+const FIELDS_AT_ONCE: usize = 1000;
+
+/// Runs commands in one, unless Redis has a newer version. KEYS are the row's key and that of its
+/// version; ARGV is the version, empty for none, and then each command after the number of its words.
+const IN_ONE: &str = "
+if ARGV[1] ~= '' then
+  local known = tonumber(redis.call('GET', KEYS[2]) or '0')
+  if known > tonumber(ARGV[1]) then return 0 end
+  redis.call('SET', KEYS[2], ARGV[1])
+end
+local at = 2
+while at <= #ARGV do
+  local last = at + tonumber(ARGV[at])
+  redis.call(unpack(ARGV, at + 1, last))
+  at = last + 1
+end
+return 1";
+
+/// What [`IN_ONE`] answers when it has left the change out.
+pub(crate) const LEFT_OUT: redis::Value = redis::Value::Int(0);
+
+/// How workloads are to be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Format {
+    pub(crate) mode: Mode,
+    pub(crate) prefix: String,
+    pub(crate) version_field: Option<String>,
+}
+
+/// The columns of a row: each a text, or NULL.
+type Fields = BTreeMap<String, Option<String>>;
+
+/// A key and what becomes of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) key: String,
+    write: Write,
+    version: Option<u64>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Write {
+    Set(String),
+    Delete,
+    /// The fields are set, those that are NULL go, all others stay.
+    Merge(Fields),
+    /// The hash has these fields, without those that are NULL, and no others.
+    Replace(Fields),
+}
+
+impl Format {
+    /// Reads a row, `{"id":1,"name":"sm"}`, of which the mode says what to do with it.
+    ///
+    /// # Errors
+    ///
+    /// What was expected of the workload, as a text.
+    pub(crate) fn row(&self, workload: &[u8]) -> Result<Change, String> {
+        let row = members(workload)?;
+        let write = match self.mode {
+            // Redis cannot hold NULL: readers find no key and ask the database.
+            Mode::Set => column(&row, "name")?.map_or(Write::Delete, Write::Set),
+            Mode::Hash => Write::Merge(fields(&row)?),
+            Mode::Delete => Write::Delete,
+        };
+        self.change(column(&row, "id")?, "id", write, self.version(&row)?)
+    }
+
+    /// Reads a row that names its key, `{"key":"test:1","row":{...}}`, where null is no row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Format::row`].
+    pub(crate) fn keyed_row(&self, workload: &[u8]) -> Result<Change, String> {
+        let outer = members(workload)?;
+        let row = outer
+            .get("row")
+            .ok_or("expected an object with a \"row\"")?;
+        let row: Option<Members<'_>> = serde_json::from_str(row.get())
+            .map_err(|_| "expected a \"row\" that is an object or null")?;
+        let (write, version) = match row {
+            Some(row) => (Write::Replace(fields(&row)?), self.version(&row)?),
+            None => (Write::Delete, self.version(&outer).unwrap_or(None)),
+        };
+        self.change(column(&outer, "key")?, "key", write, version)
+    }
+
+    fn change(
+        &self,
+        key: Option<String>,
+        name: &str,
+        write: Write,
+        version: Option<u64>,
+    ) -> Result<Change, String> {
+        let key = key.ok_or_else(|| format!("expected a \"{name}\" that is not null"))?;
+        Ok(Change {
+            key: format!("{}{key}", self.prefix),
+            write,
+            version,
+        })
+    }
+
+    fn version(&self, row: &Members<'_>) -> Result<Option<u64>, String> {
+        let Some(name) = &self.version_field else {
+            return Ok(None);
+        };
+        match column(row, name)?.and_then(|text| text.parse().ok()) {
+            Some(version) => Ok(Some(version)),
+            None => Err(format!("expected a whole number \"{name}\"")),
+        }
+    }
+}
+
+/// An object, with its members as the JSON they are: numbers keep their digits.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+fn members(workload: &[u8]) -> Result<Members<'_>, String> {
+    serde_json::from_slice(workload).map_err(|error| format!("expected an object: {error}"))
+}
+
+/// A member that has to be there, and to be a string, a number or null.
+fn column(row: &Members<'_>, name: &str) -> Result<Option<String>, String> {
+    match row.get(name) {
+        Some(value) if !value.get().starts_with(['[', '{', 't', 'f']) => text(value),
+        _ => Err(format!(
+            "expected an object with a string or number \"{name}\""
+        )),
+    }
+}
+
+/// All members.
+fn fields(row: &Members<'_>) -> Result<Fields, String> {
+    row.iter()
+        .map(|(name, value)| Ok((name.clone(), text(value)?)))
+        .collect()
+}
+
+/// A string without its quotes, nothing for null, and everything else as JSON.
+fn text(value: &RawValue) -> Result<Option<String>, String> {
+    match value.get() {
+        "null" => Ok(None),
+        json if json.starts_with('"') => String::deserialize(value)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        json => Ok(Some(json.to_owned())),
+    }
+}
+
+impl Change {
+    /// The one command that makes the change, so that each change has one answer.
+    pub(crate) fn command(&self) -> redis::Cmd {
+        let commands = self.commands();
+        match (self.version, commands.as_slice()) {
+            (None, [words]) => {
+                let mut command = redis::Cmd::new();
+                command.arg(words);
+                command
+            }
+            (version, commands) => self.in_one(version, commands),
+        }
+    }
+
+    /// Whether Redis may have a newer one.
+    pub(crate) fn is_versioned(&self) -> bool {
+        self.version.is_some()
+    }
+
+    fn in_one(&self, version: Option<u64>, commands: &[Vec<&str>]) -> redis::Cmd {
+        let mut script = redis::cmd("EVAL");
+        script.arg(IN_ONE).arg(2);
+        script.arg(&self.key).arg(format!("{}:version", self.key));
+        script.arg(
+            version
+                .map(|version| version.to_string())
+                .unwrap_or_default(),
+        );
+        for words in commands {
+            script.arg(words.len()).arg(words);
+        }
+        script
+    }
+
+    /// The commands, in words.
+    fn commands(&self) -> Vec<Vec<&str>> {
+        let delete = vec!["DEL", &self.key];
+        match &self.write {
+            Write::Set(value) => vec![vec!["SET", &self.key, value]],
+            Write::Delete => vec![delete],
+            Write::Merge(fields) => [self.hdel(fields), self.hset(fields)].concat(),
+            Write::Replace(fields) => [vec![delete], self.hset(fields)].concat(),
+        }
+    }
+
+    fn hset<'a>(&'a self, fields: &'a Fields) -> Vec<Vec<&'a str>> {
+        let pairs = fields
+            .iter()
+            .filter_map(|(name, value)| Some([name.as_str(), value.as_deref()?]))
+            .collect::<Vec<_>>();
+        pairs
+            .chunks(FIELDS_AT_ONCE)
+            .map(|pairs| [&["HSET", &self.key], pairs.as_flattened()].concat())
+            .collect()
+    }
+
+    fn hdel<'a>(&'a self, fields: &'a Fields) -> Vec<Vec<&'a str>> {
+        let names = fields
+            .iter()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>();
+        names
+            .chunks(FIELDS_AT_ONCE)
+            .map(|names| [&["HDEL", self.key.as_str()], names].concat())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(mode: Mode) -> Format {
+        Format {
+            mode,
+            prefix: "p:".to_owned(),
+            version_field: None,
+        }
+    }
+
+    fn commands(change: Result<Change, String>) -> Vec<String> {
+        let change = change.expect("a change");
+        let commands = change.commands();
+        commands.iter().map(|words| words.join(" ")).collect()
+    }
+
+    #[test]
+    fn the_mode_says_what_a_row_does() {
+        let row = br#"{"id":1,"name":"sm","gone":null}"#;
+        assert_eq!(commands(format(Mode::Set).row(row)), ["SET p:1 sm"]);
+        assert_eq!(commands(format(Mode::Delete).row(row)), ["DEL p:1"]);
+        assert_eq!(
+            commands(format(Mode::Hash).row(row)),
+            ["HDEL p:1 gone", "HSET p:1 id 1 name sm"]
+        );
+        let null = br#"{"id":"a","name":null}"#;
+        assert_eq!(commands(format(Mode::Set).row(null)), ["DEL p:a"]);
+    }
+
+    #[test]
+    fn a_keyed_row_replaces_the_hash_or_deletes_it_in_every_mode() {
+        for mode in [Mode::Set, Mode::Hash, Mode::Delete] {
+            let row = br#"{"key":"t:1","row":{"id":1,"gone":null}}"#;
+            let gone = br#"{"key":"t:1","row":null}"#;
+            let format = format(mode);
+            assert_eq!(
+                commands(format.keyed_row(row)),
+                ["DEL p:t:1", "HSET p:t:1 id 1"]
+            );
+            assert_eq!(commands(format.keyed_row(gone)), ["DEL p:t:1"]);
+        }
+    }
+
+    #[test]
+    fn values_keep_their_digits_and_json_stays_json() {
+        let row = br#"{"id":12.50,"a":123456789012345678901234567890,"b":"\u00e4\"","c":[1, 2],"d":true}"#;
+        assert_eq!(
+            commands(format(Mode::Hash).row(row)),
+            ["HSET p:12.50 a 123456789012345678901234567890 b ä\" c [1, 2] d true id 12.50"]
+        );
+    }
+
+    #[test]
+    fn many_fields_are_written_in_parts() {
+        let members: Vec<String> = (0..2500).map(|n| format!("\"f{n}\":{n}")).collect();
+        let row = format!("{{\"id\":1,{}}}", members.join(","));
+        let lengths: Vec<usize> = format(Mode::Hash)
+            .row(row.as_bytes())
+            .expect("a change")
+            .commands()
+            .iter()
+            .map(Vec::len)
+            .collect();
+        assert_eq!(lengths, [2002, 2002, 1004]);
+    }
+
+    #[test]
+    fn a_version_is_asked_for_where_there_is_a_row() {
+        let format = Format {
+            version_field: Some("v".to_owned()),
+            ..format(Mode::Set)
+        };
+        let version = |change: Result<Change, String>| change.map(|change| change.version);
+        let missing = Err("expected an object with a string or number \"v\"".to_owned());
+        assert_eq!(
+            version(format.row(br#"{"id":1,"name":"a","v":7}"#)),
+            Ok(Some(7))
+        );
+        assert_eq!(version(format.row(br#"{"id":1,"name":"a"}"#)), missing);
+        let keyed = |workload: &str| version(format.keyed_row(workload.as_bytes()));
+        assert_eq!(keyed(r#"{"key":"k","row":{"v":8}}"#), Ok(Some(8)));
+        assert_eq!(keyed(r#"{"key":"k","row":{}}"#), missing);
+        assert_eq!(keyed(r#"{"key":"k","row":null,"v":9}"#), Ok(Some(9)));
+        assert_eq!(keyed(r#"{"key":"k","row":null}"#), Ok(None));
+        let negative = keyed(r#"{"key":"k","row":{"v":-1}}"#);
+        assert_eq!(negative, Err("expected a whole number \"v\"".to_owned()));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let refusal = |workload: &str| {
+            let workload = workload.as_bytes();
+            let rows = format(Mode::Set).row(workload).expect_err("a refusal");
+            (
+                rows,
+                format(Mode::Set)
+                    .keyed_row(workload)
+                    .expect_err("a refusal"),
+            )
+        };
+        for workload in ["no json", "[1]", "1", "null"] {
+            let (row, keyed) = refusal(workload);
+            assert!(row.starts_with("expected an object: "), "{row}");
+            assert!(keyed.starts_with("expected an object: "), "{keyed}");
+        }
+        assert!(refusal(r#"{"id":null,"name":"a"}"#).0.contains("\"id\""));
+        assert!(refusal(r#"{"id":[],"name":"a"}"#).0.contains("\"id\""));
+        assert!(refusal(r#"{"id":1,"name":[]}"#).0.contains("\"name\""));
+        assert!(refusal(r#"{"id":1}"#).0.contains("\"name\""));
+        assert!(refusal(r#"{"key":"a"}"#).1.contains("\"row\""));
+        assert!(
+            refusal(r#"{"key":"a","row":[]}"#)
+                .1
+                .contains("object or null")
+        );
+        assert!(refusal(r#"{"key":null,"row":{}}"#).1.contains("\"key\""));
+    }
+}

@@ -1,0 +1,197 @@
+//! A connection to a job server. One thread reads from it; whoever finishes jobs writes to it.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gearman_mysql_udf::gearman::packet::{self, Command, Magic};
+use gearman_mysql_udf::gearman::servers::HostPort;
+
+use crate::statistics::Statistics;
+use crate::store::Outcome;
+use crate::window::{Ask, Window};
+
+/// How long connecting or writing may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How soon a reader that hears nothing looks whether to stop.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// A job that is finished, one way or the other.
+pub(crate) struct Finished {
+    pub(crate) handle: Vec<u8>,
+    pub(crate) outcome: Outcome,
+}
+
+/// An open connection.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    outgoing: Mutex<Outgoing>,
+    statistics: Arc<Statistics>,
+}
+
+/// What is sent, and what that depends on.
+struct Outgoing {
+    window: Window,
+    /// Kept, so that sending allocates nothing.
+    bytes: Vec<u8>,
+    lost: bool,
+}
+
+impl Connection {
+    /// Connects, registers the Gearman functions and asks for the first job.
+    pub(crate) fn open(
+        address: &HostPort,
+        functions: &[String],
+        limit: usize,
+        statistics: &Arc<Statistics>,
+    ) -> io::Result<Self> {
+        let stream = connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TICK))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        let mut bytes = Vec::new();
+        for function in functions {
+            request(&mut bytes, Command::CanDo, &[function.as_bytes()]);
+        }
+        let connection = Self {
+            stream,
+            outgoing: Mutex::new(Outgoing {
+                window: Window::new(limit),
+                bytes,
+                lost: false,
+            }),
+            statistics: Arc::clone(statistics),
+        };
+        connection.update(|_| {})?;
+        Ok(connection)
+    }
+
+    /// Reads what has arrived to the end of `received`; nothing within [`TICK`] is nothing.
+    pub(crate) fn read(&self, received: &mut Vec<u8>) -> io::Result<usize> {
+        let mut buffer = [0; 64 * 1024];
+        match (&self.stream).read(&mut buffer) {
+            Ok(0) => {
+                let problem = "the connection was closed";
+                Err(io::Error::new(ErrorKind::UnexpectedEof, problem))
+            }
+            Ok(count) => {
+                received.extend_from_slice(&buffer[..count]);
+                Ok(count)
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted | ErrorKind::WouldBlock => Ok(0),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Lets `change` note what has happened, and sends what follows from it.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Window)) -> io::Result<()> {
+        let mut outgoing = self.lock();
+        change(&mut outgoing.window);
+        self.send(&mut outgoing)
+    }
+
+    /// Tells the job server what became of jobs. Where the connection is lost there is nobody to tell:
+    /// the job server gives them on.
+    pub(crate) fn finish<'a>(&self, finished: impl Iterator<Item = &'a Finished>) {
+        let mut outgoing = self.lock();
+        if outgoing.lost {
+            return;
+        }
+        for Finished { handle, outcome } in finished {
+            outgoing.window.finished(1);
+            self.count(*outcome);
+            match outcome {
+                Outcome::Done | Outcome::LeftOut => {
+                    request(&mut outgoing.bytes, Command::WorkComplete, &[handle, b""]);
+                }
+                // gearmand forgets a background job whether it failed or not, but a client that waits
+                // for this one shall know.
+                Outcome::Impossible => {
+                    request(&mut outgoing.bytes, Command::WorkFail, &[handle]);
+                }
+            }
+        }
+        if self.send(&mut outgoing).is_err() {
+            // The reader meets the end and opens a new connection.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Whether the job server has been asked for jobs and has not said whether there are any.
+    pub(crate) fn awaits_an_answer(&self) -> bool {
+        self.lock().window.asked() > 0
+    }
+
+    /// Asks for nothing more; whether all that was asked for has come and is finished.
+    pub(crate) fn is_drained(&self) -> bool {
+        let window = &mut self.lock().window;
+        window.close();
+        window.is_drained()
+    }
+
+    /// Ends the connection in order: with an answer unread, closing it would be a reset, which can
+    /// overtake what was written last.
+    pub(crate) fn hang_up(&self) {
+        if self.stream.shutdown(Shutdown::Write).is_ok() {
+            let mut rest = Vec::new();
+            while matches!(self.read(&mut rest), Ok(1..)) {}
+        }
+    }
+
+    /// Gives the connection up; answers how many jobs the job server has to give on.
+    pub(crate) fn lose(&self) -> usize {
+        let mut outgoing = self.lock();
+        outgoing.lost = true;
+        let _ = self.stream.shutdown(Shutdown::Both);
+        let held = outgoing.window.held();
+        self.statistics.given_back.add(held);
+        held
+    }
+
+    fn count(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.statistics.done.add(1),
+            Outcome::LeftOut => {
+                self.statistics.done.add(1);
+                self.statistics.left_out.add(1);
+            }
+            Outcome::Impossible => self.statistics.failed.add(1),
+        }
+    }
+
+    fn send(&self, outgoing: &mut Outgoing) -> io::Result<()> {
+        match outgoing.window.ask() {
+            Ask::Jobs(count) => {
+                (0..count).for_each(|_| request(&mut outgoing.bytes, Command::GrabJob, &[]));
+            }
+            Ask::Sleep => request(&mut outgoing.bytes, Command::PreSleep, &[]),
+        }
+        let sent = (&self.stream).write_all(&outgoing.bytes);
+        outgoing.bytes.clear();
+        sent
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outgoing> {
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tries the addresses of a host in turn.
+fn connect(address: &HostPort) -> io::Result<TcpStream> {
+    let mut problem = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in (address.host.as_str(), address.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => problem = error,
+        }
+    }
+    Err(problem)
+}
+
+fn request(bytes: &mut Vec<u8>, command: Command, arguments: &[&[u8]]) {
+    packet::encode(bytes, Magic::Request, command, arguments);
+}

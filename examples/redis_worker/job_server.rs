@@ -1,0 +1,243 @@
+//! Takes jobs from one job server, and returns to it whenever it was away.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gearman_mysql_udf::gearman::packet::{self, Command, Decoded, Magic, Packet};
+use gearman_mysql_udf::gearman::servers::HostPort;
+
+use crate::backoff::Backoff;
+use crate::change::{Change, Format};
+use crate::connection::{Connection, Finished};
+use crate::lane::{Job, Lanes};
+use crate::log::{excerpt, say};
+use crate::options::Options;
+use crate::statistics::Statistics;
+use crate::stop::Stop;
+use crate::store::Outcome;
+use crate::window::Window;
+
+/// After this long without a word the job server is asked for a job: gearmand looks at jobs whose
+/// time has come only when a worker asks. Workers on libgearman ask as often.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// A job server that has left a question open for this long is gone, whatever the connection says.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// One job server.
+pub(crate) struct JobServer {
+    address: HostPort,
+    functions: Vec<String>,
+    row_function: String,
+    format: Format,
+    in_flight: usize,
+    verbose: bool,
+    lanes: Lanes,
+    statistics: Arc<Statistics>,
+    stop: Arc<Stop>,
+}
+
+/// What has arrived.
+enum Arrival {
+    Job(Job),
+    /// A job that nobody can do.
+    Malformed(Finished),
+    NoJob,
+    Noop,
+}
+
+impl JobServer {
+    pub(crate) fn new(
+        address: HostPort,
+        functions: &[String],
+        options: &Options,
+        lanes: &Lanes,
+        statistics: &Arc<Statistics>,
+        stop: &Arc<Stop>,
+    ) -> Self {
+        Self {
+            address,
+            functions: functions.to_vec(),
+            row_function: options.row_function.clone(),
+            format: options.format(),
+            in_flight: options.in_flight.into(),
+            verbose: options.verbose,
+            lanes: lanes.clone(),
+            statistics: Arc::clone(statistics),
+            stop: Arc::clone(stop),
+        }
+    }
+
+    /// Serves one connection after the other, until somebody asks to stop.
+    pub(crate) fn serve(&self) {
+        let mut backoff = Backoff::new();
+        let mut was_connected = false;
+        while !self.stop.requested() {
+            let problem = match self.connect() {
+                Ok(connection) => {
+                    self.statistics
+                        .gearmand_reconnects
+                        .add(was_connected.into());
+                    was_connected = true;
+                    backoff = Backoff::new();
+                    self.use_up(&Arc::new(connection))
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(problem) = problem {
+                let pause = backoff.pause();
+                let (address, ms) = (&self.address, pause.as_millis());
+                say(format!(
+                    "gearmand {address}: {problem}; trying again in {ms} ms"
+                ));
+                self.stop.pause_unless_requested(pause);
+            }
+        }
+    }
+
+    fn connect(&self) -> io::Result<Connection> {
+        let functions = &self.functions;
+        let connection =
+            Connection::open(&self.address, functions, self.in_flight, &self.statistics)?;
+        let (address, functions) = (&self.address, functions.join(" and "));
+        say(format!(
+            "waiting for {functions} jobs of gearmand {address}"
+        ));
+        Ok(connection)
+    }
+
+    /// Takes jobs until the connection ends; answers the problem, if there was one.
+    fn use_up(&self, connection: &Arc<Connection>) -> Option<String> {
+        let outcome = self.take_jobs(connection);
+        let given_back = connection.lose();
+        match outcome {
+            Err(error) => Some(format!("{error}; it gives {given_back} jobs on")),
+            Ok(()) => {
+                if given_back > 0 {
+                    let address = &self.address;
+                    say(format!(
+                        "giving {given_back} jobs back to gearmand {address}"
+                    ));
+                }
+                None
+            }
+        }
+    }
+
+    /// Takes jobs until somebody asks to stop and they are finished, or there is no time for that.
+    fn take_jobs(&self, connection: &Arc<Connection>) -> io::Result<()> {
+        let mut received = Vec::new();
+        let mut heard = Instant::now();
+        loop {
+            if self.stop.requested() {
+                if connection.is_drained() {
+                    connection.hang_up();
+                    return Ok(());
+                }
+                if self.stop.expired() {
+                    return Ok(());
+                }
+            }
+            if connection.read(&mut received)? > 0 {
+                heard = Instant::now();
+                let arrivals = self.arrivals(connection, &mut received)?;
+                self.pass_on(connection, arrivals)?;
+            } else if heard.elapsed() > SILENCE && connection.awaits_an_answer() {
+                return Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"));
+            } else if heard.elapsed() > ASK_AGAIN {
+                connection.update(Window::woken)?;
+            }
+        }
+    }
+
+    /// Reads the whole packets that `received` begins with, and takes them away.
+    fn arrivals(
+        &self,
+        connection: &Arc<Connection>,
+        received: &mut Vec<u8>,
+    ) -> io::Result<Vec<Arrival>> {
+        let mut arrivals = Vec::new();
+        let mut taken = 0;
+        while let Decoded::Packet(packet) =
+            packet::decode(Magic::Response, &received[taken..]).map_err(invalid)?
+        {
+            taken += packet.bytes();
+            match packet.command {
+                Command::JobAssign => arrivals.push(self.job(connection, &packet)),
+                Command::NoJob => arrivals.push(Arrival::NoJob),
+                Command::Noop => arrivals.push(Arrival::Noop),
+                // Such as about a job that an administrator has cancelled meanwhile.
+                Command::Error => {
+                    let text = String::from_utf8_lossy(packet.argument(1));
+                    say(format!("gearmand {}: {text}", self.address));
+                }
+                other => return Err(invalid(format!("unexpected {other} packet"))),
+            }
+        }
+        received.drain(..taken);
+        Ok(arrivals)
+    }
+
+    /// Notes what has arrived, before anybody can finish it, and deals it out.
+    fn pass_on(&self, connection: &Connection, arrivals: Vec<Arrival>) -> io::Result<()> {
+        let noted = connection.update(|window| {
+            for arrival in &arrivals {
+                match arrival {
+                    Arrival::Job(_) | Arrival::Malformed(_) => {
+                        self.statistics.taken.add(1);
+                        window.assigned();
+                    }
+                    Arrival::NoJob => window.found_none(),
+                    Arrival::Noop => window.woken(),
+                }
+            }
+        });
+        for arrival in arrivals {
+            match arrival {
+                Arrival::Job(job) => self.lanes.hand_in(job),
+                Arrival::Malformed(job) => connection.finish([&job].into_iter()),
+                Arrival::NoJob | Arrival::Noop => {}
+            }
+        }
+        noted
+    }
+
+    fn job(&self, connection: &Arc<Connection>, packet: &Packet<'_>) -> Arrival {
+        let (function, workload) = (packet.argument(1), packet.argument(2));
+        let handle = packet.argument(0).to_vec();
+        let name = String::from_utf8_lossy(function);
+        match self.change(function, workload) {
+            Ok(change) => {
+                if self.verbose {
+                    let _ = writeln!(io::stdout(), "{name} {}", excerpt(workload));
+                }
+                let connection = Arc::clone(connection);
+                Arrival::Job(Job {
+                    connection,
+                    handle,
+                    change,
+                })
+            }
+            Err(problem) => {
+                let text = excerpt(workload);
+                say(format!("{name}: {problem}; the workload was: {text}"));
+                // Trying again would not help, so it ends here.
+                let outcome = Outcome::Impossible;
+                Arrival::Malformed(Finished { handle, outcome })
+            }
+        }
+    }
+
+    fn change(&self, function: &[u8], workload: &[u8]) -> Result<Change, String> {
+        if function == self.row_function.as_bytes() {
+            self.format.keyed_row(workload)
+        } else {
+            self.format.row(workload)
+        }
+    }
+}
+
+fn invalid(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, problem)
+}

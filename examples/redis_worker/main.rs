@@ -1,0 +1,115 @@
+//! A Gearman worker that writes changed rows to Redis: `docs/worker.md` describes it.
+//!
+//! ```sh
+//! cargo run --release --example redis_worker -- --gearmand 127.0.0.1:4730 --redis 127.0.0.1:6379
+//! ```
+//!
+//! One thread for each job server ([`job_server`]) takes the jobs from it, many at once and in the
+//! order of its queue, reads what they ask for ([`change`]) and deals them out to the lanes
+//! ([`lane`]) by their keys. A lane is a thread with a connection to Redis ([`store`]): it writes what
+//! has come together meanwhile in one round trip, and tells the job server afterwards that these jobs
+//! are finished. So two changes of one key stay in their order, and a job that Redis has not taken is
+//! never finished: gearmand gives it on when the worker goes.
+
+mod backoff;
+mod change;
+mod connection;
+mod job_server;
+mod lane;
+mod log;
+mod options;
+mod statistics;
+mod stop;
+mod store;
+mod window;
+
+use std::error::Error;
+use std::panic;
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::thread;
+
+use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use job_server::JobServer;
+use lane::Lanes;
+use log::say;
+use options::Options;
+use statistics::Statistics;
+use stop::Stop;
+
+/// The exit status of a Rust program that panicked.
+const PANICKED: i32 = 101;
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Works until a signal asks to stop.
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    exit_with_any_thread();
+    let stop = Arc::new(Stop::default());
+    let statistics = Arc::new(Statistics::default());
+    handle_signals(options, &stop, &statistics)?;
+    let (redis, functions) = (options.redis_client()?, options.functions()?);
+    let lanes = Lanes::start(&redis, options, &statistics, &stop);
+    let servers: Vec<_> = options
+        .gearmand
+        .iter()
+        .map(|address| {
+            JobServer::new(
+                address.clone(),
+                &functions,
+                options,
+                &lanes,
+                &statistics,
+                &stop,
+            )
+        })
+        .map(|server| thread::spawn(move || server.serve()))
+        .collect();
+    for server in servers {
+        // A thread that panics has ended the process.
+        let _ = server.join();
+    }
+    say(statistics.line());
+    Ok(())
+}
+
+/// Without one of its threads the worker would keep jobs that it never does. A new process, and
+/// gearmand, which gives the jobs on, do better.
+fn exit_with_any_thread() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        process::exit(PANICKED);
+    }));
+}
+
+/// SIGUSR1 prints the statistics; SIGTERM and SIGINT ask to stop, and once more to stop at once.
+fn handle_signals(
+    options: &Options,
+    stop: &Arc<Stop>,
+    statistics: &Arc<Statistics>,
+) -> Result<(), Box<dyn Error>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
+    let (stop, statistics) = (Arc::clone(stop), Arc::clone(statistics));
+    let patience = options.stop_timeout();
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            match signal {
+                SIGUSR1 => say(statistics.line()),
+                _ => stop.request(patience),
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Redis, reached again whenever it was away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Connection, RedisError, RedisResult, ServerError, Value};
+
+use crate::backoff::Backoff;
+use crate::change::{Change, LEFT_OUT};
+use crate::log::say;
+use crate::statistics::Statistics;
+use crate::stop::Stop;
+
+/// How long Redis may take to answer before it counts as away.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The error of a command for another type than the key has.
+const WRONG_TYPE: &str = "WRONGTYPE";
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// Redis has a newer one.
+    LeftOut,
+    /// It can never be done.
+    Impossible,
+}
+
+/// One connection to Redis.
+pub(crate) struct Store {
+    client: redis::Client,
+    connection: Option<Connection>,
+    was_connected: bool,
+    statistics: Arc<Statistics>,
+    stop: Arc<Stop>,
+}
+
+impl Store {
+    pub(crate) fn new(
+        client: redis::Client,
+        statistics: &Arc<Statistics>,
+        stop: &Arc<Stop>,
+    ) -> Self {
+        Self {
+            client,
+            connection: None,
+            was_connected: false,
+            statistics: Arc::clone(statistics),
+            stop: Arc::clone(stop),
+        }
+    }
+
+    /// Tries until Redis has the changes, in their order; answers what became of each. Those that are
+    /// missing at the end were not done in the time there is to stop.
+    ///
+    /// A change whose answer was lost is made again, and so are all behind it.
+    pub(crate) fn apply(&mut self, changes: &[&Change]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(changes.len());
+        let mut backoff = Backoff::new();
+        while let Err(error) = self.attempt(changes, &mut outcomes) {
+            // Answers that are still to come would be taken for those of the next attempt.
+            self.connection = None;
+            if self.stop.expired() {
+                break;
+            }
+            let pause = backoff.pause();
+            let ms = pause.as_millis();
+            say(format!(
+                "Redis: {error}; keeping the jobs, trying again in {ms} ms"
+            ));
+            self.stop.pause_unless_expired(pause);
+        }
+        outcomes
+    }
+
+    /// Makes the changes that have no outcome yet, in one round trip.
+    fn attempt(&mut self, changes: &[&Change], outcomes: &mut Vec<Outcome>) -> RedisResult<()> {
+        let changes = &changes[outcomes.len()..];
+        let mut pipeline = redis::Pipeline::with_capacity(changes.len());
+        for change in changes {
+            pipeline.add_command(change.command());
+        }
+        let connection = self.connection()?;
+        connection.send_packed_command(&pipeline.get_packed_pipeline())?;
+        for change in changes {
+            let answer = connection.recv_response()?;
+            outcomes.push(outcome(change, answer)?);
+        }
+        self.statistics.redis_round_trips.add(1);
+        Ok(())
+    }
+
+    fn connection(&mut self) -> RedisResult<&mut Connection> {
+        let none = match &mut self.connection {
+            Some(connection) => return Ok(connection),
+            none => none,
+        };
+        let connection = self.client.get_connection_with_timeout(TIMEOUT)?;
+        connection.set_read_timeout(Some(TIMEOUT))?;
+        connection.set_write_timeout(Some(TIMEOUT))?;
+        if self.was_connected {
+            self.statistics.redis_reconnects.add(1);
+        }
+        self.was_connected = true;
+        Ok(none.insert(connection))
+    }
+}
+
+/// Of all that Redis can answer, only a key of another type is the job's own fault. The rest, from
+/// LOADING and OOM to a missing permission, passes or is for the operator to mend: the jobs wait.
+fn outcome(change: &Change, answer: Value) -> Result<Outcome, RedisError> {
+    match answer {
+        Value::ServerError(error) if is_wrong_type(&error) => {
+            let key = &change.key;
+            say(format!(
+                "Redis: the key {key} holds another type; the job fails: {error}"
+            ));
+            Ok(Outcome::Impossible)
+        }
+        Value::ServerError(error) => Err(error.into()),
+        LEFT_OUT if change.is_versioned() => Ok(Outcome::LeftOut),
+        _ => Ok(Outcome::Done),
+    }
+}
+
+/// Redis before 7 wraps what a script ran into: the code is then somewhere in the text.
+fn is_wrong_type(error: &ServerError) -> bool {
+    error.code() == WRONG_TYPE
+        || error
+            .details()
+            .is_some_and(|text| text.contains(WRONG_TYPE))
+}

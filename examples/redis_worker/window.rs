@@ -1,0 +1,174 @@
+//! How many jobs to ask a job server for, and when to sleep. Does no I/O.
+//!
+//! gearmand answers each GRAB_JOB with a job or with NO_JOB, in the order in which they were sent, so
+//! many can be under way: the time to gearmand and back is then paid once for all of them. How many
+//! doubles with the jobs that come, up to the limit, and falls to none with the first NO_JOB: a worker
+//! with little to do asks for one job at a time.
+
+/// What to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// So many GRAB_JOBs, maybe none.
+    Jobs(usize),
+    /// PRE_SLEEP: gearmand says when there are jobs again.
+    Sleep,
+}
+
+/// The state of one connection to a job server.
+#[derive(Debug)]
+pub(crate) struct Window {
+    /// How many jobs may be asked for and held, together.
+    limit: usize,
+    /// GRAB_JOBs without an answer.
+    asked: usize,
+    /// Jobs that are not finished.
+    held: usize,
+    /// How many jobs to ask for at once; none once the queue was empty.
+    appetite: usize,
+    asleep: bool,
+    closing: bool,
+}
+
+impl Window {
+    /// A connection that has just been opened; there may be jobs.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            asked: 0,
+            held: 0,
+            appetite: 1,
+            asleep: false,
+            closing: false,
+        }
+    }
+
+    /// NOOP has come: there are jobs.
+    pub(crate) fn woken(&mut self) {
+        self.asleep = false;
+        self.appetite = self.appetite.max(1);
+    }
+
+    /// A job has come.
+    pub(crate) fn assigned(&mut self) {
+        self.asked = self.asked.saturating_sub(1);
+        self.held += 1;
+        self.appetite = (self.appetite * 2).min(self.limit);
+    }
+
+    /// NO_JOB has come.
+    pub(crate) fn found_none(&mut self) {
+        self.asked = self.asked.saturating_sub(1);
+        self.appetite = 0;
+    }
+
+    /// Jobs are finished.
+    pub(crate) fn finished(&mut self, count: usize) {
+        self.held = self.held.saturating_sub(count);
+    }
+
+    /// No more jobs from now on.
+    pub(crate) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Whether nothing is left to be done, nor can come.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.closing && self.asked == 0 && self.held == 0
+    }
+
+    /// How many questions have no answer.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked
+    }
+
+    /// How many jobs are not finished.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// What to send now; takes it as sent.
+    pub(crate) fn ask(&mut self) -> Ask {
+        if self.closing || self.asleep {
+            return Ask::Jobs(0);
+        }
+        if self.asked == 0 && self.appetite == 0 {
+            self.asleep = true;
+            return Ask::Sleep;
+        }
+        let room = self.limit.saturating_sub(self.asked + self.held);
+        let count = self.appetite.saturating_sub(self.asked).min(room);
+        self.asked += count;
+        Ask::Jobs(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 10;
+
+    fn assigned(window: &mut Window, count: usize) {
+        (0..count).for_each(|_| window.assigned());
+    }
+
+    #[test]
+    fn what_is_asked_for_doubles_up_to_the_limit() {
+        let mut window = Window::new(LIMIT);
+        let mut asked = Vec::new();
+        while let Ask::Jobs(count @ 1..) = window.ask() {
+            asked.push(count);
+            assigned(&mut window, count);
+            window.finished(count);
+            if asked.len() == 4 {
+                break;
+            }
+        }
+        assert_eq!(asked, [1, 2, 8, 10]);
+    }
+
+    #[test]
+    fn no_more_are_asked_for_and_held_than_the_limit() {
+        let mut window = Window::new(LIMIT);
+        for _ in 0..100 {
+            let Ask::Jobs(count) = window.ask() else {
+                panic!("expected to go on");
+            };
+            assigned(&mut window, count);
+            assert!(window.held() <= LIMIT);
+        }
+        assert_eq!((window.held(), window.ask()), (LIMIT, Ask::Jobs(0)));
+        window.finished(3);
+        assert_eq!(window.ask(), Ask::Jobs(3));
+    }
+
+    #[test]
+    fn it_sleeps_once_every_question_has_its_answer() {
+        let mut window = Window::new(LIMIT);
+        window.ask();
+        assigned(&mut window, 1);
+        assert_eq!(window.ask(), Ask::Jobs(2));
+        window.found_none();
+        assert_eq!(window.ask(), Ask::Jobs(0));
+        window.found_none();
+        assert_eq!(window.ask(), Ask::Sleep);
+        assert_eq!(window.ask(), Ask::Jobs(0));
+        window.finished(1);
+        assert_eq!(window.ask(), Ask::Jobs(0), "asleep, also with a job held");
+        window.woken();
+        assert_eq!(window.ask(), Ask::Jobs(1));
+    }
+
+    #[test]
+    fn a_closing_one_is_drained_once_all_questions_and_jobs_are_done() {
+        let mut window = Window::new(LIMIT);
+        window.ask();
+        window.close();
+        assert!(!window.is_drained());
+        window.assigned();
+        assert_eq!(window.ask(), Ask::Jobs(0));
+        assert!(!window.is_drained());
+        window.finished(1);
+        assert!(window.is_drained());
+    }
+}
