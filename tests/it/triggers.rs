@@ -1,14 +1,19 @@
 //! The triggers of `sql/triggers.sql`, and those that `scripts/make-trigger` prints for any table: each
 //! change of a row is a job that says what its key in Redis is from then on.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 
-use crate::support::{Gearmand, Gman, RecordingWorker, product_file, unsupported};
+use crate::support::{
+    Gearmand, Gman, Language, RecordingWorker, Redis, RedisWorker, product_file, unsupported,
+    wait_until,
+};
 
 const FUNCTION: &str = "syncRowToRedis";
 
@@ -137,6 +142,40 @@ fn the_example_sends_what_a_key_is_from_then_on() {
         path.jobs("DELETE FROM product", 1),
         [r#"{"key":"product:7","row":null}"#]
     );
+}
+
+#[test]
+fn the_rows_of_the_example_are_in_redis_as_they_are_in_the_table() {
+    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let _worker = RedisWorker::start(Language::Rust, &gearmand, &redis);
+    let mut gman = Gman::start();
+    gman.set_servers(&gearmand.address());
+    gman.database.run_script(&product_file("sql/triggers.sql"));
+    gman.execute("UPDATE product SET stock = stock - 1, price = 2.75 WHERE id = 1");
+    gman.execute("UPDATE product SET id = 7 WHERE id = 2");
+    gman.execute("INSERT INTO product VALUES (8, 'milk', 1.10, 3)");
+    gman.execute("DELETE FROM product WHERE id = 8");
+    gman.execute("INSERT INTO product VALUES (9, 'last', 0, 0)");
+    wait_until(Duration::from_secs(60), "the last row", || {
+        match redis.hash("product:9") {
+            last if last.is_empty() => Err(last),
+            _ => Ok(()),
+        }
+    });
+    let row = |fields: [&str; 4]| {
+        let names = ["id", "name", "price", "stock"];
+        BTreeMap::from_iter(
+            names
+                .into_iter()
+                .zip(fields)
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        )
+    };
+    assert_eq!(redis.hash("product:1"), row(["1", "tea", "2.75", "11"]));
+    assert_eq!(redis.hash("product:7"), row(["7", "coffee", "3.20", "7"]));
+    for gone in ["product:2", "product:8"] {
+        assert_eq!(redis.hash(gone), BTreeMap::new(), "{gone}");
+    }
 }
 
 #[test]
