@@ -93,12 +93,24 @@ fn no_job_is_lost_when_a_worker_is_killed() {
         submit_marks(&gearmand, "k", jobs..jobs + JOBS);
         wait_for_a_mark(&redis, "k", jobs);
         worker.kill();
+        wait_for_workers(&gearmand, FUNCTION, 0);
         jobs += JOBS;
     }
     let _worker = start(&gearmand, &redis, &["--mode=hash"]);
     submit_marks(&gearmand, "k", jobs..jobs + MORE);
     wait_for_an_empty_queue(&gearmand, FUNCTION);
     assert_eq!(count(&redis, "k", jobs + MORE).lost, 0);
+}
+
+/// Waits until gearmand misses a killed worker: the next one counts as started once it knows one more.
+fn wait_for_workers(gearmand: &Gearmand, function: &str, count: u64) {
+    wait_until(PATIENCE, "gearmand to miss the killed worker", || {
+        let status = gearmand.status();
+        match status.get(function).map_or(0, |status| status.workers) {
+            workers if workers == count => Ok(()),
+            workers => Err(workers),
+        }
+    });
 }
 
 /// Where order cannot be promised: the jobs of a killed worker come again behind all others, and
@@ -125,6 +137,7 @@ fn with_versions_no_change_is_overtaken_when_workers_are_killed() {
         });
         worker.kill();
         jobs += JOBS;
+        wait_for_workers(&gearmand, "syncRowToRedis", 1);
     }
     wait_for_an_empty_queue(&gearmand, "syncRowToRedis");
     for key in 0..KEYS {
