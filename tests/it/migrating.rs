@@ -275,8 +275,8 @@ fn triggers_of_one_event_keep_their_order() {
         ))
     };
     create("first", "").expect("a trigger");
-    if let Err(error) = create("last", "") {
-        unsupported!("one trigger for one event: {error}");
+    if create("last", "").is_err() {
+        unsupported!("one trigger for one event");
     }
     create("middle", "PRECEDES last").expect("a trigger");
     database
@@ -301,8 +301,8 @@ fn columns_that_are_made_by_a_call_are_reported() {
     };
     let create = "CREATE TABLE made (a INT, made_default TEXT DEFAULT (json_array(1)),
                                      made_virtual TEXT AS (json_object(a)) VIRTUAL)";
-    if let Err(error) = database.connect().query_drop(create) {
-        unsupported!("no loadable function makes a column: {error}");
+    if database.connect().query_drop(create).is_err() {
+        unsupported!("no loadable function makes a column");
     }
     let report = find_on(&database).report;
     for column in ["made_default", "made_virtual"] {

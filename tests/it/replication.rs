@@ -455,8 +455,8 @@ fn a_failed_delivery_on_the_replica_stops_it_where_a_failure_is_an_error() {
     let pair = Pair::start("STATEMENT").with_trigger();
     let replica = &pair.replica.database;
     let install = "INSTALL PLUGIN gman SONAME 'libgearman_mysql_udf.so'";
-    if let Err(error) = replica.connect().query_drop(install) {
-        unsupported!("no settings without the plugin: {error}");
+    if replica.connect().query_drop(install).is_err() {
+        unsupported!("no settings without the plugin");
     }
     replica.execute("SET GLOBAL gman_on_failure = 'error', gman_servers = '127.0.0.1:1'");
     pair.update();
