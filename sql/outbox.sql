@@ -195,37 +195,34 @@ BEGIN
   END IF;
 END$$
 
--- Private: deletes those of the rows p_ids whose ids are p_last at most; within a transaction. By
--- their primary keys and in no other way: a search by range would delete what nobody has relayed,
--- and meet the locks of transactions that are not done.
-CREATE PROCEDURE gman_outbox_delete(IN p_ids LONGTEXT CHARACTER SET ascii, IN p_last BIGINT UNSIGNED)
+-- Private: deletes one row that has been dealt with; within a transaction.
+CREATE PROCEDURE gman_outbox_delete(IN p_id BIGINT UNSIGNED)
 SQL SECURITY INVOKER
 BEGIN
-  DECLARE v_kept BIGINT UNSIGNED;
-  SET @gman_outbox_sql = '';
+  DECLARE v_id BIGINT UNSIGNED DEFAULT p_id;
   -- See gman_outbox_state.kept.
   IF VERSION() LIKE '5.%' THEN
-    SELECT kept INTO v_kept FROM gman_outbox_state WHERE one = 1;
-    IF p_last > v_kept THEN
-      SET p_ids = CONCAT(p_ids, ',', v_kept);
-      SET @gman_outbox_sql = CONCAT(' AND o.id <> ', p_last);
-      UPDATE gman_outbox_state SET kept = p_last WHERE one = 1;
-    END IF;
+    SELECT LEAST(p_id, kept) INTO v_id FROM gman_outbox_state WHERE one = 1;
+    UPDATE gman_outbox_state SET kept = p_id WHERE one = 1 AND kept < p_id;
   END IF;
-  SET @gman_outbox_sql = CONCAT('DELETE o FROM gman_outbox AS o FORCE INDEX (PRIMARY) WHERE o.id IN (', p_ids,
-                                ') AND o.id <= ', p_last, @gman_outbox_sql);
-  PREPARE gman_outbox_statement FROM @gman_outbox_sql;
-  EXECUTE gman_outbox_statement;
-  DEALLOCATE PREPARE gman_outbox_statement;
+  DELETE o FROM gman_outbox AS o FORCE INDEX (PRIMARY) WHERE o.id = v_id;
 END$$
 
--- Private: the rows p_ids up to p_last have been acknowledged.
-CREATE PROCEDURE gman_outbox_settle(IN p_ids LONGTEXT CHARACTER SET ascii, IN p_last BIGINT UNSIGNED)
+-- Private: deletes those of the rows @gman_outbox_rows whose ids are p_last at most: they have been
+-- acknowledged. p_last goes by itself and after the others, so that the search for these ends at a
+-- row that is ours: InnoDB locks the one at which it ends, and the next one may be of a transaction
+-- that is not done.
+CREATE PROCEDURE gman_outbox_settle(IN p_last BIGINT UNSIGNED)
 SQL SECURITY INVOKER
 BEGIN
   DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
+  SET @gman_outbox_sql = CONCAT('DELETE o FROM gman_outbox AS o FORCE INDEX (PRIMARY) WHERE o.id ', @gman_outbox_rows,
+                                ' AND o.id < ', p_last);
   START TRANSACTION;
-  CALL gman_outbox_delete(p_ids, p_last);
+  PREPARE gman_outbox_statement FROM @gman_outbox_sql;
+  EXECUTE gman_outbox_statement;
+  DEALLOCATE PREPARE gman_outbox_statement;
+  CALL gman_outbox_delete(p_last);
   COMMIT;
 END$$
 
@@ -240,7 +237,7 @@ BEGIN
   IF (SELECT tries FROM gman_outbox_state WHERE one = 1) >= 5 THEN
     INSERT INTO gman_outbox_dead (id, `function`, workload, created, error)
     SELECT id, `function`, workload, created, LEFT(p_error, 4096) FROM gman_outbox WHERE id = p_id;
-    CALL gman_outbox_delete(p_id, p_id);
+    CALL gman_outbox_delete(p_id);
     UPDATE gman_outbox_state SET refused = 0, tries = 0 WHERE one = 1;
   END IF;
   COMMIT;
@@ -256,15 +253,17 @@ run: BEGIN
   DECLARE v_end DATETIME(6) DEFAULT SYSDATE(6) + INTERVAL p_seconds SECOND + INTERVAL 200000 MICROSECOND;
   DECLARE v_uuid CHAR(36) CHARACTER SET ascii;
   DECLARE v_horizon, v_kept, v_top, v_first, v_count, v_low, v_high, v_done BIGINT UNSIGNED;
-  DECLARE v_ids LONGTEXT CHARACTER SET ascii;
   DECLARE v_error TEXT CHARACTER SET utf8mb4;
   DECLARE v_failing, v_noted BOOL DEFAULT FALSE;
   -- See gman_outbox_state.kept.
   DECLARE v_forgets BOOL DEFAULT VERSION() LIKE '5.%';
   -- With a binary log a commit is shown only when its log is on disk.
   DECLARE v_flush BOOL DEFAULT @@GLOBAL.innodb_flush_log_at_trx_commit = 1 AND NOT @@GLOBAL.log_bin;
-  -- How many ids a batch spans: one after a failure, until something goes through again.
-  DECLARE v_span BIGINT UNSIGNED DEFAULT 1000;
+  -- How many ids a batch spans at most: enough that its two commits count for little, and that
+  -- gearmand takes the first jobs while the last ones are read.
+  DECLARE v_most BIGINT UNSIGNED DEFAULT 3000;
+  -- How many it spans now: one after a failure, until something goes through again.
+  DECLARE v_span BIGINT UNSIGNED DEFAULT v_most;
   -- How long to wait when there is nothing to do.
   DECLARE v_pause DECIMAL(3,2) DEFAULT 0.05;
   -- Whatever fails, the rows are still there. A KILL is no exception and ends the procedure, also in
@@ -289,34 +288,40 @@ run: BEGIN
       DO SLEEP(v_pause);
       SET v_pause = 0.05;
     ELSE
-      SET v_ids = NULL, v_high = NULL, v_pause = 0.01, @gman_outbox_done = NULL;
-      SELECT GROUP_CONCAT(id), COUNT(*), MIN(id), MAX(id) INTO v_ids, v_count, v_low, v_high
+      SET v_high = NULL, v_pause = 0.01, @gman_outbox_done = NULL;
+      SELECT COUNT(*), MIN(id), MAX(id) INTO v_count, v_low, v_high
         FROM gman_outbox FORCE INDEX (PRIMARY)
        WHERE id >= v_first AND id < v_first + v_span AND id <> v_kept;
+      IF v_count = v_high - v_low + 1 THEN
+        -- Without a gap among the ids there is no other row between them, and a range is found
+        -- faster than a list.
+        SET @gman_outbox_rows = CONCAT('BETWEEN ', v_low, ' AND ', v_high);
+      ELSE
+        SELECT CONCAT('IN (', GROUP_CONCAT(id), ')'), COUNT(*), MIN(id), MAX(id)
+          INTO @gman_outbox_rows, v_count, v_low, v_high
+          FROM gman_outbox FORCE INDEX (PRIMARY)
+         WHERE id >= v_first AND id < v_first + v_span AND id <> v_kept;
+      END IF;
       -- InnoDB shows a commit to others before its log is on disk. A commit of our own waits for
       -- the log, and with it for every commit that we have seen: what is relayed survives a crash.
       IF v_flush THEN UPDATE gman_outbox_state SET commits = commits + 1 WHERE one = 1; END IF;
-      -- In the order of the primary key; gman_relay fails where it is not. Without a gap among the
-      -- ids there is no other row between them, and a range is found faster than a list.
+      -- In the order of the primary key; gman_relay fails where it is not.
       SET @gman_outbox_sql = CONCAT('SELECT gman_relay(id, `function`, workload, CONCAT("', v_uuid, ':", id))',
                                     ' INTO @gman_outbox_done FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id ',
-                                    IF(v_count = v_high - v_low + 1,
-                                       CONCAT('BETWEEN ', v_low, ' AND ', v_high), CONCAT('IN (', v_ids, ')')));
+                                    @gman_outbox_rows);
       IF v_error IS NULL THEN
         PREPARE gman_outbox_statement FROM @gman_outbox_sql;
         EXECUTE gman_outbox_statement;
         DEALLOCATE PREPARE gman_outbox_statement;
       END IF;
       SET v_done = @gman_outbox_done;
-      IF v_error IS NULL AND NOT v_done <=> v_high THEN
-        SET v_error = gman_relay_error();
-        IF v_error LIKE 'refused %' THEN
-          CALL gman_outbox_set_aside(SUBSTRING_INDEX(SUBSTRING(v_error, 9), ':', 1), v_error);
-        END IF;
-      END IF;
+      IF v_error IS NULL AND NOT v_done <=> v_high THEN SET v_error = gman_relay_error(); END IF;
       IF v_done IS NOT NULL THEN
-        CALL gman_outbox_settle(v_ids, v_done);
+        CALL gman_outbox_settle(v_done);
         SET v_top = GREATEST(v_top, v_done + 1);
+      END IF;
+      IF v_error LIKE 'refused %' THEN
+        CALL gman_outbox_set_aside(SUBSTRING_INDEX(SUBSTRING(v_error, 9), ':', 1), v_error);
       END IF;
       IF v_forgets THEN SELECT kept INTO v_kept FROM gman_outbox_state WHERE one = 1; END IF;
 
@@ -327,7 +332,7 @@ run: BEGIN
         IF v_low = v_horizon AND v_count = v_high - v_low + 1 THEN SET v_horizon = v_high + 1; END IF;
         -- Half a batch: more have come meanwhile. Less: let some gather.
         IF v_span > 1 AND v_high - v_first < v_span DIV 2 THEN DO SLEEP(v_pause); END IF;
-        SET v_span = 1000;
+        SET v_span = v_most;
       END IF;
     END IF;
 

@@ -114,6 +114,22 @@ impl Outbox {
         })
     }
 
+    /// Switches the event scheduler off, and waits until no relay is at work: one that runs goes on
+    /// to its end, and so does the one that waits for it.
+    fn stop_relay(&mut self) {
+        self.execute("SET GLOBAL event_scheduler = OFF");
+        wait_until(PATIENCE, "the relays to end", || {
+            let events: Vec<u64> = self.query(
+                "SELECT COUNT(*) FROM information_schema.processlist WHERE command = 'Connect'",
+            );
+            if events == [0] { Ok(()) } else { Err(events) }
+        });
+    }
+
+    fn start_relay(&mut self) {
+        self.execute("SET GLOBAL event_scheduler = ON");
+    }
+
     /// Waits until nothing waits.
     #[track_caller]
     pub(crate) fn drain(&self) {

@@ -58,9 +58,14 @@ fn outbox(number: u32) -> Outbox {
     outbox
 }
 
-/// Changes rows until `left` is used up, one of six changes to be rolled back. Reconnects when the
-/// server goes; what became of that change is the database's to say.
-fn write(connect: impl Fn() -> Option<Conn>, writer: u32, left: &AtomicU32) {
+/// Changes rows until `left` is used up, one of six changes to be rolled back, which `rolled_back`
+/// counts. Reconnects when the server goes; what became of that change is the database's to say.
+fn write(
+    connect: impl Fn() -> Option<Conn>,
+    writer: u32,
+    left: &AtomicU32,
+    rolled_back: &AtomicU32,
+) {
     let take = || {
         left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
             left.checked_sub(1)
@@ -91,7 +96,7 @@ fn write(connect: impl Fn() -> Option<Conn>, writer: u32, left: &AtomicU32) {
             })
             .and_then(|()| open.query_drop(end));
         match done {
-            Ok(()) if rolls_back => {}
+            Ok(()) if rolls_back => drop(rolled_back.fetch_add(1, Ordering::SeqCst)),
             Ok(()) => drop(take()),
             Err(_) => session = None,
         }
@@ -147,9 +152,9 @@ impl Count {
     }
 
     #[track_caller]
-    fn check(&self, what: &str) {
+    fn check(&self, what: &str, rolled_back: u32) {
         println!(
-            "{what}: committed {}, delivered {}, duplicates {}, lost {}, phantom {}, out of order {}",
+            "{what}: committed {}, rolled back {rolled_back}, delivered {}, duplicates {}, lost {}, phantom {}, out of order {}",
             self.committed,
             self.delivered,
             self.duplicates,
@@ -173,15 +178,18 @@ fn last_changes(outbox: &Outbox, number: u32, last: &mut HashMap<(u32, u32), u32
 }
 
 /// Runs writers, and `fault` again and again while they write: `kills()` times, spread over the
-/// changes.
-fn under_faults(outbox: &mut Outbox, mut fault: impl FnMut(&mut Outbox)) {
+/// changes. Answers how many changes were rolled back.
+fn under_faults(outbox: &mut Outbox, mut fault: impl FnMut(&mut Outbox)) -> u32 {
     let left = AtomicU32::new(committed());
+    let rolled_back = AtomicU32::new(0);
     thread::scope(|scope| {
         let opts = outbox.database.opts_in_test();
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let (opts, left) = (opts.clone(), &left);
-                scope.spawn(move || write(|| Conn::new(opts.clone()).ok(), writer, left))
+                let (opts, left, rolled_back) = (opts.clone(), &left, &rolled_back);
+                scope.spawn(move || {
+                    write(|| Conn::new(opts.clone()).ok(), writer, left, rolled_back)
+                })
             })
             .collect();
         for kill in 1..=kills() {
@@ -196,6 +204,7 @@ fn under_faults(outbox: &mut Outbox, mut fault: impl FnMut(&mut Outbox)) {
             writer.join().expect("a writer");
         }
     });
+    rolled_back.into_inner()
 }
 
 fn restart_database(outbox: &mut Outbox, gearmand: &str) {
@@ -219,57 +228,62 @@ fn settle(outbox: &Outbox, gearmand: &Gearmand) {
 #[test]
 fn nothing_is_lost_or_made_up_when_the_database_is_killed() {
     let gearmand = Gearmand::start();
-    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
-    let mut outbox = outbox(1);
-    outbox.set_servers(&gearmand.address());
-    under_faults(&mut outbox, |outbox| {
-        restart_database(outbox, &gearmand.address())
+    let address = gearmand.address();
+    under_faults_of_the_database("database killed", &gearmand, |outbox| {
+        restart_database(outbox, &address);
     });
-    settle(&outbox, &gearmand);
-    let mut last = HashMap::new();
-    last_changes(&outbox, 1, &mut last);
-    Count::of(&worker.jobs(), &last).check("database killed");
 }
 
 #[test]
-fn nothing_is_made_up_and_nothing_stays_behind_when_gearmand_is_killed() {
+fn nothing_is_lost_or_made_up_when_the_event_scheduler_is_switched_off_and_on() {
+    let gearmand = Gearmand::start();
+    under_faults_of_the_database("event scheduler off and on", &gearmand, |outbox| {
+        outbox.stop_relay();
+        outbox.start_relay();
+    });
+}
+
+fn under_faults_of_the_database(what: &str, gearmand: &Gearmand, fault: impl FnMut(&mut Outbox)) {
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let mut outbox = outbox(1);
+    outbox.set_servers(&gearmand.address());
+    let rolled_back = under_faults(&mut outbox, fault);
+    settle(&outbox, gearmand);
+    let mut last = HashMap::new();
+    last_changes(&outbox, 1, &mut last);
+    Count::of(&worker.jobs(), &last).check(what, rolled_back);
+}
+
+#[test]
+fn nothing_is_lost_or_made_up_when_gearmand_is_killed() {
     gearmand_is_killed("gearmand killed", |_, _| {});
 }
 
 #[test]
-fn nothing_is_made_up_and_nothing_stays_behind_when_both_are_killed() {
+fn nothing_is_lost_or_made_up_when_both_are_killed() {
     gearmand_is_killed("both killed", |outbox, gearmand| {
-        restart_database(outbox, gearmand)
+        restart_database(outbox, gearmand);
     });
 }
 
-/// What gearmand has accepted and not given to a worker dies with it, so every kill waits until
-/// it has nothing: what is left is what was under way to it.
+/// It keeps its queue: what it has acknowledged and not yet given to a worker would die with it.
 fn gearmand_is_killed(what: &str, and_then: impl Fn(&mut Outbox, &str)) {
-    let mut gearmand = Gearmand::start();
+    let mut gearmand = Gearmand::start_persistent("H:outbox");
     let address = gearmand.address();
     let mut workers = vec![RecordingWorker::start(gearmand.port(), &["f"])];
     let mut outbox = outbox(1);
     outbox.set_servers(&address);
-    let mut last = HashMap::new();
-    under_faults(&mut outbox, |outbox| {
-        // Frozen, it accepts nothing more; what it had accepted before has to reach the worker
-        // first, which a queue module would see to.
-        outbox.execute("SET GLOBAL event_scheduler = OFF");
-        thread::sleep(Duration::from_secs(2));
-        settle_gearmand(&gearmand);
-        gearmand.stop();
-        outbox.execute("SET GLOBAL event_scheduler = ON");
-        thread::sleep(Duration::from_millis(500));
+    let rolled_back = under_faults(&mut outbox, |outbox| {
         gearmand.kill();
         and_then(outbox, &address);
         gearmand.restart();
         workers.push(RecordingWorker::start(gearmand.port(), &["f"]));
     });
     settle(&outbox, &gearmand);
+    let mut last = HashMap::new();
     last_changes(&outbox, 1, &mut last);
     let jobs: Vec<Job> = workers.iter().flat_map(RecordingWorker::jobs).collect();
-    Count::of(&jobs, &last).check(what);
+    Count::of(&jobs, &last).check(what, rolled_back);
 }
 
 fn settle_gearmand(gearmand: &Gearmand) {
@@ -291,9 +305,12 @@ fn two_databases_relay_to_one_gearmand() {
     }
     // Without a worker at first: jobs with the same id on both would be one job.
     let mut last = HashMap::new();
-    thread::scope(|scope| {
-        scope.spawn(|| under_faults(&mut first, |_| {}));
-        scope.spawn(|| under_faults(&mut second, |_| {}));
+    let rolled_back = thread::scope(|scope| {
+        [&mut first, &mut second]
+            .map(|outbox| scope.spawn(move || under_faults(outbox, |_| {})))
+            .map(|writers| writers.join().expect("the writers of a database"))
+            .iter()
+            .sum()
     });
     first.drain();
     second.drain();
@@ -301,5 +318,5 @@ fn two_databases_relay_to_one_gearmand() {
     settle_gearmand(&gearmand);
     last_changes(&first, 1, &mut last);
     last_changes(&second, 2, &mut last);
-    Count::of(&worker.jobs(), &last).check("two databases");
+    Count::of(&worker.jobs(), &last).check("two databases", rolled_back);
 }

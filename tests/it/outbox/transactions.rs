@@ -66,6 +66,39 @@ fn a_row_that_commits_late_with_a_lower_id_is_relayed_too() {
 }
 
 #[test]
+fn the_relay_waits_for_no_row_that_is_not_committed() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    outbox.create_table(5);
+    let open_change = |id: u32| {
+        let mut session = outbox.database.connect();
+        session.query_drop("BEGIN").expect("BEGIN");
+        session
+            .query_drop(format!("UPDATE t SET n = 1 WHERE id = {id}"))
+            .expect("an update");
+        session
+    };
+    // Their rows in the outbox stand before and behind those that are committed.
+    let mut open = vec![open_change(1)];
+    let mut committed = vec![open_change(2), open_change(3), open_change(4)];
+    open.push(open_change(5));
+    let commit = |sessions: &mut [mysql::Conn]| {
+        for session in sessions {
+            session.query_drop("COMMIT").expect("COMMIT");
+        }
+    };
+    commit(&mut committed);
+    assert_eq!(texts(&worker.wait_for(3)), ["2:1", "3:1", "4:1"]);
+    outbox.drain();
+    let waits: Vec<(String, u64)> = outbox
+        .database
+        .query("SHOW GLOBAL STATUS LIKE 'Innodb\\_row\\_lock\\_waits'");
+    assert_eq!(waits, [("Innodb_row_lock_waits".to_owned(), 0)]);
+    commit(&mut open);
+    assert_eq!(texts(&worker.wait_for(5))[3..], ["1:1", "5:1"]);
+}
+
+#[test]
 fn a_row_below_the_horizon_is_found_all_the_same() {
     let (mut outbox, gearmand) = outbox_and_gearmand();
     let worker = RecordingWorker::start(gearmand.port(), &["f"]);
@@ -224,12 +257,11 @@ fn the_relay_stops_and_goes_on_with_the_event_scheduler() {
     outbox.create_table(1);
     outbox.execute("UPDATE t SET n = n + 1");
     worker.wait_for(1);
-    outbox.execute("SET GLOBAL event_scheduler = OFF");
-    std::thread::sleep(Duration::from_secs(3));
+    outbox.stop_relay();
     outbox.execute("UPDATE t SET n = n + 1");
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!((worker.count(), outbox.status().depth), (1, 1));
-    outbox.execute("SET GLOBAL event_scheduler = ON");
+    outbox.start_relay();
     worker.wait_for(2);
     outbox.drain();
 }
@@ -237,13 +269,12 @@ fn the_relay_stops_and_goes_on_with_the_event_scheduler() {
 #[test]
 fn the_scripts_can_be_run_again_and_lose_nothing() {
     let (mut outbox, gearmand) = outbox_and_gearmand();
-    outbox.execute("SET GLOBAL event_scheduler = OFF");
+    outbox.stop_relay();
     outbox.create_table(1);
-    std::thread::sleep(Duration::from_secs(3));
     outbox.execute("UPDATE t SET n = n + 1");
     outbox.database.run_script(&product_file("sql/outbox.sql"));
     assert_eq!(outbox.status().depth, 1);
-    outbox.execute("SET GLOBAL event_scheduler = ON");
+    outbox.start_relay();
     outbox.drain();
     assert_eq!(gearmand.status()["f"].queued, 1);
 
