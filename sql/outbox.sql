@@ -116,6 +116,10 @@ BEGIN
   -- MySQL has no such variable.
   DECLARE EXIT HANDLER FOR 1193 BEGIN END;
   SET SESSION group_concat_max_len = 1048576;
+  -- A DELETE has to use the index, also where the table is so small that reading all of it costs
+  -- less: that would wait for the rows of transactions that are not done. MySQL does not heed
+  -- FORCE INDEX in a DELETE.
+  SET SESSION sql_safe_updates = 1;
   -- MariaDB makes a join of a long list of ids, which promises no order.
   SET @gman_outbox_sql = 'SET SESSION in_predicate_conversion_threshold = 0';
   PREPARE gman_outbox_statement FROM @gman_outbox_sql;
@@ -175,7 +179,8 @@ BEGIN
      WHERE one = 1 AND v_top > v_horizon;
   ELSE
     SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
-    SELECT (SELECT id FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id >= v_horizon AND id <> v_kept ORDER BY id LIMIT 1) INTO v_first;
+    SELECT COALESCE((SELECT MIN(id) FROM gman_outbox WHERE id >= v_horizon AND id < v_kept),
+                    (SELECT MIN(id) FROM gman_outbox WHERE id >= GREATEST(v_horizon, v_kept + 1))) INTO v_first;
     UPDATE gman_outbox_state
        SET horizon = GREATEST(v_horizon, LEAST(v_next, COALESCE(v_first, v_next))), next_horizon_runs = 0
      WHERE one = 1;
@@ -205,7 +210,7 @@ BEGIN
     SELECT LEAST(p_id, kept) INTO v_id FROM gman_outbox_state WHERE one = 1;
     UPDATE gman_outbox_state SET kept = p_id WHERE one = 1 AND kept < p_id;
   END IF;
-  DELETE o FROM gman_outbox AS o FORCE INDEX (PRIMARY) WHERE o.id = v_id;
+  DELETE FROM gman_outbox WHERE id = v_id;
 END$$
 
 -- Private: deletes those of the rows @gman_outbox_rows whose ids are p_last at most: they have been
@@ -216,8 +221,7 @@ CREATE PROCEDURE gman_outbox_settle(IN p_last BIGINT UNSIGNED)
 SQL SECURITY INVOKER
 BEGIN
   DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
-  SET @gman_outbox_sql = CONCAT('DELETE o FROM gman_outbox AS o FORCE INDEX (PRIMARY) WHERE o.id ', @gman_outbox_rows,
-                                ' AND o.id < ', p_last);
+  SET @gman_outbox_sql = CONCAT('DELETE FROM gman_outbox WHERE id ', @gman_outbox_rows, ' AND id < ', p_last);
   START TRANSACTION;
   PREPARE gman_outbox_statement FROM @gman_outbox_sql;
   EXECUTE gman_outbox_statement;
@@ -283,7 +287,9 @@ run: BEGIN
   IF v_failing THEN SET v_span = 1; END IF;
 
   WHILE SYSDATE(6) < v_end DO
-    SELECT (SELECT id FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id >= v_horizon AND id <> v_kept ORDER BY id LIMIT 1) INTO v_first;
+    -- Every server looks a MIN up in the index. For ORDER BY id LIMIT 1 MySQL begins at the first id.
+    SELECT COALESCE((SELECT MIN(id) FROM gman_outbox WHERE id >= v_horizon AND id < v_kept),
+                    (SELECT MIN(id) FROM gman_outbox WHERE id >= GREATEST(v_horizon, v_kept + 1))) INTO v_first;
     IF v_first IS NULL AND v_error IS NULL THEN
       DO SLEEP(v_pause);
       SET v_pause = 0.05;
