@@ -178,6 +178,7 @@ BEGIN
        SET next_horizon = IF(v_runs = 0, v_top, next_horizon), next_horizon_runs = v_runs + 1
      WHERE one = 1 AND v_top > v_horizon;
   ELSE
+    -- Every server looks a MIN up in the index. For ORDER BY id LIMIT 1 MySQL begins at the first id.
     SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
     SELECT COALESCE((SELECT MIN(id) FROM gman_outbox WHERE id >= v_horizon AND id < v_kept),
                     (SELECT MIN(id) FROM gman_outbox WHERE id >= GREATEST(v_horizon, v_kept + 1))) INTO v_first;
@@ -249,6 +250,7 @@ END$$
 
 -- Relays for p_seconds, after the one who does so now, if that one ends in time. The event calls it;
 -- so can whoever has no event scheduler, over and over.
+-- Leaves the session with other settings: see gman_outbox_set_session.
 CREATE PROCEDURE gman_outbox_run(IN p_seconds INT)
 SQL SECURITY INVOKER
 run: BEGIN
@@ -287,7 +289,7 @@ run: BEGIN
   IF v_failing THEN SET v_span = 1; END IF;
 
   WHILE SYSDATE(6) < v_end DO
-    -- Every server looks a MIN up in the index. For ORDER BY id LIMIT 1 MySQL begins at the first id.
+    -- The search of gman_outbox_advance.
     SELECT COALESCE((SELECT MIN(id) FROM gman_outbox WHERE id >= v_horizon AND id < v_kept),
                     (SELECT MIN(id) FROM gman_outbox WHERE id >= GREATEST(v_horizon, v_kept + 1))) INTO v_first;
     IF v_first IS NULL AND v_error IS NULL THEN
