@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use gearman_mysql_udf::gearman::packet::{self, Decoded, Magic};
+use gearman_mysql_udf::gearman::wire::packet::{self, Decoded, Magic};
 use mysql::Conn;
 
 use bar_chart::Bar;

@@ -2,16 +2,17 @@
 //!
 //! # Layout
 //!
+//! - `plugin`: the library as a plugin; what the server calls on its own account comes in here.
 //! - `functions`: the SQL surface, one file per family; knows SQL arguments and results.
 //! - [`json`]: JSON text from values; knows neither SQL nor the server.
 //! - [`gearman`]: the Gearman client; knows no SQL; usable by itself.
-//! - `host`: what is asked of the database server around us; the only `unsafe`.
+//! - `host`: what is asked of the database server around us; every structure of its ABI.
 //! - [`settings`]: every setting with its default, unit and range.
 //! - [`mod@status`]: counters of what happened.
 //! - [`error`]: the one error type.
 //!
-//! Imports run downwards: `functions` uses everything, `json` and `gearman` use neither `functions`
-//! nor `host`.
+//! Imports run downwards: `plugin` uses everything, `functions` all but `plugin`, `json` and `gearman`
+//! neither those nor `host`. `unsafe` is in `host` and `plugin` alone.
 
 pub mod error;
 pub mod gearman;
@@ -21,3 +22,4 @@ pub mod status;
 
 mod functions;
 mod host;
+mod plugin;

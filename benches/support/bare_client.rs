@@ -4,7 +4,7 @@ use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use gearman_mysql_udf::gearman::packet::{Command, HEADER_BYTES};
+use gearman_mysql_udf::gearman::wire::packet::{Command, HEADER_BYTES};
 
 use crate::support::Gearmand;
 use crate::trigger_table::request;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gearman_mysql_udf::gearman::packet::{self, Command, Magic};
+use gearman_mysql_udf::gearman::wire::packet::{self, Command, Magic};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use gearman_mysql_udf::error::Error;
-use gearman_mysql_udf::gearman::client::{Client, Limits};
-use gearman_mysql_udf::gearman::job::{Job, Mode, Priority};
-use gearman_mysql_udf::gearman::pipeline::Trouble;
+use gearman_mysql_udf::gearman::delivery::client::Client;
+use gearman_mysql_udf::gearman::delivery::pipeline::Trouble;
+use gearman_mysql_udf::gearman::limits::Limits;
+use gearman_mysql_udf::gearman::wire::job::{Job, Mode, Priority};
 
 use crate::order::Order;
 

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use gearman_mysql_udf::error::Error;
-use gearman_mysql_udf::gearman::connection::Connection;
-use gearman_mysql_udf::gearman::deadline::Deadline;
-use gearman_mysql_udf::gearman::packet::{self, Command, Magic};
+use gearman_mysql_udf::gearman::wire::connection::Connection;
+use gearman_mysql_udf::gearman::wire::deadline::Deadline;
+use gearman_mysql_udf::gearman::wire::packet::{self, Command, Magic};
 
 use crate::hand_over::FUNCTION;
 use crate::lasting::{self, Failure, Lasting};

@@ -5,8 +5,8 @@ use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gearman_mysql_udf::gearman::packet::{self, Command, Magic};
-use gearman_mysql_udf::gearman::servers::HostPort;
+use gearman_mysql_udf::gearman::servers::host_port::HostPort;
+use gearman_mysql_udf::gearman::wire::packet::{self, Command, Magic};
 
 use crate::statistics::Statistics;
 use crate::store::Outcome;

@@ -4,8 +4,8 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gearman_mysql_udf::gearman::packet::{self, Command, Decoded, Magic, Packet};
-use gearman_mysql_udf::gearman::servers::HostPort;
+use gearman_mysql_udf::gearman::servers::host_port::HostPort;
+use gearman_mysql_udf::gearman::wire::packet::{self, Command, Decoded, Magic, Packet};
 
 use crate::backoff::Backoff;
 use crate::change::{Change, Format};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{Parser, ValueEnum, value_parser};
-use gearman_mysql_udf::gearman::servers::{self, HostPort};
+use gearman_mysql_udf::gearman::servers::host_port::{self, HostPort};
 use redis::{ClientTlsConfig, TlsCertificates};
 
 use crate::change::Format;

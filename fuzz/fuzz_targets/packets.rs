@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use gearman_mysql_udf::gearman::packet::{Decoded, HEADER_BYTES, Magic, decode, encode};
+use gearman_mysql_udf::gearman::wire::packet::{Decoded, HEADER_BYTES, Magic, decode, encode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|stream: &[u8]| {

@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::functions::failure;
-use crate::gearman::client::{Client, Limits};
+use crate::gearman::delivery::client::Client;
+use crate::gearman::limits::Limits;
 use crate::settings;
 
 /// Made when it is first used.

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::gearman::pipeline::Trouble;
+use crate::gearman::delivery::pipeline::Trouble;
 use crate::host::diagnostics;
 use crate::settings::{self, OnFailure};
 use crate::status;

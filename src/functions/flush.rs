@@ -58,7 +58,7 @@ impl BasicUdf for Flush {
 
 /// Delivers what is left before the server goes, for `gman_timeout_ms` at most; the error log says
 /// what was lost.
-pub(super) fn drain() {
+pub(crate) fn drain() {
     let limit = settings::TIMEOUT.duration();
     if CLIENT.flush(limit, &|| false) == 0 {
         return;

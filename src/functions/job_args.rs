@@ -3,7 +3,7 @@
 use udf::prelude::*;
 
 use crate::error::Error;
-use crate::gearman::job::{Job, MAX_FUNCTION_BYTES, Mode, Priority};
+use crate::gearman::wire::job::{Job, MAX_FUNCTION_BYTES, Mode, Priority};
 use crate::host::args;
 
 /// Where a row's id is, in the form that has one.

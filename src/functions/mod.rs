@@ -2,13 +2,12 @@
 
 mod client;
 mod failure;
-mod flush;
+pub(crate) mod flush;
 mod job_args;
 mod json;
 mod relay;
-mod servers;
+pub(crate) mod servers;
 mod submit;
 mod sum;
 #[cfg(feature = "test-switches")]
 mod switches;
-pub(crate) mod variables;

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
-use crate::gearman::batch::Batch;
+use crate::gearman::delivery::batch::Batch;
 use crate::host::killed::Statement;
 use crate::host::{charset, guard};
 

@@ -8,7 +8,8 @@ use udf::prelude::*;
 use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::job_args;
-use crate::gearman::check::Report;
+use crate::gearman::servers::check::Report;
+use crate::gearman::servers::host_port;
 use crate::host::{args, charset, guard};
 use crate::json::{Value, Writer};
 use crate::settings;
@@ -157,4 +158,26 @@ fn text<'a>(args: &'a ArgList<'a, Process>, index: usize, name: &str) -> Result<
     let value = args::string(args, index)?;
     let value = value.ok_or_else(|| Error::Input(format!("{name} is NULL, expected a string")))?;
     str::from_utf8(value).map_err(|_| Error::Input(format!("{name} is not UTF-8")))
+}
+
+/// Whether `gman_servers` can have this value: empty, or a list that can be read.
+pub(crate) fn check_default(list: &[u8]) -> Result<(), Error> {
+    match utf8(list)? {
+        "" => Ok(()),
+        list => host_port::parse(list).map(drop),
+    }
+}
+
+/// Sets the default servers; an empty list takes them away.
+pub(crate) fn set_default(list: &[u8]) -> Result<(), Error> {
+    match utf8(list)? {
+        "" => CLIENT.unset_servers(),
+        list => CLIENT.set_servers(list, None, settings::TIMEOUT.duration())?,
+    }
+    settings::SERVERS.set(utf8(list)?);
+    Ok(())
+}
+
+fn utf8(list: &[u8]) -> Result<&str, Error> {
+    str::from_utf8(list).map_err(|_| Error::Input("gman_servers is not UTF-8".to_owned()))
 }

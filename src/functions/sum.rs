@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
-use crate::gearman::gathering::Gathering;
-use crate::gearman::job::Priority;
+use crate::gearman::delivery::gathering::Gathering;
+use crate::gearman::wire::job::Priority;
 use crate::host::guard;
 use crate::host::killed::Statement;
 

@@ -1,8 +1,9 @@
 //! A Gearman client over plain `std::net`: every call takes a deadline.
 //!
 //! ```no_run
-//! use gearman_mysql_udf::gearman::client::{Client, Limits};
-//! use gearman_mysql_udf::gearman::job::{Job, Mode, Priority};
+//! use gearman_mysql_udf::gearman::delivery::client::Client;
+//! use gearman_mysql_udf::gearman::limits::Limits;
+//! use gearman_mysql_udf::gearman::wire::job::{Job, Mode, Priority};
 //! use std::time::Duration;
 //!
 //! let limits = Limits {
@@ -20,26 +21,9 @@
 //! # Ok::<(), gearman_mysql_udf::error::Error>(())
 //! ```
 
-pub mod batch;
-pub mod check;
-pub mod client;
-pub mod connection;
-pub mod deadline;
-pub mod gathering;
-pub mod job;
-pub mod packet;
-pub mod pipeline;
+pub mod delivery;
+pub mod limits;
 pub mod servers;
+pub mod wire;
 
-mod byte_queue;
-mod exchange;
-mod health;
-mod job_server;
-mod lists;
-mod pool;
-mod receive_buffer;
-mod refresher;
-mod resolver;
-mod sender;
 mod thread;
-mod window;

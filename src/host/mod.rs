@@ -1,4 +1,4 @@
-//! What is asked of the database server around us. The only place with `unsafe` code.
+//! What is asked of the database server around us. Every structure of its ABI is here.
 
 #![allow(unsafe_code)]
 
@@ -7,8 +7,8 @@ pub(crate) mod charset;
 pub(crate) mod diagnostics;
 pub(crate) mod guard;
 pub(crate) mod killed;
-pub(crate) mod plugin;
+pub(crate) mod plugin_abi;
+pub(crate) mod server;
+pub(crate) mod symbols;
 
-mod native;
 mod session;
-mod symbols;

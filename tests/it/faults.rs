@@ -4,8 +4,9 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use gearman_mysql_udf::gearman::client::{Client, Limits};
-use gearman_mysql_udf::gearman::job::{Job, Mode, Priority};
+use gearman_mysql_udf::gearman::delivery::client::Client;
+use gearman_mysql_udf::gearman::limits::Limits;
+use gearman_mysql_udf::gearman::wire::job::{Job, Mode, Priority};
 
 use crate::support::fake_job_server::{
     ERROR, JOB_CREATED, Reply, WORK_COMPLETE, WORK_DATA, WORK_EXCEPTION, WORK_FAIL, WORK_STATUS,

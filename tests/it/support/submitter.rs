@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use gearman_mysql_udf::gearman::batch::Batch;
-use gearman_mysql_udf::gearman::client::{Client, Limits};
-use gearman_mysql_udf::gearman::job::{Job, Mode, Priority};
+use gearman_mysql_udf::gearman::delivery::batch::Batch;
+use gearman_mysql_udf::gearman::delivery::client::Client;
+use gearman_mysql_udf::gearman::limits::Limits;
+use gearman_mysql_udf::gearman::wire::job::{Job, Mode, Priority};
 
 use super::gearmand::Gearmand;
 

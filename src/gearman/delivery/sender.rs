@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 
 use crate::error::{Error, Phase};
-use crate::gearman::connection::Connection;
-use crate::gearman::deadline::Deadline;
-use crate::gearman::exchange::{self, Answer};
-use crate::gearman::health::Attempt;
-use crate::gearman::job_server::JobServer;
-use crate::gearman::pipeline::{Sender, Shared, State, Trouble};
+use crate::gearman::delivery::pipeline::{Sender, Shared, State, Trouble};
+use crate::gearman::servers::health::Attempt;
+use crate::gearman::servers::job_server::JobServer;
+use crate::gearman::wire::connection::Connection;
+use crate::gearman::wire::deadline::Deadline;
+use crate::gearman::wire::exchange::{self, Answer};
 use crate::status;
 
 /// How many bytes are copied out of the window and written at a time.

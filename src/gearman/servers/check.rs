@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::gearman::deadline::Deadline;
-use crate::gearman::exchange;
-use crate::gearman::job_server::JobServer;
+use crate::gearman::servers::job_server::JobServer;
+use crate::gearman::wire::deadline::Deadline;
+use crate::gearman::wire::exchange;
 
 /// How one job server is.
 #[derive(Debug)]

@@ -7,13 +7,13 @@ use std::ffi::{CStr, CString, c_char, c_int, c_ulong, c_ulonglong, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::Hooks;
-use super::abi::{
+use crate::error::Error;
+use crate::functions::servers;
+use crate::host::plugin_abi::{
     BoolVariable, Check, EnumVariable, NumberVariable, StringVariable, Typelib, Update,
     VARIABLE_BOOL, VARIABLE_ENUM, VARIABLE_OPTIONAL_ARGUMENT, VARIABLE_READ_ONLY, VARIABLE_STRING,
     VARIABLE_ULONGLONG, Value, VariableHeader,
 };
-use crate::error::Error;
 use crate::host::{diagnostics, guard};
 use crate::settings::{self, Choice, Number, Switch};
 
@@ -23,7 +23,7 @@ static SERVERS: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
 /// Builds the NULL-terminated list of variables, which lives for ever, as the library does.
 pub(super) fn build() -> *const *const c_void {
-    let mut list = vec![servers()];
+    let mut list = vec![servers_variable()];
     list.extend(settings::NUMBERS.iter().map(|setting| number(setting)));
     list.extend(settings::CHOICES.iter().map(|setting| choice(setting)));
     list.extend(settings::SWITCHES.iter().map(|setting| switch(setting)));
@@ -33,7 +33,7 @@ pub(super) fn build() -> *const *const c_void {
 
 /// Takes over the value of `gman_servers` that the server read from its configuration. Without one
 /// the servers stay as [`gman_servers_set`](crate::functions) has set them.
-pub(super) fn adopt_servers(hooks: &Hooks) {
+pub(super) fn adopt_servers() {
     let configured = SERVERS.swap(settings::SERVERS.storage(), Ordering::Relaxed);
     if configured.is_null() || configured == settings::SERVERS.storage() {
         return;
@@ -43,7 +43,7 @@ pub(super) fn adopt_servers(hooks: &Hooks) {
     if configured.is_empty() {
         return;
     }
-    if let Err(error) = (hooks.set_servers)(configured) {
+    if let Err(error) = servers::set_default(configured) {
         diagnostics::log(
             "ERROR",
             &format!("gman_servers stays empty: {error}; SET GLOBAL gman_servers sets it"),
@@ -81,7 +81,7 @@ fn header(
     }
 }
 
-fn servers() -> *const c_void {
+fn servers_variable() -> *const c_void {
     let setting = &settings::SERVERS;
     address(StringVariable {
         header: header(
@@ -211,7 +211,7 @@ unsafe extern "C" fn check_servers(
     unsafe { *save.cast::<*const c_char>() = kept };
     // SAFETY: `kept` is a NUL-terminated string: both servers return `c_ptr_quick()` or a copy.
     let list = unsafe { CStr::from_ptr(kept) }.to_bytes();
-    refused(|hooks| (hooks.check_servers)(list))
+    refused(|| servers::check_default(list))
 }
 
 unsafe extern "C" fn update_servers(
@@ -223,12 +223,12 @@ unsafe extern "C" fn update_servers(
     // SAFETY: what `check_servers` left there, or the declared default; both are C strings that
     // outlive the statement.
     let list = unsafe { CStr::from_ptr(*save.cast::<*const c_char>()) }.to_bytes();
-    refused(|hooks| (hooks.set_servers)(list));
+    refused(|| servers::set_default(list));
 }
 
 /// Runs a hook; an error is raised into the statement, and the answer is 1.
-fn refused(body: impl FnOnce(&Hooks) -> Result<(), Error>) -> c_int {
-    match guard::caught(|| body(&super::HOOKS)) {
+fn refused(body: impl FnOnce() -> Result<(), Error>) -> c_int {
+    match guard::caught(body) {
         Ok(()) => 0,
         Err(error) => {
             diagnostics::raise(settings::SERVERS.name, &error);

@@ -6,7 +6,7 @@ use std::fmt;
 use uuid::{Builder, Uuid};
 
 use crate::error::Error;
-use crate::gearman::packet::{self, Command, MAX_DATA_BYTES, Magic};
+use crate::gearman::wire::packet::{self, Command, MAX_DATA_BYTES, Magic};
 
 /// Longest function name, in bytes: the limit of the C plugin; gearmand's own is 512
 /// (`GEARMAN_FUNCTION_MAX_SIZE` of libgearman's `limits.h`).

@@ -6,7 +6,7 @@ use crate::host::symbols::symbol;
 
 /// What has loaded us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Server {
+pub(crate) enum Server {
     /// MariaDB 10.2 and later: the number of its version.
     Maria(i32),
     /// MySQL 8.0 and later: the number of its version.
@@ -17,7 +17,7 @@ pub(super) enum Server {
 
 impl Server {
     /// Asks the process around us; `None` where it is no server.
-    pub(super) fn around_us() -> Option<Self> {
+    pub(crate) fn around_us() -> Option<Self> {
         let version = symbol(c"server_version")?;
         // SAFETY: both servers define `char server_version[]`, a NUL-terminated string that is set
         // before any library is loaded.

@@ -5,7 +5,7 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr;
 
-use super::abi::{
+use crate::host::plugin_abi::{
     MariaStatus, MysqlStatus, SHOW_CHAR, SHOW_LONGLONG, SHOW_SCOPE_GLOBAL, SHOW_UNDEF,
 };
 use crate::status;

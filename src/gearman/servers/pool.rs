@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gearman::connection::Connection;
+use crate::gearman::wire::connection::Connection;
 
 /// How long a connection may be idle: well below the minutes after which a firewall between the
 /// hosts forgets it, and then swallows what is sent without a word.
@@ -82,7 +82,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::gearman::deadline::Deadline;
+    use crate::gearman::wire::deadline::Deadline;
 
     const PLENTY: Duration = Duration::from_secs(30);
 

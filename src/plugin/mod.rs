@@ -7,8 +7,9 @@
 //! the server around it who it is. A server that is not known finds interface version 0, refuses the
 //! plugin with a line in its error log, and loads the functions all the same.
 
-mod abi;
-mod server;
+#![allow(unsafe_code)]
+
+mod native_names;
 mod status;
 mod variables;
 
@@ -17,21 +18,12 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem::size_of;
 use std::ptr;
 
-use self::abi::{DAEMON_PLUGIN, Daemon, LICENSE_BSD, MATURITY_STABLE, MariaPlugin, MysqlPlugin};
-use self::server::Server;
-use crate::error::Error;
-use crate::functions::variables::HOOKS;
-use crate::host::{diagnostics, guard, native};
-
-/// What the plugin asks of the SQL surface.
-pub(crate) struct Hooks {
-    /// Whether this value of `gman_servers` can be set.
-    pub(crate) check_servers: fn(&[u8]) -> Result<(), Error>,
-    /// Sets the job servers.
-    pub(crate) set_servers: fn(&[u8]) -> Result<(), Error>,
-    /// Delivers what is left, within a stated bound.
-    pub(crate) drain: fn(),
-}
+use crate::functions::flush;
+use crate::host::plugin_abi::{
+    DAEMON_PLUGIN, Daemon, LICENSE_BSD, MATURITY_STABLE, MariaPlugin, MysqlPlugin,
+};
+use crate::host::server::Server;
+use crate::host::{diagnostics, guard};
 
 /// `MARIA_PLUGIN_INTERFACE_VERSION` of MariaDB 10.2; a server takes any with its own major number.
 const MARIA_INTERFACE: c_int = 0x010d;
@@ -185,8 +177,8 @@ unsafe fn declare_for_mysql(version: i32) {
 
 unsafe extern "C" fn init(_plugin: *mut c_void) -> c_int {
     let done = guard::caught(|| {
-        variables::adopt_servers(&HOOKS);
-        native::free_names_if_asked();
+        variables::adopt_servers();
+        native_names::free_names_if_asked();
         Ok(())
     });
     match done {
@@ -212,7 +204,7 @@ static DESTRUCTOR: extern "C" fn() = drain;
 
 extern "C" fn drain() {
     let drained = guard::caught(|| {
-        (HOOKS.drain)();
+        flush::drain();
         Ok(())
     });
     if let Err(error) = drained {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::gearman::job_server::JobServer;
-use crate::gearman::pipeline::{Listener, Pipeline};
-use crate::gearman::servers::HostPort;
+use crate::gearman::delivery::pipeline::{Listener, Pipeline};
+use crate::gearman::servers::host_port::HostPort;
+use crate::gearman::servers::job_server::JobServer;
 
 /// Job servers, at least one, in the order they are tried in.
 pub(crate) type List = Arc<[Arc<JobServer>]>;
@@ -149,7 +149,7 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gearman::servers;
+    use crate::gearman::servers::host_port;
 
     fn lists() -> Lists {
         Lists::new(Listener::new(|_| {}))

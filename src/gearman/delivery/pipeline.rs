@@ -23,14 +23,14 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use once_cell::sync::OnceCell;
 
 use crate::error::Error;
-use crate::gearman::client::Limits;
-use crate::gearman::connection::in_milliseconds;
-use crate::gearman::deadline::Deadline;
-use crate::gearman::job::Job;
-use crate::gearman::lists::List;
-use crate::gearman::sender;
+use crate::gearman::delivery::lists::List;
+use crate::gearman::delivery::sender;
+use crate::gearman::delivery::window::Window;
+use crate::gearman::limits::Limits;
 use crate::gearman::thread;
-use crate::gearman::window::Window;
+use crate::gearman::wire::connection::in_milliseconds;
+use crate::gearman::wire::deadline::Deadline;
+use crate::gearman::wire::job::Job;
 use crate::status;
 
 thread_local! {

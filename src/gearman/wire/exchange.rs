@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::gearman::connection::Connection;
-use crate::gearman::deadline::Deadline;
-use crate::gearman::job::{Job, Mode};
-use crate::gearman::packet::{self, Command, MAX_DATA_BYTES, Magic};
+use crate::gearman::wire::connection::Connection;
+use crate::gearman::wire::deadline::Deadline;
+use crate::gearman::wire::job::{Job, Mode};
+use crate::gearman::wire::packet::{self, Command, MAX_DATA_BYTES, Magic};
 
 /// The option that makes the job server hand on `WORK_EXCEPTION`, for as long as the connection lasts.
 const EXCEPTIONS: &[u8] = b"exceptions";

@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::gearman::client::{Client, Delivered, Limits};
-use crate::gearman::connection::Connection;
-use crate::gearman::deadline::Deadline;
-use crate::gearman::exchange::{self, Reply};
-use crate::gearman::job::Job;
-use crate::gearman::job_server::JobServer;
+use crate::gearman::delivery::client::{Client, Delivered};
+use crate::gearman::limits::Limits;
+use crate::gearman::servers::job_server::JobServer;
+use crate::gearman::wire::connection::Connection;
+use crate::gearman::wire::deadline::Deadline;
+use crate::gearman::wire::exchange::{self, Reply};
+use crate::gearman::wire::job::Job;
 use crate::status;
 
 /// Takes one result; an `Err` says what was expected.

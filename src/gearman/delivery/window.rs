@@ -11,9 +11,9 @@
 
 use std::collections::VecDeque;
 
-use crate::gearman::byte_queue::ByteQueue;
-use crate::gearman::job::MAX_FUNCTION_BYTES;
-use crate::gearman::packet::HEADER_BYTES;
+use crate::gearman::delivery::byte_queue::ByteQueue;
+use crate::gearman::wire::job::MAX_FUNCTION_BYTES;
+use crate::gearman::wire::packet::HEADER_BYTES;
 
 /// How many requests an empty window keeps room for.
 const KEPT_REQUESTS: usize = 4096;

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gearman::job_server::JobServer;
-use crate::gearman::resolver;
+use crate::gearman::servers::job_server::JobServer;
+use crate::gearman::servers::resolver;
 use crate::gearman::thread;
 
 /// How often names are looked up. The resolver tells no time to live, and 30 s is what name

@@ -7,35 +7,21 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mps
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Phase};
-use crate::gearman::check::{self, Answer, Report};
-use crate::gearman::connection::Connection;
-use crate::gearman::deadline::Deadline;
-use crate::gearman::exchange;
-use crate::gearman::health::Attempt;
-use crate::gearman::job::{self, Job, Mode};
-use crate::gearman::job_server::JobServer;
-use crate::gearman::lists::{List, Listed, Lists};
-use crate::gearman::pipeline::{Listener, Pipeline, Trouble};
-use crate::gearman::refresher::Refresher;
-use crate::gearman::resolver;
-use crate::gearman::servers::{self, HostPort};
+use crate::gearman::delivery::lists::{List, Listed, Lists};
+use crate::gearman::delivery::pipeline::{Listener, Pipeline, Trouble};
+use crate::gearman::limits::Limits;
+use crate::gearman::servers::check::{self, Answer, Report};
+use crate::gearman::servers::health::Attempt;
+use crate::gearman::servers::host_port::{self, HostPort};
+use crate::gearman::servers::job_server::JobServer;
+use crate::gearman::servers::refresher::Refresher;
+use crate::gearman::servers::resolver;
 use crate::gearman::thread;
+use crate::gearman::wire::connection::Connection;
+use crate::gearman::wire::deadline::Deadline;
+use crate::gearman::wire::exchange;
+use crate::gearman::wire::job::{self, Job, Mode};
 use crate::status;
-
-/// What bounds a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// How long opening one connection may take.
-    pub connect: Duration,
-    /// How long it may take until a job server has a job, all attempts together.
-    pub submit: Duration,
-    /// How long a foreground call may take, from the submission to the result.
-    pub run: Duration,
-    /// How many idle connections are kept for each server.
-    pub max_idle: usize,
-    /// Pipelined delivery: how many bytes may wait for an answer.
-    pub window_bytes: usize,
-}
 
 /// A client of one or more job servers; many threads may use it at once.
 #[derive(Debug)]
@@ -132,7 +118,7 @@ impl Client {
         limit: Duration,
     ) -> Result<(), Error> {
         let function = function.map(job::checked_function).transpose()?;
-        let resolved = resolve(servers::parse(list)?, limit)?;
+        let resolved = resolve(host_port::parse(list)?, limit)?;
         let has_names = resolved
             .iter()
             .any(|(server, _)| server.literal().is_none());

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use crate::error::{Error, Phase};
-use crate::gearman::deadline::Deadline;
-use crate::gearman::servers::HostPort;
+use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::thread;
+use crate::gearman::wire::deadline::Deadline;
 
 /// How many lookups may be under way in the whole process.
 const MAX_LOOKUPS: usize = 64;
@@ -118,10 +118,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::gearman::servers;
+    use crate::gearman::servers::host_port;
 
     fn lookup(list: &str, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
-        let server = servers::parse(list).unwrap().remove(0);
+        let server = host_port::parse(list).unwrap().remove(0);
         begin(&server).wait(&Deadline::after(limit))
     }
 
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_lookup_that_takes_too_long_is_an_error_that_names_the_server() {
         const LIMIT: Duration = Duration::from_millis(20);
-        let server = servers::parse("db.example:7").unwrap().remove(0);
+        let server = host_port::parse("db.example:7").unwrap().remove(0);
         let (release, released) = mpsc::channel::<()>();
         let lookup = begin_with(&server, move |_| {
             let _ = released.recv();

@@ -7,23 +7,23 @@ use std::ffi::{c_char, c_int, c_longlong, c_uint, c_ulong, c_ulonglong, c_void};
 use std::ptr;
 
 /// `MYSQL_DAEMON_PLUGIN`.
-pub(super) const DAEMON_PLUGIN: c_int = 3;
+pub(crate) const DAEMON_PLUGIN: c_int = 3;
 
 /// `PLUGIN_LICENSE_BSD`, the nearest to MIT that the interface knows.
-pub(super) const LICENSE_BSD: c_int = 2;
+pub(crate) const LICENSE_BSD: c_int = 2;
 
 /// `MariaDB_PLUGIN_MATURITY_STABLE`; servers refuse what is below their own maturity.
-pub(super) const MATURITY_STABLE: c_uint = 5;
+pub(crate) const MATURITY_STABLE: c_uint = 5;
 
 /// `struct st_mysql_daemon`.
 #[repr(C)]
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     /// `MYSQL_DAEMON_INTERFACE_VERSION`: the server's version number shifted left by 8.
-    pub(super) interface_version: c_int,
+    pub(crate) interface_version: c_int,
 }
 
 impl Daemon {
-    pub(super) const fn of_server(version: c_int) -> Self {
+    pub(crate) const fn of_server(version: c_int) -> Self {
         Self {
             interface_version: version << 8,
         }
@@ -31,30 +31,30 @@ impl Daemon {
 }
 
 /// Called with the plugin's handle when it is installed and removed; 0 is success.
-pub(super) type Callback = unsafe extern "C" fn(*mut c_void) -> c_int;
+pub(crate) type Callback = unsafe extern "C" fn(*mut c_void) -> c_int;
 
 /// `struct st_maria_plugin` of MariaDB.
 #[repr(C)]
-pub(super) struct MariaPlugin {
-    pub(super) kind: c_int,
-    pub(super) info: *const Daemon,
-    pub(super) name: *const c_char,
-    pub(super) author: *const c_char,
-    pub(super) description: *const c_char,
-    pub(super) license: c_int,
-    pub(super) init: Option<Callback>,
-    pub(super) deinit: Option<Callback>,
+pub(crate) struct MariaPlugin {
+    pub(crate) kind: c_int,
+    pub(crate) info: *const Daemon,
+    pub(crate) name: *const c_char,
+    pub(crate) author: *const c_char,
+    pub(crate) description: *const c_char,
+    pub(crate) license: c_int,
+    pub(crate) init: Option<Callback>,
+    pub(crate) deinit: Option<Callback>,
     /// Major and minor number, one byte each.
-    pub(super) version: c_uint,
-    pub(super) status_variables: *const MariaStatus,
-    pub(super) system_variables: *const *const c_void,
-    pub(super) version_text: *const c_char,
-    pub(super) maturity: c_uint,
+    pub(crate) version: c_uint,
+    pub(crate) status_variables: *const MariaStatus,
+    pub(crate) system_variables: *const *const c_void,
+    pub(crate) version_text: *const c_char,
+    pub(crate) maturity: c_uint,
 }
 
 impl MariaPlugin {
     /// What a list of declarations ends with.
-    pub(super) const END: Self = Self {
+    pub(crate) const END: Self = Self {
         kind: 0,
         info: ptr::null(),
         name: ptr::null(),
@@ -73,27 +73,27 @@ impl MariaPlugin {
 
 /// `struct st_mysql_plugin` of MySQL 8.0 and later.
 #[repr(C)]
-pub(super) struct MysqlPlugin {
-    pub(super) kind: c_int,
-    pub(super) info: *const Daemon,
-    pub(super) name: *const c_char,
-    pub(super) author: *const c_char,
-    pub(super) description: *const c_char,
-    pub(super) license: c_int,
-    pub(super) init: Option<Callback>,
-    pub(super) check_uninstall: Option<Callback>,
-    pub(super) deinit: Option<Callback>,
+pub(crate) struct MysqlPlugin {
+    pub(crate) kind: c_int,
+    pub(crate) info: *const Daemon,
+    pub(crate) name: *const c_char,
+    pub(crate) author: *const c_char,
+    pub(crate) description: *const c_char,
+    pub(crate) license: c_int,
+    pub(crate) init: Option<Callback>,
+    pub(crate) check_uninstall: Option<Callback>,
+    pub(crate) deinit: Option<Callback>,
     /// Major and minor number, one byte each.
-    pub(super) version: c_uint,
-    pub(super) status_variables: *const MysqlStatus,
-    pub(super) system_variables: *const *const c_void,
-    pub(super) reserved: *const c_void,
-    pub(super) flags: c_ulong,
+    pub(crate) version: c_uint,
+    pub(crate) status_variables: *const MysqlStatus,
+    pub(crate) system_variables: *const *const c_void,
+    pub(crate) reserved: *const c_void,
+    pub(crate) flags: c_ulong,
 }
 
 impl MysqlPlugin {
     /// What a list of declarations ends with.
-    pub(super) const END: Self = Self {
+    pub(crate) const END: Self = Self {
         kind: 0,
         info: ptr::null(),
         name: ptr::null(),
@@ -112,123 +112,123 @@ impl MysqlPlugin {
 }
 
 /// `SHOW_UNDEF`: the end of a list.
-pub(super) const SHOW_UNDEF: c_int = 0;
+pub(crate) const SHOW_UNDEF: c_int = 0;
 
 /// `SHOW_LONGLONG`, called `SHOW_ULONGLONG` by MariaDB: an unsigned 64 bit number.
-pub(super) const SHOW_LONGLONG: c_int = 4;
+pub(crate) const SHOW_LONGLONG: c_int = 4;
 
 /// `SHOW_CHAR`: a string that begins at the value's address.
-pub(super) const SHOW_CHAR: c_int = 5;
+pub(crate) const SHOW_CHAR: c_int = 5;
 
 /// `SHOW_SCOPE_GLOBAL` of MySQL.
-pub(super) const SHOW_SCOPE_GLOBAL: c_int = 1;
+pub(crate) const SHOW_SCOPE_GLOBAL: c_int = 1;
 
 /// `struct st_mysql_show_var` of MariaDB.
 #[repr(C)]
-pub(super) struct MariaStatus {
-    pub(super) name: *const c_char,
-    pub(super) value: *const c_void,
-    pub(super) kind: c_int,
+pub(crate) struct MariaStatus {
+    pub(crate) name: *const c_char,
+    pub(crate) value: *const c_void,
+    pub(crate) kind: c_int,
 }
 
 /// `struct SHOW_VAR` of MySQL 5.7 and later.
 #[repr(C)]
-pub(super) struct MysqlStatus {
-    pub(super) name: *const c_char,
-    pub(super) value: *const c_void,
-    pub(super) kind: c_int,
-    pub(super) scope: c_int,
+pub(crate) struct MysqlStatus {
+    pub(crate) name: *const c_char,
+    pub(crate) value: *const c_void,
+    pub(crate) kind: c_int,
+    pub(crate) scope: c_int,
 }
 
 /// `PLUGIN_VAR_BOOL`: the value is one byte.
-pub(super) const VARIABLE_BOOL: c_int = 0x0001;
+pub(crate) const VARIABLE_BOOL: c_int = 0x0001;
 /// `PLUGIN_VAR_LONGLONG | PLUGIN_VAR_UNSIGNED`.
-pub(super) const VARIABLE_ULONGLONG: c_int = 0x0004 | 0x0080;
+pub(crate) const VARIABLE_ULONGLONG: c_int = 0x0004 | 0x0080;
 /// `PLUGIN_VAR_STR`.
-pub(super) const VARIABLE_STRING: c_int = 0x0005;
+pub(crate) const VARIABLE_STRING: c_int = 0x0005;
 /// `PLUGIN_VAR_ENUM`: the value is an `unsigned long`, the index of the name.
-pub(super) const VARIABLE_ENUM: c_int = 0x0006;
+pub(crate) const VARIABLE_ENUM: c_int = 0x0006;
 /// `PLUGIN_VAR_READONLY`: read from the command line and the configuration files only.
-pub(super) const VARIABLE_READ_ONLY: c_int = 0x0200;
+pub(crate) const VARIABLE_READ_ONLY: c_int = 0x0200;
 /// `PLUGIN_VAR_OPCMDARG`: `--gman-x` alone means ON.
-pub(super) const VARIABLE_OPTIONAL_ARGUMENT: c_int = 0x2000;
+pub(crate) const VARIABLE_OPTIONAL_ARGUMENT: c_int = 0x2000;
 
 /// `struct st_mysql_value`: the value of a SET statement.
 #[repr(C)]
-pub(super) struct Value {
-    pub(super) value_type: unsafe extern "C" fn(*mut Value) -> c_int,
+pub(crate) struct Value {
+    pub(crate) value_type: unsafe extern "C" fn(*mut Value) -> c_int,
     /// Buffer, and its length in, the string's length out; NULL for NULL.
-    pub(super) val_str: unsafe extern "C" fn(*mut Value, *mut c_char, *mut c_int) -> *const c_char,
-    pub(super) val_real: unsafe extern "C" fn(*mut Value, *mut f64) -> c_int,
-    pub(super) val_int: unsafe extern "C" fn(*mut Value, *mut c_longlong) -> c_int,
-    pub(super) is_unsigned: unsafe extern "C" fn(*mut Value) -> c_int,
+    pub(crate) val_str: unsafe extern "C" fn(*mut Value, *mut c_char, *mut c_int) -> *const c_char,
+    pub(crate) val_real: unsafe extern "C" fn(*mut Value, *mut f64) -> c_int,
+    pub(crate) val_int: unsafe extern "C" fn(*mut Value, *mut c_longlong) -> c_int,
+    pub(crate) is_unsigned: unsafe extern "C" fn(*mut Value) -> c_int,
 }
 
 /// Decides whether a value may be set, and leaves it in `save`: session, variable, save, value.
-pub(super) type Check =
+pub(crate) type Check =
     unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, *mut Value) -> c_int;
 
 /// Sets the value: session, variable, where the value lives, what `Check` saved.
-pub(super) type Update = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, *const c_void);
+pub(crate) type Update = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, *const c_void);
 
 /// `MYSQL_PLUGIN_VAR_HEADER`: what every system variable begins with.
 #[repr(C)]
-pub(super) struct VariableHeader {
-    pub(super) flags: c_int,
+pub(crate) struct VariableHeader {
+    pub(crate) flags: c_int,
     /// Without the plugin's name, which the server puts in front of it.
-    pub(super) name: *const c_char,
-    pub(super) comment: *const c_char,
-    pub(super) check: Option<Check>,
-    pub(super) update: Option<Update>,
+    pub(crate) name: *const c_char,
+    pub(crate) comment: *const c_char,
+    pub(crate) check: Option<Check>,
+    pub(crate) update: Option<Update>,
 }
 
 /// `DECLARE_MYSQL_SYSVAR_BASIC(name, char)`.
 #[repr(C)]
-pub(super) struct BoolVariable {
-    pub(super) header: VariableHeader,
-    pub(super) value: *mut bool,
-    pub(super) default: bool,
+pub(crate) struct BoolVariable {
+    pub(crate) header: VariableHeader,
+    pub(crate) value: *mut bool,
+    pub(crate) default: bool,
 }
 
 /// `DECLARE_MYSQL_SYSVAR_BASIC(name, char *)`.
 #[repr(C)]
-pub(super) struct StringVariable {
-    pub(super) header: VariableHeader,
-    pub(super) value: *mut *mut c_char,
-    pub(super) default: *const c_char,
+pub(crate) struct StringVariable {
+    pub(crate) header: VariableHeader,
+    pub(crate) value: *mut *mut c_char,
+    pub(crate) default: *const c_char,
 }
 
 /// `DECLARE_MYSQL_SYSVAR_SIMPLE(name, unsigned long long)`.
 #[repr(C)]
-pub(super) struct NumberVariable {
-    pub(super) header: VariableHeader,
-    pub(super) value: *mut c_ulonglong,
-    pub(super) default: c_ulonglong,
-    pub(super) min: c_ulonglong,
-    pub(super) max: c_ulonglong,
-    pub(super) block_size: c_ulonglong,
+pub(crate) struct NumberVariable {
+    pub(crate) header: VariableHeader,
+    pub(crate) value: *mut c_ulonglong,
+    pub(crate) default: c_ulonglong,
+    pub(crate) min: c_ulonglong,
+    pub(crate) max: c_ulonglong,
+    pub(crate) block_size: c_ulonglong,
 }
 
 /// `DECLARE_MYSQL_SYSVAR_TYPELIB(name, unsigned long)`.
 #[repr(C)]
-pub(super) struct EnumVariable {
-    pub(super) header: VariableHeader,
-    pub(super) value: *mut c_ulong,
-    pub(super) default: c_ulong,
-    pub(super) names: *const Typelib,
+pub(crate) struct EnumVariable {
+    pub(crate) header: VariableHeader,
+    pub(crate) value: *mut c_ulong,
+    pub(crate) default: c_ulong,
+    pub(crate) names: *const Typelib,
 }
 
 /// `struct st_typelib` of `typelib.h`.
 #[repr(C)]
-pub(super) struct Typelib {
+pub(crate) struct Typelib {
     /// `size_t` in MySQL, `unsigned int` and four bytes of padding in MariaDB: the same bytes on a
     /// little-endian machine.
-    pub(super) count: usize,
-    pub(super) title: *const c_char,
-    pub(super) names: *const *const c_char,
-    pub(super) lengths: *const c_uint,
+    pub(crate) count: usize,
+    pub(crate) title: *const c_char,
+    pub(crate) names: *const *const c_char,
+    pub(crate) lengths: *const c_uint,
     /// MariaDB 11 and later; others do not read it.
-    pub(super) hidden: *const c_uint,
+    pub(crate) hidden: *const c_uint,
 }
 
 #[cfg(not(target_endian = "little"))]

@@ -22,9 +22,9 @@ use nix::sys::socket::{
 };
 
 use crate::error::{Error, Phase};
-use crate::gearman::deadline::{Deadline, Spent};
-use crate::gearman::packet::{self, Command, Decoded, Magic, Packet};
-use crate::gearman::receive_buffer::ReceiveBuffer;
+use crate::gearman::wire::deadline::{Deadline, Spent};
+use crate::gearman::wire::packet::{self, Command, Decoded, Magic, Packet};
+use crate::gearman::wire::receive_buffer::ReceiveBuffer;
 use crate::status::{self, One};
 
 /// How long a read waits by itself, which saves the `poll` before it: one of four system calls for

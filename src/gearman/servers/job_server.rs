@@ -5,12 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::gearman::client::Limits;
-use crate::gearman::connection::Connection;
-use crate::gearman::deadline::Deadline;
-use crate::gearman::health::{Health, Resting};
-use crate::gearman::pool::Pool;
-use crate::gearman::servers::HostPort;
+use crate::gearman::limits::Limits;
+use crate::gearman::servers::health::{Health, Resting};
+use crate::gearman::servers::host_port::HostPort;
+use crate::gearman::servers::pool::Pool;
+use crate::gearman::wire::connection::Connection;
+use crate::gearman::wire::deadline::Deadline;
 
 /// One job server. It is the same in every list that names it.
 #[derive(Debug)]

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::gearman::client::{Client, Delivered, Limits};
-use crate::gearman::connection::Connection;
-use crate::gearman::deadline::Deadline;
-use crate::gearman::exchange::{self, Answer};
-use crate::gearman::job::Job;
-use crate::gearman::job_server::JobServer;
+use crate::gearman::delivery::client::{Client, Delivered};
+use crate::gearman::limits::Limits;
+use crate::gearman::servers::job_server::JobServer;
+use crate::gearman::wire::connection::Connection;
+use crate::gearman::wire::deadline::Deadline;
+use crate::gearman::wire::exchange::{self, Answer};
+use crate::gearman::wire::job::Job;
 use crate::status;
 
 /// How many bytes are collected before they are written.
@@ -44,7 +45,7 @@ pub struct Outcome {
     /// Whether the first job that was not acknowledged is itself the reason: a job server was there
     /// and did not want it, or it cannot be a job.
     pub refused: bool,
-    /// As [`crate::gearman::client::Submitted::passed_over`].
+    /// As [`crate::gearman::delivery::client::Submitted::passed_over`].
     pub passed_over: Vec<Arc<Error>>,
 }
 

@@ -1,0 +1,11 @@
+//! How a job is handed over: one at a time, a batch, gathered results, the window and its sender.
+
+pub mod batch;
+pub mod client;
+pub mod gathering;
+pub mod pipeline;
+
+mod byte_queue;
+mod lists;
+mod sender;
+mod window;

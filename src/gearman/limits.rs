@@ -1,0 +1,18 @@
+//! What bounds a call.
+
+use std::time::Duration;
+
+/// What bounds a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long opening one connection may take.
+    pub connect: Duration,
+    /// How long it may take until a job server has a job, all attempts together.
+    pub submit: Duration,
+    /// How long a foreground call may take, from the submission to the result.
+    pub run: Duration,
+    /// How many idle connections are kept for each server.
+    pub max_idle: usize,
+    /// Pipelined delivery: how many bytes may wait for an answer.
+    pub window_bytes: usize,
+}

@@ -1,0 +1,10 @@
+//! Whom a job is handed to: health, pools, names and addresses.
+
+pub mod check;
+pub mod host_port;
+
+pub(crate) mod health;
+pub(crate) mod job_server;
+pub(crate) mod pool;
+pub(crate) mod refresher;
+pub(crate) mod resolver;

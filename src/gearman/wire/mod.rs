@@ -1,0 +1,10 @@
+//! How a job is said: packets, one connection, deadlines.
+
+pub mod connection;
+pub mod deadline;
+pub mod job;
+pub mod packet;
+
+pub(crate) mod exchange;
+
+mod receive_buffer;
