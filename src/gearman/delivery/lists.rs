@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn set(lists: &mut Lists, function: Option<&str>, list: &str) {
-        let servers = servers::parse(list).unwrap();
+        let servers = host_port::parse(list).unwrap();
         let resolved = servers.into_iter().map(|server| {
             let address = SocketAddr::new(server.literal().unwrap(), server.port);
             (server, vec![address])
