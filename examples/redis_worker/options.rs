@@ -40,7 +40,7 @@ pub(crate) struct Options {
         value_name = "SERVERS",
         default_value = "127.0.0.1:4730"
     )]
-    #[arg(value_parser = servers::parse)]
+    #[arg(value_parser = host_port::parse)]
     pub(crate) gearmand: JobServers,
 
     /// Redis: host:port, or redis://[user:password@]host:port/database, or rediss:// for TLS
