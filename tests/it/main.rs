@@ -20,6 +20,7 @@ mod pipeline;
 mod plugin;
 mod redis;
 mod replication;
+mod returns;
 mod sale;
 mod servers;
 mod submission;
