@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits {
     connect: Duration::from_millis(250),
     submit: Duration::from_secs(1),
     run: Duration::from_secs(1),
-    max_idle: 1,
+    connections: 1,
     window_bytes: 16 << 20,
 };
 
@@ -39,12 +39,14 @@ impl HandOver {
 
     /// Hands the order over soon; the buyer does not wait for gearmand.
     pub(crate) fn later(&self, order: Order) -> Result<(), Error> {
-        with_job(&order.text(), |job| self.client.submit_later(job, &LIMITS))
+        with_job(&order.text(), |job| {
+            self.client.submit_later(job, &LIMITS, &|| false)
+        })
     }
 
     /// Hands an order over, by its text, and waits until gearmand has it.
     pub(crate) fn now(&self, order: &str) -> Result<(), Error> {
-        with_job(order, |job| self.client.submit(job, &LIMITS)).map(drop)
+        with_job(order, |job| self.client.submit(job, &LIMITS, &|| false)).map(drop)
     }
 
     /// Waits until gearmand has what was to be handed over soon; answers how many orders it has not.

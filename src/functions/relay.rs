@@ -60,8 +60,7 @@ impl Relay {
 
     fn finish(&mut self) -> Result<Option<i64>, Error> {
         let statement = Statement::current();
-        let outcome =
-            std::mem::take(&mut self.batch).finish(&CLIENT, &limits(), &|| statement.is_killed());
+        let outcome = std::mem::take(&mut self.batch).finish(&limits(), &|| statement.is_killed());
         if let Some(mistake) = self.mistake.take() {
             return Err(mistake);
         }
