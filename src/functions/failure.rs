@@ -89,7 +89,7 @@ pub(super) fn note_trouble(trouble: Trouble<'_>) {
         } => (
             format!(
                 "a job for the Gearman function {function} is lost: its connection failed \
-                 {attempts} times in a row while other requests went through: {error}"
+                 {attempts} times in a row although the job server was well: {error}"
             ),
             error,
         ),
