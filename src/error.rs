@@ -264,6 +264,8 @@ impl Error {
             Self::Protocol { .. } => true,
             Self::Undelivered(causes) => causes.iter().any(|cause| cause.is_of_an_attempt()),
             Self::Input(_)
+            | Self::System { .. }
+            | Self::Behind { .. }
             | Self::NoServers
             | Self::Refused { .. }
             | Self::Resting { .. }
