@@ -274,6 +274,29 @@ impl Error {
         }
     }
 
+    /// Whether a job server was connected when this job failed, so that the job may be the reason: it
+    /// may be too large for the line, or kill the server. A server that rests was not asked.
+    pub(crate) fn is_of_an_attempt(&self) -> bool {
+        match self {
+            Self::Network { phase, .. } => match phase {
+                Phase::Send | Phase::Receive => true,
+                Phase::Resolve | Phase::Connect => false,
+            },
+            Self::Protocol { .. } => true,
+            Self::Undelivered(causes) => causes.iter().any(|cause| cause.is_of_an_attempt()),
+            Self::Input(_)
+            | Self::System { .. }
+            | Self::Behind { .. }
+            | Self::NoServers
+            | Self::Refused { .. }
+            | Self::Resting { .. }
+            | Self::WindowFull { .. }
+            | Self::Job { .. }
+            | Self::Stopped
+            | Self::Panic(_) => false,
+        }
+    }
+
     /// What an operator can look at first; `None` where the message says it all.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -72,6 +72,7 @@ impl Relay {
             failure::note_kept(NAME, &error);
             match self.ids.get(outcome.acknowledged) {
                 Some(id) if outcome.refused => format!("refused {id}: {error}"),
+                Some(id) if error.is_of_an_attempt() => format!("failed {id}: {error}"),
                 _ => error.to_string(),
             }
         });
@@ -130,7 +131,8 @@ impl AggregateUdf for Relay {
 }
 
 /// `gman_relay_error()`: why the last `gman_relay` of this procedure stopped before its last row;
-/// NULL when it did not. `refused ID: ...` where the row itself is the reason.
+/// NULL when it did not. `refused ID: ...` if the row itself is the reason, `failed ID: ...` if it may
+/// be: a job server was connected, and did not answer.
 #[derive(Default)]
 struct RelayError {
     message: Vec<u8>,
