@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::functions::log_throttle;
-use crate::gearman::delivery::pipeline::Trouble;
+use crate::gearman::delivery::trouble::Trouble;
 use crate::host::diagnostics;
 use crate::settings::{self, OnFailure};
 use crate::status;
@@ -30,6 +30,7 @@ fn kind(error: &Error) -> Kind {
         | Error::Protocol { .. }
         | Error::Refused { .. }
         | Error::Resting { .. }
+        | Error::Busy { .. }
         | Error::Undelivered(_)
         | Error::WindowFull { .. }
         | Error::Behind { .. }
@@ -74,6 +75,17 @@ pub(super) fn note_trouble(trouble: Trouble<'_>) {
             format!("a job for the Gearman function {function} is lost: {error}"),
             error,
         ),
+        Trouble::SetAside {
+            function,
+            attempts,
+            error,
+        } => (
+            format!(
+                "a job for the Gearman function {function} is lost: its connection failed \
+                 {attempts} times in a row although the job server was well: {error}"
+            ),
+            error,
+        ),
         Trouble::Server(error) => (format!("{error}; its jobs stay in the window"), error),
     };
     status::LAST_ERROR.set(&message);
@@ -96,6 +108,7 @@ fn server_of(error: &Error) -> &str {
         | Error::Protocol { server, .. }
         | Error::Refused { server, .. }
         | Error::Resting { server, .. }
+        | Error::Busy { server, .. }
         | Error::Job { server, .. } => server,
         Error::Undelivered(causes) => causes.first().map_or("", |cause| server_of(cause)),
         Error::WindowFull { cause, .. } | Error::Behind { cause, .. } => {

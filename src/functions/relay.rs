@@ -75,8 +75,7 @@ impl Aggregate for Relay {
 
     fn finish(&mut self, mistake: Option<Error>) -> Result<Option<i64>, Error> {
         let statement = Statement::current();
-        let outcome =
-            std::mem::take(&mut self.batch).finish(&CLIENT, &limits(), &|| statement.is_killed());
+        let outcome = std::mem::take(&mut self.batch).finish(&limits(), &|| statement.is_killed());
         if let Some(mistake) = mistake {
             return Err(mistake);
         }
@@ -88,6 +87,7 @@ impl Aggregate for Relay {
             failure::note_kept(Self::NAME, &error);
             match self.ids.get(outcome.acknowledged) {
                 Some(id) if outcome.refused => format!("refused {id}: {error}"),
+                Some(id) if error.is_of_an_attempt() => format!("failed {id}: {error}"),
                 _ => error.to_string(),
             }
         });
@@ -98,7 +98,8 @@ impl Aggregate for Relay {
 }
 
 /// `gman_relay_error()`: why the last `gman_relay` of this procedure stopped before its last row;
-/// NULL when it did not. `refused ID: ...` where the row itself is the reason.
+/// NULL when it did not. `refused ID: ...` if the row itself is the reason, `failed ID: ...` if it may
+/// be: a job server was connected, and did not answer.
 #[derive(Default)]
 struct RelayError {
     message: Vec<u8>,

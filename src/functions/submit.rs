@@ -77,19 +77,18 @@ fn submit<'a>(
     job: &Job<'_>,
     answer: &'a mut Vec<u8>,
 ) -> Result<Option<&'a [u8]>, Error> {
+    let statement = Statement::current();
+    let should_stop = || statement.is_killed();
     let outcome = match job.mode() {
-        Mode::Foreground(_) => {
-            let statement = Statement::current();
-            CLIENT
-                .run(job, &limits(), &|| statement.is_killed())
-                .map(|completed| (completed.result, completed.passed_over))
-        }
+        Mode::Foreground(_) => CLIENT
+            .run(job, &limits(), &should_stop)
+            .map(|completed| (completed.result, completed.passed_over)),
         Mode::Background(_) | Mode::Epoch(_) => match settings::delivery() {
             Delivery::Acked => CLIENT
-                .submit(job, &limits())
+                .submit(job, &limits(), &should_stop)
                 .map(|submitted| (submitted.handle, submitted.passed_over)),
             Delivery::Pipelined => CLIENT
-                .submit_later(job, &limits())
+                .submit_later(job, &limits(), &should_stop)
                 .map(|()| (job.unique().to_vec(), Vec::new())),
         },
     };

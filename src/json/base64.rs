@@ -89,7 +89,7 @@ mod tests {
     fn every_byte_in_every_place_reads_back() {
         for length in 0..7 {
             for byte in 0..=255 {
-                let bytes: Vec<u8> = (0..length).map(|place| byte ^ place * 37).collect();
+                let bytes: Vec<u8> = (0..length).map(|place| byte ^ (place * 37)).collect();
                 assert_eq!(decoded(&encoded(&bytes)), bytes);
             }
         }

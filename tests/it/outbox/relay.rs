@@ -186,5 +186,5 @@ fn a_server_that_says_nothing_is_waited_for_no_longer_than_the_setting_says() {
     assert!(call.took < std::time::Duration::from_secs(10), "{call:?}");
     assert_eq!(call.text(), "1");
     let error = gman.call("gman_relay_error()").text();
-    assert!(error.starts_with("receive "), "{error}");
+    assert!(error.starts_with("failed 2: receive "), "{error}");
 }

@@ -5,45 +5,51 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::{iter, thread};
 
-use crate::change::Change;
-use crate::connection::{Connection, Finished};
-use crate::options::Options;
-use crate::statistics::Statistics;
-use crate::stop::Stop;
-use crate::store::Store;
+use super::change::Change;
+use super::connection::{Connection, Finished};
+use super::options::Options;
+use super::statistics::Statistics;
+use super::stop::Stop;
+use super::store::Store;
 
 /// How many jobs at most go to Redis in one round trip.
 const BATCH: usize = 1000;
 
 /// A job that is not finished.
-pub(crate) struct Job {
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) handle: Vec<u8>,
-    pub(crate) change: Change,
+pub(super) struct Job {
+    pub(super) connection: Arc<Connection>,
+    pub(super) handle: Vec<u8>,
+    pub(super) change: Change,
 }
 
 /// Where jobs are handed in. What waits is bounded by what the job servers' windows let in.
 #[derive(Clone)]
-pub(crate) struct Lanes(Vec<Sender<Job>>);
+pub(super) struct Lanes(Vec<Sender<Job>>);
 
 impl Lanes {
     /// Starts the threads.
-    pub(crate) fn start(
+    pub(super) fn start(
         redis: &redis::Client,
         options: &Options,
         statistics: &Arc<Statistics>,
         stop: &Arc<Stop>,
     ) -> Self {
-        let start_one = |_| {
+        let start_one = |number| {
             let (sender, jobs) = mpsc::channel();
-            let store = Store::new(redis.clone(), statistics, stop);
-            thread::spawn(move || run(&jobs, store));
+            let mut store = Store::new(redis.clone(), statistics, stop);
+            thread::spawn(move || {
+                // One of them says what Redis thinks of us before there is a job.
+                if number == 0 {
+                    store.introduce();
+                }
+                run(&jobs, store);
+            });
             sender
         };
         Self((0..options.threads).map(start_one).collect())
     }
 
-    pub(crate) fn hand_in(&self, job: Job) {
+    pub(super) fn hand_in(&self, job: Job) {
         let mut hasher = DefaultHasher::new();
         job.change.key.hash(&mut hasher);
         let lane = hasher.finish() as usize % self.0.len();

@@ -1,22 +1,22 @@
 //! Takes jobs from one job server, and returns to it whenever it was away.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gearman_mysql_udf::gearman::servers::host_port::HostPort;
 use gearman_mysql_udf::gearman::wire::packet::{self, Command, Decoded, Magic, Packet};
 
-use crate::backoff::Backoff;
-use crate::change::{Change, Format};
-use crate::connection::{Connection, Finished};
-use crate::lane::{Job, Lanes};
-use crate::log::{excerpt, say};
-use crate::options::Options;
-use crate::statistics::Statistics;
-use crate::stop::Stop;
-use crate::store::Outcome;
-use crate::window::Window;
+use super::backoff::Backoff;
+use super::change::{Change, Format};
+use super::connection::{Connection, Finished};
+use super::lane::{Job, Lanes};
+use super::log::{self, say};
+use super::options::Options;
+use super::statistics::Statistics;
+use super::stop::Stop;
+use super::store::Outcome;
+use super::window::Window;
 
 /// After this long without a word the job server is asked for a job: gearmand looks at jobs whose
 /// time has come only when a worker asks. Workers on libgearman ask as often.
@@ -26,7 +26,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// One job server.
-pub(crate) struct JobServer {
+pub(super) struct JobServer {
     address: HostPort,
     functions: Vec<String>,
     row_function: String,
@@ -48,7 +48,7 @@ enum Arrival {
 }
 
 impl JobServer {
-    pub(crate) fn new(
+    pub(super) fn new(
         address: HostPort,
         functions: &[String],
         options: &Options,
@@ -70,7 +70,7 @@ impl JobServer {
     }
 
     /// Serves one connection after the other, until somebody asks to stop.
-    pub(crate) fn serve(&self) {
+    pub(super) fn serve(&self) {
         let mut backoff = Backoff::new();
         let mut was_connected = false;
         while !self.stop.requested() {
@@ -210,7 +210,7 @@ impl JobServer {
         match self.change(function, workload) {
             Ok(change) => {
                 if self.verbose {
-                    let _ = writeln!(io::stdout(), "{name} {}", excerpt(workload));
+                    log::show(&name, workload);
                 }
                 let connection = Arc::clone(connection);
                 Arrival::Job(Job {
@@ -220,7 +220,7 @@ impl JobServer {
                 })
             }
             Err(problem) => {
-                let text = excerpt(workload);
+                let text = String::from_utf8_lossy(workload);
                 say(format!("{name}: {problem}; the workload was: {text}"));
                 // Trying again would not help, so it ends here.
                 let outcome = Outcome::Impossible;

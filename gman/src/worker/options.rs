@@ -1,0 +1,161 @@
+//! The options, each of which an environment variable can give as well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum, value_parser};
+
+use super::change::Format;
+use crate::connections::{GearmandOptions, RedisOptions};
+use crate::error::{Error, Result};
+
+/// Write the rows that Gearman jobs bring to Redis
+///
+/// Two Gearman functions are served. What a job of syncToRedis does is for --mode to say. A job of
+/// syncRowToRedis says it itself: {"key":"test:1","row":{"id":1,"name":"sm"}} makes the hash test:1
+/// exactly this row, and with "row":null the key is deleted.
+///
+/// No job is lost while Redis or a job server is away: a job is finished only after Redis has
+/// answered, and tried until then. A job can be done twice.
+///
+/// Order: changes of one key are written in the order in which one job server got them, with any
+/// number of threads, as long as one worker is at work, the key's jobs are all of one Gearman
+/// function and one priority, and the worker's connection to the job server holds. In all other
+/// cases use --version-field.
+///
+/// SIGUSR1 prints statistics to stderr. SIGTERM and SIGINT stop in order: what is held is finished,
+/// for --stop-timeout at most, and the rest is left to the job server.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(super) gearmand: GearmandOptions,
+
+    #[command(flatten)]
+    pub(super) redis: RedisOptions,
+
+    /// What a job of --function does
+    #[arg(long, env = "GMAN_WORKER_MODE", value_enum, default_value_t = Mode::Set)]
+    mode: Mode,
+
+    /// Put before every key, such as "shop:"
+    #[arg(
+        long,
+        env = "GMAN_WORKER_PREFIX",
+        value_name = "TEXT",
+        default_value = ""
+    )]
+    prefix: String,
+
+    /// The Gearman function whose jobs are rows, {"id":1,"name":"sm"}; "" for none
+    #[arg(
+        long,
+        env = "GMAN_WORKER_FUNCTION",
+        value_name = "NAME",
+        default_value = "syncToRedis"
+    )]
+    function: String,
+
+    /// The Gearman function whose jobs name the key, {"key":"test:1","row":{...}}; "" for none
+    #[arg(
+        long,
+        env = "GMAN_WORKER_ROW_FUNCTION",
+        value_name = "NAME",
+        default_value = "syncRowToRedis"
+    )]
+    pub(super) row_function: String,
+
+    /// Leave out changes older than what Redis has: the member, a whole number below 2^64, that
+    /// grows with every change of a row
+    ///
+    /// Redis keeps it in the row's hash, and under a key of its own that outlives the row. A job of
+    /// --row-function that deletes may carry it beside the key, or not at all: then it always
+    /// deletes.
+    #[arg(long, env = "GMAN_WORKER_VERSION_FIELD", value_name = "NAME")]
+    version_field: Option<String>,
+
+    /// How many threads write to Redis, each on a connection of its own; a key always gets the same
+    #[arg(
+        long,
+        env = "GMAN_WORKER_THREADS",
+        value_name = "N",
+        default_value_t = 1
+    )]
+    #[arg(value_parser = value_parser!(u16).range(1..=256))]
+    pub(super) threads: u16,
+
+    /// How many jobs of each job server are held at once; they are all in memory
+    #[arg(
+        long,
+        env = "GMAN_WORKER_IN_FLIGHT",
+        value_name = "N",
+        default_value_t = 256
+    )]
+    #[arg(value_parser = value_parser!(u16).range(1..))]
+    pub(super) in_flight: u16,
+
+    /// How long finishing what is held may take when asked to stop, in seconds
+    #[arg(
+        long,
+        env = "GMAN_WORKER_STOP_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 5
+    )]
+    #[arg(value_parser = value_parser!(u16).range(..))]
+    stop_timeout: u16,
+
+    /// Print every job to stdout
+    #[arg(long, env = "GMAN_WORKER_VERBOSE", value_parser = FalseyValueParser::new())]
+    pub(super) verbose: bool,
+}
+
+/// What a job of `--function` does with the key, which is `--prefix` and the row's "id".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// SET the key to "name"; DEL it where "name" is null
+    Set,
+    /// HSET every member of the row as a string, HDEL those that are null; other fields stay
+    Hash,
+    /// DEL the key
+    Delete,
+}
+
+impl Options {
+    /// How rows become changes.
+    pub(super) fn format(&self) -> Format {
+        Format {
+            mode: self.mode,
+            prefix: self.prefix.clone(),
+            // An empty variable in an environment file means none.
+            version_field: self
+                .version_field
+                .as_deref()
+                .filter(|name| !name.is_empty())
+                .map(Arc::from),
+        }
+    }
+
+    /// The Gearman functions that are served.
+    ///
+    /// # Errors
+    ///
+    /// Where both were left out.
+    pub(super) fn functions(&self) -> Result<Vec<String>> {
+        let names = [&self.function, &self.row_function];
+        let served: Vec<String> = names
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect();
+        if served.is_empty() {
+            return Err(Error::usage(
+                "--function and --row-function are empty, expected one of them",
+            ));
+        }
+        Ok(served)
+    }
+
+    pub(super) fn stop_timeout(&self) -> Duration {
+        Duration::from_secs(self.stop_timeout.into())
+    }
+}
