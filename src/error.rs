@@ -289,6 +289,7 @@ impl Error {
             | Self::Behind { .. }
             | Self::NoServers
             | Self::Refused { .. }
+            | Self::Busy { .. }
             | Self::Resting { .. }
             | Self::WindowFull { .. }
             | Self::Job { .. }
