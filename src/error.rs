@@ -290,6 +290,7 @@ impl Error {
             | Self::NoServers
             | Self::Refused { .. }
             | Self::Resting { .. }
+            | Self::Busy { .. }
             | Self::WindowFull { .. }
             | Self::Job { .. }
             | Self::Stopped
