@@ -291,6 +291,7 @@ impl Error {
             | Self::Refused { .. }
             | Self::Busy { .. }
             | Self::Resting { .. }
+            | Self::Busy { .. }
             | Self::WindowFull { .. }
             | Self::Job { .. }
             | Self::Stopped
