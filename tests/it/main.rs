@@ -7,6 +7,7 @@ mod bursts;
 mod demo;
 mod documents;
 mod dumps;
+mod error_log;
 mod failover;
 mod faults;
 mod interop;
