@@ -30,7 +30,7 @@ struct Sum {
 impl Sum {
     fn add(&mut self, args: &ArgList<Process>) -> Result<(), Error> {
         let job = job_args::job(FORM, args)?;
-        let statement = Statement::current();
+        let statement = Statement::with_client();
         let Self {
             gathering, total, ..
         } = self;
@@ -38,7 +38,7 @@ impl Sum {
             &CLIENT,
             &job,
             &limits(),
-            &|| statement.is_killed(),
+            &|| statement.is_unwanted(),
             &mut |result| add_to(total, result),
         )
     }
@@ -47,11 +47,11 @@ impl Sum {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        let statement = Statement::current();
+        let statement = Statement::with_client();
         let mut total = self.total;
         let passed_over = std::mem::take(&mut self.gathering).finish(
             &limits(),
-            &|| statement.is_killed(),
+            &|| statement.is_unwanted(),
             &mut |result| add_to(&mut total, result),
         )?;
         failure::note_success(NAME, &passed_over);
