@@ -289,8 +289,8 @@ impl Error {
             | Self::Behind { .. }
             | Self::NoServers
             | Self::Refused { .. }
-            | Self::Resting { .. }
             | Self::Busy { .. }
+            | Self::Resting { .. }
             | Self::WindowFull { .. }
             | Self::Job { .. }
             | Self::Stopped

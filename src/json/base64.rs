@@ -32,11 +32,9 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         )));
     }
     out.clear();
-    out.try_reserve(length).map_err(|_| {
-        Error::Input(format!(
-            "there is no memory for {length} bytes of Base64 text"
-        ))
-    })?;
+    // And one more, as some servers look at the byte behind a result.
+    out.try_reserve(length + 1)
+        .map_err(|_| Error::no_memory())?;
     let pairs = &PAIRS[..];
     let (groups, rest) = bytes.as_chunks::<3>();
     out.extend(groups.iter().flat_map(|&[a, b, c]| {

@@ -9,7 +9,9 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use crate::support::fake_job_server::Reply;
-use crate::support::{FakeJobServer, Gearmand, Gman, RecordingWorker, unsupported, wait_until};
+use crate::support::{
+    FakeJobServer, Gearmand, Gman, RecordingWorker, SlowLink, unsupported, wait_until,
+};
 
 /// What a busy machine may add to a bound.
 const SLACK: Duration = Duration::from_secs(1);
@@ -294,4 +296,69 @@ fn a_foreground_call_ends_with_its_client() {
             other => Err(other),
         }
     });
+}
+
+/// What a request of 20 MB takes two seconds on.
+const SLOW: usize = 10 << 20;
+
+/// A workload that takes longer on its way than the default of `gman_timeout_ms`.
+const LARGE: &str = "REPEAT('x', 20000000)";
+
+#[test]
+fn a_pipelined_job_that_takes_longer_than_the_timeout_arrives_and_holds_up_nobody() {
+    let gearmand = Gearmand::start();
+    let link = SlowLink::start(gearmand.port(), SLOW);
+    let mut gman = Gman::with_switches();
+    gman.set_servers(&link.address());
+    gman.set("gman_window_bytes", 64 << 20);
+    gman.set("gman_delivery", "pipelined");
+    gman.call(&format!("gman_do_background('f', {LARGE})"))
+        .text();
+    for _ in 0..5 {
+        gman.call("gman_do_background('f', 'small')").text();
+    }
+    assert_eq!(gman.call("gman_flush(30000)").text(), "0");
+    assert_eq!(gearmand.status()["f"].queued, 6);
+    assert_eq!(gman.status("gman_server_failures"), 0);
+}
+
+#[test]
+fn a_relayed_row_that_takes_longer_than_the_timeout_arrives() {
+    let gearmand = Gearmand::start();
+    let link = SlowLink::start(gearmand.port(), SLOW);
+    let mut gman = Gman::with_switches();
+    gman.set_servers(&link.address());
+    let rows = format!(
+        "(SELECT 1 AS id, 'first' AS w UNION ALL SELECT 2, {LARGE} UNION ALL SELECT 3, 'last') AS r"
+    );
+    let relayed: Vec<Option<u64>> =
+        gman.query(&format!("SELECT gman_relay(id, 'f', w) FROM {rows}"));
+    assert_eq!(relayed, [Some(3)], "{:?}", gman.call("gman_relay_error()"));
+    assert_eq!(gearmand.status()["f"].queued, 3);
+}
+
+#[test]
+fn a_job_that_no_connection_survives_is_set_aside_and_told() {
+    const FAILURES: usize = 8;
+    let server = FakeJobServer::start(|number| match number {
+        0..FAILURES => Reply::BytesThenClose(Vec::new()),
+        _ => Reply::Handle,
+    });
+    let mut gman = Gman::with_switches();
+    gman.set_servers(&server.address());
+    gman.set("gman_delivery", "pipelined");
+    gman.call("gman_do_background('f', 'w', 'bad')").text();
+    gman.call("gman_do_background('f', 'w', 'good')").text();
+    assert_eq!(gman.call("gman_flush(60000)").text(), "0");
+    let uniques = server.submissions().into_iter().map(|job| job.unique);
+    let expected = [vec!["bad"; FAILURES], vec!["good"]].concat();
+    assert_eq!(uniques.collect::<Vec<_>>(), expected);
+    assert_eq!(gman.status("gman_jobs_failed"), 1);
+    assert_eq!(gman.status("gman_in_flight"), 0);
+    assert_eq!(gman.status("gman_window_bytes_used"), 0);
+    let log = gman.database.error_log();
+    assert!(
+        log.contains("a job for the Gearman function f is lost: its connection failed 8 times"),
+        "{log}"
+    );
 }
