@@ -85,6 +85,16 @@ pub enum Error {
         /// How much longer; zero while another call finds out whether the server is back.
         left: Duration,
     },
+    /// Every connection to the server that a submission may use was in use, for as long as the call
+    /// could wait.
+    Busy {
+        /// `host:port` as the server list has it.
+        server: Arc<str>,
+        /// How many connections that is.
+        connections: usize,
+        /// How long the call waited for one.
+        waited: Duration,
+    },
     /// No job server took the job: what happened at each of them, in their order.
     Undelivered(Vec<Arc<Self>>),
     /// The window of pipelined delivery had no room for the job.
@@ -163,6 +173,16 @@ impl fmt::Display for Error {
             Self::Resting { cause, left, .. } => {
                 write!(f, "{cause}; not tried again for {} ms", left.as_millis())
             }
+            Self::Busy {
+                server,
+                connections,
+                waited,
+            } => write!(
+                f,
+                "{server}: all {connections} connections that gman_max_connections allows were in \
+                 use, for {} ms",
+                waited.as_millis()
+            ),
             Self::WindowFull { jobs, bytes, cause } => {
                 write!(
                     f,
@@ -245,6 +265,7 @@ impl Error {
             | Self::Network { .. }
             | Self::Protocol { .. }
             | Self::Resting { .. }
+            | Self::Busy { .. }
             | Self::WindowFull { .. }
             | Self::Behind { .. }
             | Self::Job { .. }
@@ -268,6 +289,7 @@ impl Error {
             | Self::Behind { .. }
             | Self::NoServers
             | Self::Refused { .. }
+            | Self::Busy { .. }
             | Self::Resting { .. }
             | Self::WindowFull { .. }
             | Self::Job { .. }
@@ -304,6 +326,7 @@ impl Error {
             | Self::System { .. }
             | Self::NoServers
             | Self::Refused { .. }
+            | Self::Busy { .. }
             | Self::Undelivered(_)
             | Self::Job { .. }
             | Self::Stopped
@@ -325,6 +348,7 @@ impl std::error::Error for Error {
             | Self::NoServers
             | Self::Protocol { .. }
             | Self::Refused { .. }
+            | Self::Busy { .. }
             | Self::Job { .. }
             | Self::Stopped
             | Self::Undelivered(_)

@@ -315,17 +315,23 @@ pub static WINDOW: Number = Number::new(
     64 << 30,
 );
 
-/// `gman_max_idle`, in connections.
-pub static MAX_IDLE: Number = Number::new(
-    "gman_max_idle",
-    "How many idle connections are kept to each job server",
-    16,
-    0,
+/// `gman_max_connections`, in connections.
+pub static MAX_CONNECTIONS: Number = Number::new(
+    "gman_max_connections",
+    "How many connections to each job server submissions use at the same time; more of them wait for their turn, within gman_timeout_ms",
+    64,
+    1,
     10_000,
 );
 
 /// Every number, in the order of the documentation.
-pub static NUMBERS: [&Number; 5] = [&CONNECT_TIMEOUT, &TIMEOUT, &DO_TIMEOUT, &WINDOW, &MAX_IDLE];
+pub static NUMBERS: [&Number; 5] = [
+    &CONNECT_TIMEOUT,
+    &TIMEOUT,
+    &DO_TIMEOUT,
+    &WINDOW,
+    &MAX_CONNECTIONS,
+];
 
 /// Every choice.
 pub static CHOICES: [&Choice; 2] = [&ON_FAILURE, &DELIVERY];

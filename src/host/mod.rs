@@ -5,6 +5,7 @@
 pub(crate) mod args;
 pub(crate) mod charset;
 pub(crate) mod diagnostics;
+pub(crate) mod function;
 pub(crate) mod guard;
 pub(crate) mod killed;
 pub(crate) mod plugin_abi;

@@ -3,9 +3,12 @@
 mod support;
 
 mod bad_input;
+mod bounds;
+mod bursts;
 mod demo;
 mod documents;
 mod dumps;
+mod error_log;
 mod failover;
 mod faults;
 mod interop;
@@ -20,6 +23,7 @@ mod pipeline;
 mod plugin;
 mod redis;
 mod replication;
+mod returns;
 mod sale;
 mod servers;
 mod submission;

@@ -3,7 +3,7 @@
 //! They are kept in segments of one size, as a single growing buffer would leave its outgrown
 //! predecessors in the allocator's hands: as much again as the queue itself.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::ops::Range;
 
 /// The size of a segment: small beside a window, large beside a request.
@@ -25,20 +25,49 @@ impl ByteQueue {
     }
 
     /// Appends `bytes`.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
-        self.length += bytes.len();
+    ///
+    /// # Errors
+    ///
+    /// If there is not enough memory; nothing is appended then.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
+        let before = self.length;
+        self.append(bytes).inspect_err(|_| self.truncate(before))
+    }
+
+    fn append(&mut self, mut bytes: &[u8]) -> Result<(), TryReserveError> {
         while !bytes.is_empty() {
             let last = match self.segments.back_mut() {
                 Some(last) if last.len() < SEGMENT_BYTES => last,
                 _ => {
-                    self.segments.push_back(Vec::with_capacity(SEGMENT_BYTES));
+                    let mut segment = Vec::new();
+                    segment.try_reserve_exact(SEGMENT_BYTES)?;
+                    self.segments.try_reserve(1)?;
+                    self.segments.push_back(segment);
                     continue;
                 }
             };
             let room = SEGMENT_BYTES - last.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             last.extend_from_slice(now);
+            self.length += now.len();
             bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Drops what is behind the first `length` bytes.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        while self.length > length {
+            let surplus = self.length - length;
+            let Some(last) = self.segments.back_mut() else {
+                return;
+            };
+            let kept = last.len().saturating_sub(surplus);
+            self.length -= last.len() - kept;
+            last.truncate(kept);
+            if kept == 0 {
+                self.segments.pop_back();
+            }
         }
     }
 
@@ -83,6 +112,7 @@ mod tests {
     enum Step {
         Push(usize),
         Pop(usize),
+        Truncate(usize),
         Copy(usize, usize),
     }
 
@@ -94,6 +124,7 @@ mod tests {
         prop_oneof![
             large.clone().prop_map(Step::Push),
             large.clone().prop_map(Step::Pop),
+            large.clone().prop_map(Step::Truncate),
             (large.clone(), large).prop_map(|(start, length)| Step::Copy(start, length)),
         ]
     }
@@ -110,12 +141,16 @@ mod tests {
                         let bytes: Vec<u8> = (0..length)
                             .map(|_| { next = next.wrapping_mul(5).wrapping_add(7); next })
                             .collect();
-                        queue.push(&bytes);
+                        queue.push(&bytes).unwrap();
                         model.extend(&bytes);
                     }
                     Step::Pop(count) => {
                         queue.pop(count);
                         model.drain(..count.min(model.len()));
+                    }
+                    Step::Truncate(length) => {
+                        queue.truncate(length);
+                        model.truncate(length);
                     }
                     Step::Copy(start, length) => {
                         let mut copied = Vec::new();
@@ -132,11 +167,11 @@ mod tests {
     #[test]
     fn what_has_gone_out_takes_no_memory() {
         let mut queue = ByteQueue::default();
-        queue.push(&vec![0; 100 * SEGMENT_BYTES]);
+        queue.push(&vec![0; 100 * SEGMENT_BYTES]).unwrap();
         queue.pop(99 * SEGMENT_BYTES);
         assert_eq!(queue.segments.len(), 1);
         queue.pop(SEGMENT_BYTES);
-        queue.push(b"x");
+        queue.push(b"x").unwrap();
         assert_eq!(queue.segments.len(), 1);
     }
 }

@@ -3,9 +3,11 @@
 pub mod batch;
 pub mod client;
 pub mod gathering;
-pub mod pipeline;
+pub mod trouble;
 
 mod byte_queue;
 mod lists;
+mod pipeline;
 mod sender;
+mod spool;
 mod window;

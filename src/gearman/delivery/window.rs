@@ -9,7 +9,7 @@
 //!    (gone)  | ^ front               ^ written        ^ back
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use crate::gearman::delivery::byte_queue::ByteQueue;
 use crate::gearman::wire::job::MAX_FUNCTION_BYTES;
@@ -41,24 +41,38 @@ pub(crate) struct Window {
 pub(crate) struct Unasked;
 
 impl Window {
-    /// Accepts a request, given in two parts. Refuses it where more than `limit` bytes would wait;
-    /// an empty window accepts any.
-    pub(crate) fn accept(&mut self, head: &[u8], tail: &[u8], limit: usize) -> bool {
+    /// Accepts a request, given in two parts. Refuses it if more than `limit` bytes would wait; an
+    /// empty window accepts any.
+    ///
+    /// # Errors
+    ///
+    /// If there is not enough memory; the window is as it was then.
+    pub(crate) fn accept(
+        &mut self,
+        head: &[u8],
+        tail: &[u8],
+        limit: usize,
+    ) -> Result<bool, TryReserveError> {
         let length = head.len() + tail.len();
         if !self.is_empty() && self.bytes.len() + length > limit {
-            return false;
+            return Ok(false);
         }
-        self.bytes.push(head);
-        self.bytes.push(tail);
+        self.lengths.try_reserve(1)?;
+        self.bytes.push(head)?;
+        let before = self.bytes.len() - head.len();
+        self.bytes
+            .push(tail)
+            .inspect_err(|_| self.bytes.truncate(before))?;
         self.lengths.push_back(length);
         self.accepted += 1;
-        true
+        Ok(true)
     }
 
     /// Copies up to `max` bytes to `out` that are to be written next.
     pub(crate) fn next(&self, out: &mut Vec<u8>, max: usize) {
         let front = self.lengths.front().copied().unwrap_or(0);
-        let allowed = MAX_WRITTEN_BYTES.max(front);
+        // More than is allowed may be written: a request that was begun has been written whole.
+        let allowed = MAX_WRITTEN_BYTES.max(front).max(self.written);
         let end = allowed.min(self.written + max);
         self.bytes.copy(self.written..end, out);
     }
@@ -95,6 +109,14 @@ impl Window {
             self.lengths = VecDeque::new();
         }
         Ok(())
+    }
+
+    /// Drops the first request, which nothing is written of; returns the name of its Gearman function.
+    pub(crate) fn drop_front(&mut self) -> Option<String> {
+        let function = self.functions().next()?;
+        let front = self.lengths.pop_front()?;
+        self.bytes.pop(front);
+        Some(function)
     }
 
     /// The connection is gone: what was written and not answered has to be written again. Answers
@@ -218,6 +240,11 @@ mod tests {
             offered: usize,
             taken: usize,
         },
+        /// As `Write`, of the request that was begun alone: the connection is to be left.
+        Finish {
+            offered: usize,
+            taken: usize,
+        },
         Answer,
         Break,
     }
@@ -227,6 +254,8 @@ mod tests {
             4 => (0..300_usize).prop_map(|filling| Step::Accept { filling }),
             4 => (1..400_usize, 0..400_usize)
                 .prop_map(|(offered, taken)| Step::Write { offered, taken }),
+            2 => (1..400_usize, 0..400_usize)
+                .prop_map(|(offered, taken)| Step::Finish { offered, taken }),
             4 => Just(Step::Answer),
             1 => Just(Step::Break),
         ]
@@ -249,17 +278,21 @@ mod tests {
                     let (head, tail) = request.split_at(12);
                     let fits =
                         self.window.is_empty() || self.window.bytes() + request.len() <= LIMIT;
-                    let accepted = self.window.accept(head, tail, LIMIT);
+                    let accepted = self.window.accept(head, tail, LIMIT).unwrap();
                     assert_eq!(accepted, fits);
                     self.accepted += u64::from(fits);
                 }
                 Step::Write { offered, taken } => {
                     let mut chunk = Vec::new();
                     self.window.next(&mut chunk, offered);
-                    assert!(chunk.len() <= offered);
-                    chunk.truncate(taken);
-                    self.server.receive(&chunk);
-                    self.window.wrote(chunk.len());
+                    self.write(chunk, offered, taken);
+                }
+                Step::Finish { offered, taken } => {
+                    let mut chunk = Vec::new();
+                    self.window.rest_of_request(&mut chunk, offered);
+                    let begun = !self.server.partial.is_empty();
+                    assert_eq!(!chunk.is_empty(), begun, "it begins no other request");
+                    self.write(chunk, offered, taken);
                 }
                 Step::Answer => match self.server.unanswered.pop_front() {
                     Some(number) => {
@@ -280,6 +313,13 @@ mod tests {
                 self.window.waiting(),
                 self.accepted - self.answered.len() as u64
             );
+        }
+
+        fn write(&mut self, mut chunk: Vec<u8>, offered: usize, taken: usize) {
+            assert!(chunk.len() <= offered);
+            chunk.truncate(taken);
+            self.server.receive(&chunk);
+            self.window.wrote(chunk.len());
         }
 
         fn drain(&mut self) {
@@ -316,19 +356,19 @@ mod tests {
     #[test]
     fn a_request_larger_than_the_window_goes_alone() {
         let mut window = Window::default();
-        assert!(window.accept(b"", &[0; 2 * LIMIT], LIMIT));
-        assert!(!window.accept(b"", b"x", LIMIT));
+        assert!(window.accept(b"", &[0; 2 * LIMIT], LIMIT).unwrap());
+        assert!(!window.accept(b"", b"x", LIMIT).unwrap());
         window.wrote(2 * LIMIT);
         window.answered().unwrap();
-        assert!(window.accept(b"", b"x", LIMIT));
+        assert!(window.accept(b"", b"x", LIMIT).unwrap());
     }
 
     #[test]
     fn a_request_larger_than_what_is_written_ahead_is_written_whole() {
         let length = 3 * MAX_WRITTEN_BYTES;
         let mut window = Window::default();
-        assert!(window.accept(b"", &vec![0; length], usize::MAX));
-        assert!(window.accept(b"", b"x", usize::MAX));
+        assert!(window.accept(b"", &vec![0; length], usize::MAX).unwrap());
+        assert!(window.accept(b"", b"x", usize::MAX).unwrap());
         let mut chunk = Vec::new();
         window.next(&mut chunk, usize::MAX);
         assert_eq!(chunk.len(), length);
@@ -343,8 +383,8 @@ mod tests {
     fn a_request_that_was_begun_can_be_finished_without_beginning_another() {
         let mut window = Window::default();
         let mut chunk = Vec::new();
-        assert!(window.accept(b"head", b"tail", LIMIT));
-        assert!(window.accept(b"next", b"", LIMIT));
+        assert!(window.accept(b"head", b"tail", LIMIT).unwrap());
+        assert!(window.accept(b"next", b"", LIMIT).unwrap());
         window.rest_of_request(&mut chunk, LIMIT);
         assert_eq!(chunk, b"");
         window.wrote(3);
@@ -357,11 +397,46 @@ mod tests {
     }
 
     #[test]
+    fn a_large_request_that_was_finished_does_not_keep_a_small_one_from_being_written() {
+        let mut window = Window::default();
+        let mut chunk = Vec::new();
+        assert!(window.accept(b"", b"small", usize::MAX).unwrap());
+        let large = vec![0; 2 * MAX_WRITTEN_BYTES];
+        assert!(window.accept(b"", &large, usize::MAX).unwrap());
+        assert!(window.accept(b"", b"x", usize::MAX).unwrap());
+        window.wrote(6);
+        window.rest_of_request(&mut chunk, 4 * MAX_WRITTEN_BYTES);
+        assert_eq!(chunk.len(), large.len() - 1);
+        window.wrote(chunk.len());
+        chunk.clear();
+        window.next(&mut chunk, 4 * MAX_WRITTEN_BYTES);
+        assert_eq!(chunk, b"");
+        window.answered().unwrap();
+        window.answered().unwrap();
+        window.next(&mut chunk, 4 * MAX_WRITTEN_BYTES);
+        assert_eq!(chunk, b"x");
+    }
+
+    #[test]
+    fn the_first_request_can_be_dropped() {
+        let mut window = Window::default();
+        for function in ["one", "two"] {
+            let head = [&[0; HEADER_BYTES], function.as_bytes(), b"\0u\0"].concat();
+            assert!(window.accept(&head, b"workload", LIMIT).unwrap());
+        }
+        window.wrote(3);
+        window.broke();
+        assert_eq!(window.drop_front().as_deref(), Some("one"));
+        assert_eq!((window.waiting(), window.answered_so_far()), (1, 1));
+        assert_eq!(window.functions().collect::<Vec<_>>(), ["two"]);
+    }
+
+    #[test]
     fn the_functions_of_what_waits_are_told() {
         let mut window = Window::default();
         for function in ["one", "two"] {
             let head = [&[0; HEADER_BYTES], function.as_bytes(), b"\0u\0"].concat();
-            assert!(window.accept(&head, b"workload", LIMIT));
+            assert!(window.accept(&head, b"workload", LIMIT).unwrap());
         }
         assert_eq!(window.functions().collect::<Vec<_>>(), ["one", "two"]);
     }
