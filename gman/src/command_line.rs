@@ -1,6 +1,6 @@
 //! The subcommands.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
 use crate::{installation, manual, worker};
@@ -33,7 +33,9 @@ pub(crate) fn run() -> Result {
         Command::Install(options) => installation::install(&options),
         Command::Uninstall(options) => installation::uninstall(&options),
         Command::Worker(options) => worker::run(&options),
-        Command::Completions(options) => manual::print_completions(&options),
-        Command::Man(options) => manual::write_pages(&options),
+        Command::Completions(options) => {
+            manual::print_completions(&options, &mut Arguments::command())
+        }
+        Command::Man(options) => manual::write_pages(&options, Arguments::command()),
     }
 }
