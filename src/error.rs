@@ -291,7 +291,6 @@ impl Error {
             | Self::Refused { .. }
             | Self::Busy { .. }
             | Self::Resting { .. }
-            | Self::Busy { .. }
             | Self::WindowFull { .. }
             | Self::Job { .. }
             | Self::Stopped

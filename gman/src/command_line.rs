@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{manual, worker};
+use crate::{manual, triggers, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -21,6 +21,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Worker(worker::Options),
+    Triggers(triggers::Options),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -29,6 +30,7 @@ enum Command {
 pub(crate) fn run() -> Result {
     match Arguments::parse().command {
         Command::Worker(options) => worker::run(&options),
+        Command::Triggers(options) => triggers::run(&options),
         Command::Completions(options) => manual::print_completions(&options),
         Command::Man(options) => manual::write_pages(&options),
     }

@@ -7,13 +7,12 @@
 //! - [`terminal`] and [`error`]: what a subcommand prints, and how it ends.
 
 mod command_line;
-// Until the first subcommand that needs a database.
-#[allow(dead_code, unused_imports)]
 mod connections;
 mod error;
 mod manual;
-#[allow(dead_code)]
+mod sql;
 mod terminal;
+mod triggers;
 mod worker;
 
 use std::process::ExitCode;
