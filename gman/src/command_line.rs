@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{manual, triggers, worker};
+use crate::{installation, manual, triggers, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -20,8 +20,10 @@ pub(crate) struct Arguments {
 /// One variant for each subcommand.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Worker(worker::Options),
+    Install(installation::Install),
+    Uninstall(installation::Uninstall),
     Triggers(triggers::Options),
+    Worker(worker::Options),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -29,8 +31,10 @@ enum Command {
 /// Does what the command line says.
 pub(crate) fn run() -> Result {
     match Arguments::parse().command {
-        Command::Worker(options) => worker::run(&options),
+        Command::Install(options) => installation::install(&options),
+        Command::Uninstall(options) => installation::uninstall(&options),
         Command::Triggers(options) => triggers::run(&options),
+        Command::Worker(options) => worker::run(&options),
         Command::Completions(options) => manual::print_completions(&options),
         Command::Man(options) => manual::write_pages(&options),
     }

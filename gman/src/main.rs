@@ -3,12 +3,13 @@
 //! # Layout
 //!
 //! - [`command_line`]: the subcommands, each in a file or folder of its own;
-//! - [`connections`]: how the servers are named, and reached;
+//! - [`connections`]: how the servers are named, and reached; [`sql`]: how names stand in statements;
 //! - [`terminal`] and [`error`]: what a subcommand prints, and how it ends.
 
 mod command_line;
 mod connections;
 mod error;
+mod installation;
 mod manual;
 mod sql;
 mod terminal;

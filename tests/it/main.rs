@@ -3,10 +3,12 @@
 mod support;
 
 mod bad_input;
+mod bounds;
 mod bursts;
 mod demo;
 mod documents;
 mod dumps;
+mod error_log;
 mod failover;
 mod faults;
 mod interop;

@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    /// As `scripts/make-trigger` printed it, but for the first line and the prefix.
+    /// What a user has read and kept: any change of it is one that users see.
     #[test]
     fn the_script_is_what_it_was() {
         let orders = table("orders", &[("id", "int"), ("it's", "varchar")]);
