@@ -3,17 +3,17 @@
 //! # Layout
 //!
 //! - [`command_line`]: the subcommands, each in a file or folder of its own;
-//! - [`connections`]: how the servers are named, and reached;
+//! - [`connections`]: how the servers are named, and reached; [`sql`]: how names stand in statements;
 //! - [`terminal`] and [`error`]: what a subcommand prints, and how it ends.
 
 mod command_line;
-// Until the first subcommand that needs a database.
-#[allow(dead_code, unused_imports)]
 mod connections;
 mod error;
+mod installation;
 mod manual;
-#[allow(dead_code)]
+mod sql;
 mod terminal;
+mod triggers;
 mod worker;
 
 use std::process::ExitCode;

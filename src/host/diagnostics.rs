@@ -8,14 +8,12 @@ use std::mem;
 use once_cell::sync::OnceCell;
 
 use crate::error::Error;
+use crate::host::killed::Statement;
 use crate::host::session;
 use crate::host::symbols::symbol;
 
 /// `ER_UNKNOWN_ERROR` (SQLSTATE HY000): the generic code, known to every server and client.
 const GENERAL_ERROR: c_uint = 1105;
-
-/// `ER_QUERY_INTERRUPTED` (SQLSTATE 70100): what KILL QUERY ends a statement with.
-const INTERRUPTED: c_uint = 1317;
 
 /// `ME_WARNING` of MariaDB's `my_sys.h`: raise a warning, not an error.
 const AS_WARNING: c_ulong = 2048;
@@ -60,7 +58,7 @@ pub(crate) fn raise(function: &str, error: &Error) {
     let message = format!("{function}: {error}");
     let text = printable(&message);
     let code = match error {
-        Error::Stopped => INTERRUPTED,
+        Error::Stopped => Statement::current().kill_code(),
         _ => GENERAL_ERROR,
     };
     match speaker() {

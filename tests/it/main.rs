@@ -3,6 +3,7 @@
 mod support;
 
 mod bad_input;
+mod bounds;
 mod bursts;
 mod demo;
 mod documents;
@@ -10,6 +11,7 @@ mod dumps;
 mod error_log;
 mod failover;
 mod faults;
+mod imports;
 mod interop;
 mod job_servers;
 mod json;
