@@ -16,6 +16,7 @@ mod interop;
 mod job_servers;
 mod json;
 mod lifetime;
+mod memory;
 mod migrating;
 mod outbox;
 mod package;
