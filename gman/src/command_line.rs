@@ -1,6 +1,6 @@
 //! The subcommands.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
 use crate::{installation, manual, migrate, triggers, worker};
@@ -37,7 +37,9 @@ pub(crate) fn run() -> Result {
         Command::Migrate(options) => migrate::run(&options),
         Command::Triggers(options) => triggers::run(&options),
         Command::Worker(options) => worker::run(&options),
-        Command::Completions(options) => manual::print_completions(&options),
-        Command::Man(options) => manual::write_pages(&options),
+        Command::Completions(options) => {
+            manual::print_completions(&options, &mut Arguments::command())
+        }
+        Command::Man(options) => manual::write_pages(&options, Arguments::command()),
     }
 }
