@@ -8,7 +8,7 @@ use crate::gearman::delivery::pipeline::Pipeline;
 use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::job_server::{JobServer, ServerList};
-use crate::gearman::servers::refresher::{Named, Refresher};
+use crate::gearman::servers::refresher::Refresher;
 
 /// All lists. A server that several of them name is the same in each.
 #[derive(Debug)]
@@ -56,15 +56,11 @@ impl Lists {
         Some((servers, &route.pipeline))
     }
 
-    /// Sets the function's own list, or the default one, to servers with their addresses.
-    pub(crate) fn set(
-        &mut self,
-        function: Option<&[u8]>,
-        servers: Vec<(HostPort, Vec<SocketAddr>)>,
-    ) {
+    /// Sets the function's own list, or the default one.
+    pub(crate) fn set(&mut self, function: Option<&[u8]>, servers: Vec<HostPort>) {
         let list: ServerList = servers
             .into_iter()
-            .map(|(host_port, addresses)| self.known_or_new(host_port, addresses))
+            .map(|host_port| self.known_or_new(host_port))
             .collect();
         let route = match function {
             None => &mut self.default,
@@ -122,15 +118,17 @@ impl Lists {
 
     /// A server keeps its connections when a list that has it is set again, and gets a fresh
     /// chance where it failed.
-    fn known_or_new(&self, host_port: HostPort, addresses: Vec<SocketAddr>) -> Arc<JobServer> {
+    fn known_or_new(&self, host_port: HostPort) -> Arc<JobServer> {
         match self.all().find(|server| server.host_port == host_port) {
             Some(server) => {
-                server.set_addresses(&addresses);
                 server.health.reset();
                 Arc::clone(server)
             }
             None => {
+                let address = host_port.literal();
+                let addresses = address.map(|ip| SocketAddr::new(ip, host_port.port));
                 let refresher = self.refresher.clone();
+                let addresses = addresses.into_iter().collect();
                 Arc::new(JobServer::new(host_port, addresses, refresher))
             }
         }
@@ -162,11 +160,7 @@ mod tests {
 
     fn set(lists: &mut Lists, function: Option<&str>, list: &str) {
         let servers = host_port::parse(list).unwrap();
-        let resolved = servers.into_iter().map(|server| {
-            let address = SocketAddr::new(server.literal().unwrap(), server.port);
-            (server, vec![address])
-        });
-        lists.set(function.map(str::as_bytes), resolved.collect());
+        lists.set(function.map(str::as_bytes), servers);
     }
 
     fn names(lists: &Lists, function: &str) -> Vec<String> {
