@@ -11,6 +11,7 @@ use crate::gearman::servers::check::Report;
 use crate::gearman::servers::host_port;
 use crate::host::args;
 use crate::host::function::{Function, PerRow, entry_points};
+use crate::host::killed::Statement;
 use crate::json::{Value, Writer};
 use crate::settings;
 
@@ -81,7 +82,12 @@ impl PerRow for Check {
     fn row(&mut self, _args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
         let mut report = Writer::default();
         report.begin("[");
-        for server in CLIENT.check(&limits()) {
+        let statement = Statement::with_client();
+        let servers = CLIENT.check(&limits(), &|| statement.is_unwanted())?;
+        if servers.is_empty() {
+            report.element(Value::Json(&describe_none()?));
+        }
+        for server in servers {
             report.element(Value::Json(&describe(&server)?));
         }
         report.end("]")?.clone_into(&mut self.report);
@@ -110,6 +116,20 @@ fn describe(server: &Report) -> Result<String, Error> {
             let ms = i64::try_from(server.resting.as_millis()).unwrap_or(i64::MAX);
             object.named_member("not_tried_for_ms", Value::Integer(ms));
         }
+    }
+    Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
+}
+
+/// What is said in the place of a server if there is none.
+fn describe_none() -> Result<String, Error> {
+    let mut object = Writer::default();
+    object.begin("{");
+    object.named_member("server", Value::Null);
+    object.named_member("lists", Value::Json("[]"));
+    object.named_member("state", Value::String("unset"));
+    object.named_member("error", Value::String(&Error::NoServers.to_string()));
+    if let Some(hint) = Error::NoServers.hint() {
+        object.named_member("hint", Value::String(hint));
     }
     Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
 }
