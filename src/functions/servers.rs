@@ -83,7 +83,11 @@ impl PerRow for Check {
         let mut report = Writer::default();
         report.begin("[");
         let statement = Statement::with_client();
-        for server in CLIENT.check(&limits(), &|| statement.is_unwanted())? {
+        let servers = CLIENT.check(&limits(), &|| statement.is_unwanted())?;
+        if servers.is_empty() {
+            report.element(Value::Json(&describe_none()?));
+        }
+        for server in servers {
             report.element(Value::Json(&describe(&server)?));
         }
         report.end("]")?.clone_into(&mut self.report);
@@ -112,6 +116,20 @@ fn describe(server: &Report) -> Result<String, Error> {
             let ms = i64::try_from(server.resting.as_millis()).unwrap_or(i64::MAX);
             object.named_member("not_tried_for_ms", Value::Integer(ms));
         }
+    }
+    Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
+}
+
+/// What is said in the place of a server if there is none.
+fn describe_none() -> Result<String, Error> {
+    let mut object = Writer::default();
+    object.begin("{");
+    object.named_member("server", Value::Null);
+    object.named_member("lists", Value::Json("[]"));
+    object.named_member("state", Value::String("unset"));
+    object.named_member("error", Value::String(&Error::NoServers.to_string()));
+    if let Some(hint) = Error::NoServers.hint() {
+        object.named_member("hint", Value::String(hint));
     }
     Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
 }

@@ -265,19 +265,14 @@ fn what_the_servers_own_json_cannot_hold_is_an_error_and_never_null() {
         "CREATE TABLE t (id INT PRIMARY KEY, b LONGBLOB, c LONGTEXT, d LONGTEXT) ENGINE=InnoDB",
     );
     path.create_triggers("test.t", &["--outbox", "--native-json"]);
-    for (values, problem) in [
-        (
-            "1, REPEAT('a', 900000), NULL, NULL",
-            "too large for TO_BASE64",
-        ),
-        ("1, NULL, REPEAT('a', 900000), REPEAT('a', 900000)", ""),
+    for values in [
+        "1, REPEAT('a', 900000), NULL, NULL",
+        "1, NULL, REPEAT('a', 900000), REPEAT('a', 900000)",
     ] {
-        let error = path
-            .gman
+        path.gman
             .session
             .query_drop(format!("INSERT INTO t VALUES ({values})"))
-            .expect_err("too large");
-        assert!(error.to_string().contains(problem), "{error}");
+            .expect_err(values);
     }
     assert_eq!(waiting(&mut path), Vec::<Value>::new());
 }
