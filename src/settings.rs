@@ -213,6 +213,33 @@ impl Text {
     }
 }
 
+/// Whether the settings can be set at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Plugin {
+    /// There is no server around us, or none that can have the plugin.
+    Impossible,
+    /// The server could have it. If the configuration asks for it, the server has turned it off: it
+    /// does so for a single value that it cannot read, and starts all the same.
+    Inactive,
+    /// Every setting is a variable.
+    Active,
+}
+
+static PLUGIN: AtomicU8 = AtomicU8::new(Plugin::Impossible as u8);
+
+impl Plugin {
+    /// How it is now.
+    pub(crate) fn is_inactive() -> bool {
+        PLUGIN.load(Ordering::Relaxed) == Self::Inactive as u8
+    }
+
+    /// Takes note of a change.
+    pub(crate) fn becomes(self) {
+        PLUGIN.store(self as u8, Ordering::Relaxed);
+    }
+}
+
 /// What happens to the statement when a job could not be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {

@@ -18,8 +18,8 @@ use crate::settings;
 /// Longest list, in bytes: what is kept of one for every job, and shown in messages, is bounded.
 const MAX_LIST_BYTES: usize = 64 * 1024;
 
-/// `gman_servers_set(servers[, function])`: sets the default list, or that of one Gearman function;
-/// answers the list.
+/// `gman_servers_set(servers[, function])`: sets the default list, or that of one Gearman function, which
+/// an empty list takes away; returns the list.
 struct ServersSet {
     servers: Vec<u8>,
 }
@@ -83,7 +83,11 @@ impl PerRow for Check {
         let mut report = Writer::default();
         report.begin("[");
         let statement = Statement::with_client();
-        for server in CLIENT.check(&limits(), &|| statement.is_unwanted())? {
+        let servers = CLIENT.check(&limits(), &|| statement.is_unwanted())?;
+        if servers.is_empty() {
+            report.element(Value::Json(&describe_none()?));
+        }
+        for server in servers {
             report.element(Value::Json(&describe(&server)?));
         }
         report.end("]")?.clone_into(&mut self.report);
@@ -116,6 +120,20 @@ fn describe(server: &Report) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
 }
 
+/// What is said in the place of a server if there is none.
+fn describe_none() -> Result<String, Error> {
+    let mut object = Writer::default();
+    object.begin("{");
+    object.named_member("server", Value::Null);
+    object.named_member("lists", Value::Json("[]"));
+    object.named_member("state", Value::String("unset"));
+    object.named_member("error", Value::String(&Error::NoServers.to_string()));
+    if let Some(hint) = Error::NoServers.hint() {
+        object.named_member("hint", Value::String(hint));
+    }
+    Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
+}
+
 /// The names of lists; the default one has none.
 fn lists(names: &[Option<Vec<u8>>]) -> Result<String, Error> {
     let mut array = Writer::default();
@@ -135,6 +153,9 @@ fn set(servers: &str, function: Option<&[u8]>) -> Result<(), Error> {
             "gman_servers_set_enabled is OFF; the servers are set with SET GLOBAL gman_servers"
                 .to_owned(),
         ));
+    }
+    if let ("", Some(function)) = (servers, function) {
+        return CLIENT.unset_servers_of(function);
     }
     CLIENT.set_servers(servers, function, settings::TIMEOUT.duration())?;
     if function.is_none() {

@@ -3,7 +3,7 @@
 //! A variable's value lives in the setting's atomic. The server writes it when it reads its
 //! configuration and through the `update_*` functions afterwards; everybody else may read it at any time.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_ulong, c_ulonglong, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_longlong, c_ulong, c_ulonglong, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -102,7 +102,7 @@ fn number(setting: &'static Number) -> *const c_void {
             VARIABLE_ULONGLONG,
             setting.name,
             setting.description,
-            None,
+            Some(check_number),
             Some(update_number),
         ),
         value: setting.storage(),
@@ -189,6 +189,53 @@ unsafe extern "C" fn update_switch(
     }
 }
 
+/// Refuses a number that the server would move to the nearest end of the range.
+unsafe extern "C" fn check_number(
+    _session: *mut c_void,
+    variable: *mut c_void,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    // SAFETY: the server passes the variable that was declared with this function.
+    let storage = unsafe { (*variable.cast::<NumberVariable>()).value };
+    let mut number: c_longlong = 0;
+    // SAFETY: the server passes a valid value, and has checked that it is a whole number or NULL.
+    let (is_null, is_unsigned) = unsafe {
+        (
+            ((*value).val_int)(value, &raw mut number) != 0,
+            ((*value).is_unsigned)(value) != 0,
+        )
+    };
+    let number = match is_unsigned {
+        true => i128::from(number.cast_unsigned()),
+        false => i128::from(number),
+    };
+    let setting = settings::NUMBERS
+        .iter()
+        .find(|setting| setting.storage() == storage);
+    let checked = setting.map_or(Ok(0), |setting| {
+        in_range(setting, (!is_null).then_some(number))
+    });
+    // SAFETY: `save` has room for a number, as the variable is one.
+    unsafe { *save.cast::<c_ulonglong>() = *checked.as_ref().unwrap_or(&0) };
+    let name = setting.map_or("", |setting| setting.name);
+    refused(name, || checked.map(drop))
+}
+
+/// `value`, which is NULL for `None`, if the setting takes it.
+fn in_range(setting: &Number, value: Option<i128>) -> Result<u64, Error> {
+    let (min, max) = (setting.min, setting.max);
+    let shown = value.map_or_else(|| "NULL".to_owned(), |value| value.to_string());
+    value
+        .and_then(|value| u64::try_from(value).ok())
+        .filter(|value| (min..=max).contains(value))
+        .ok_or_else(|| {
+            Error::Input(format!(
+                "it cannot be {shown}, expected a number from {min} to {max}"
+            ))
+        })
+}
+
 unsafe extern "C" fn check_servers(
     _session: *mut c_void,
     _variable: *mut c_void,
@@ -202,7 +249,14 @@ unsafe extern "C" fn check_servers(
     let mut length: c_int = 1;
     // SAFETY: the server passes a valid value; `length` is the size of `buffer`.
     let text = unsafe { ((*value).val_str)(value, buffer.as_mut_ptr(), &mut length) };
-    let kept = if text.is_null() || text == buffer.as_ptr() {
+    if text.is_null() {
+        return refused(settings::SERVERS.name, || {
+            Err(Error::Input(
+                "it cannot be NULL; '' takes the job servers away".to_owned(),
+            ))
+        });
+    }
+    let kept = if text == buffer.as_ptr() {
         c"".as_ptr()
     } else {
         text
@@ -211,7 +265,7 @@ unsafe extern "C" fn check_servers(
     unsafe { *save.cast::<*const c_char>() = kept };
     // SAFETY: `kept` is a NUL-terminated string: both servers return `c_ptr_quick()` or a copy.
     let list = unsafe { CStr::from_ptr(kept) }.to_bytes();
-    refused(|| servers::check_default(list))
+    refused(settings::SERVERS.name, || servers::check_default(list))
 }
 
 unsafe extern "C" fn update_servers(
@@ -223,15 +277,15 @@ unsafe extern "C" fn update_servers(
     // SAFETY: what `check_servers` left there, or the declared default; both are C strings that
     // outlive the statement.
     let list = unsafe { CStr::from_ptr(*save.cast::<*const c_char>()) }.to_bytes();
-    refused(|| servers::set_default(list));
+    refused(settings::SERVERS.name, || servers::set_default(list));
 }
 
-/// Runs a hook; an error is raised into the statement, and the answer is 1.
-fn refused(body: impl FnOnce() -> Result<(), Error>) -> c_int {
+/// Runs a hook of the variable `name`; an error is raised into the statement, and the answer is 1.
+fn refused(name: &str, body: impl FnOnce() -> Result<(), Error>) -> c_int {
     match guard::caught(body) {
         Ok(()) => 0,
         Err(error) => {
-            diagnostics::raise(settings::SERVERS.name, &error);
+            diagnostics::raise(name, &error);
             1
         }
     }

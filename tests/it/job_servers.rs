@@ -163,7 +163,13 @@ fn check_tells_how_every_server_is() {
     let silent = FakeJobServer::always(Reply::Silence);
     let gone = Port::free();
     let mut gman = Gman::with_switches();
-    assert_eq!(gman.call("gman_check()").text(), "[]");
+    let check = gman.call("gman_check()").text();
+    assert!(
+        check.starts_with(
+            r#"[{"server":null,"lists":[],"state":"unset","error":"no job servers are set;"#
+        ) && check.contains(r#""hint":""#),
+        "{check}"
+    );
     let gone = format!("127.0.0.1:{}", gone.number());
     let list = format!("{},{gone},{}", gearmand.address(), silent.address());
     gman.set_servers(&list);

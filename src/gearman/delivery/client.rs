@@ -91,7 +91,7 @@ impl Client {
         let has_names = resolved
             .iter()
             .any(|(server, _)| server.literal().is_none());
-        self.write_lists().set(function, resolved);
+        self.write_lists().set(function, resolved)?;
         if has_names {
             self.keep_fresh()?;
         } else {
@@ -103,6 +103,17 @@ impl Client {
     /// Takes the default list away. Lists of single functions stay.
     pub fn unset_servers(&self) {
         self.write_lists().unset();
+    }
+
+    /// Takes a function's own list away: its jobs go to the default list.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] for a bad function name.
+    pub fn unset_servers_of(&self, function: &[u8]) -> Result<(), Error> {
+        let function = job::checked_function(function)?;
+        self.write_lists().unset_of(function);
+        Ok(())
     }
 
     /// Leaves a background job in a window and goes on; a thread submits it, and again until a job
@@ -119,6 +130,8 @@ impl Client {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         status::JOBS_SUBMITTED.add(1);
+        let deadline = Deadline::unless_stopped(limits.submit, should_stop);
+        self.wait_for_another_way(job.function(), &deadline)?;
         let (_, pipeline) = self.route_of(job.function())?;
         pipeline.accept(job, limits, should_stop)
     }
@@ -220,6 +233,7 @@ impl Client {
         function: &[u8],
         deadline: &Deadline<'_>,
     ) -> Result<Arc<JobServer>, Error> {
+        self.wait_for_another_way(function, deadline)?;
         let (servers, pipeline) = self.route_of(function)?;
         pipeline.wait_for_earlier_jobs(deadline)?;
         let now = Instant::now();
@@ -238,6 +252,7 @@ impl Client {
         limits: &Limits,
     ) -> Result<Delivered, Error> {
         status::JOBS_SUBMITTED.add(1);
+        self.wait_for_another_way(job.function(), deadline)?;
         let (servers, pipeline) = self.route_of(job.function())?;
         pipeline.wait_for_earlier_jobs(deadline)?;
         let mut failures: Vec<Arc<Error>> = Vec::new();
@@ -276,6 +291,12 @@ impl Client {
             }
         }
         Err(Error::Undelivered(failures))
+    }
+
+    /// Waits for jobs of `function` that went another way, before its list changed.
+    fn wait_for_another_way(&self, function: &[u8], deadline: &Deadline<'_>) -> Result<(), Error> {
+        let earlier = self.read_lists().earlier(function);
+        earlier.map_or(Ok(()), |earlier| earlier.wait(deadline))
     }
 
     /// Where jobs for `function` go: at least one server.
