@@ -202,8 +202,8 @@ impl fmt::Display for Error {
             Self::Behind { jobs, cause } => {
                 write!(
                     f,
-                    "{jobs} jobs of pipelined delivery wait for the same job servers, and this one \
-                     must not overtake them"
+                    "{jobs} jobs of pipelined delivery wait for their job servers, and this one must \
+                     not overtake them"
                 )?;
                 cause.iter().try_for_each(|cause| write!(f, "; {cause}"))
             }

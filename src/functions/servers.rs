@@ -19,8 +19,8 @@ use crate::settings;
 /// Longest list, in bytes: what is kept of one for every job, and shown in messages, is bounded.
 const MAX_LIST_BYTES: usize = 64 * 1024;
 
-/// `gman_servers_set(servers[, function])`: sets the default list, or that of one Gearman function;
-/// answers the list.
+/// `gman_servers_set(servers[, function])`: sets the default list, or that of one Gearman function, which
+/// an empty list takes away; returns the list.
 struct ServersSet {
     servers: Vec<u8>,
 }
@@ -154,6 +154,9 @@ fn set(servers: &str, function: Option<&[u8]>) -> Result<(), Error> {
             "gman_servers_set_enabled is OFF; the servers are set with SET GLOBAL gman_servers"
                 .to_owned(),
         ));
+    }
+    if let ("", Some(function)) = (servers, function) {
+        return CLIENT.unset_servers_of(function);
     }
     if function.is_none() {
         host_port::parse(servers)?;

@@ -86,7 +86,7 @@ impl Client {
         if servers.iter().any(|server| server.literal().is_none()) {
             self.keep_fresh()?;
         }
-        self.write_lists().set(function, servers);
+        self.write_lists().set(function, servers)?;
         self.refresher.ask();
         Ok(())
     }
@@ -94,6 +94,17 @@ impl Client {
     /// Takes the default list away. Lists of single functions stay.
     pub fn unset_servers(&self) {
         self.write_lists().unset();
+    }
+
+    /// Takes a function's own list away: its jobs go to the default list.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] for a bad function name.
+    pub fn unset_servers_of(&self, function: &[u8]) -> Result<(), Error> {
+        let function = job::checked_function(function)?;
+        self.write_lists().unset_of(function);
+        Ok(())
     }
 
     /// Leaves a background job in a window and goes on; a thread submits it, and again until a job
@@ -110,6 +121,8 @@ impl Client {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         status::JOBS_SUBMITTED.add(1);
+        let deadline = Deadline::unless_stopped(limits.submit, should_stop);
+        self.wait_for_another_way(job.function(), &deadline)?;
         let (_, pipeline) = self.route_of(job.function())?;
         pipeline.accept(job, limits, should_stop)
     }
@@ -211,6 +224,7 @@ impl Client {
         function: &[u8],
         deadline: &Deadline<'_>,
     ) -> Result<Arc<JobServer>, Error> {
+        self.wait_for_another_way(function, deadline)?;
         let (servers, pipeline) = self.route_of(function)?;
         pipeline.wait_for_earlier_jobs(deadline)?;
         let now = Instant::now();
@@ -229,6 +243,7 @@ impl Client {
         limits: &Limits,
     ) -> Result<Delivered, Error> {
         status::JOBS_SUBMITTED.add(1);
+        self.wait_for_another_way(job.function(), deadline)?;
         let (servers, pipeline) = self.route_of(job.function())?;
         pipeline.wait_for_earlier_jobs(deadline)?;
         let mut failures: Vec<Arc<Error>> = Vec::new();
@@ -267,6 +282,12 @@ impl Client {
             }
         }
         Err(Error::Undelivered(failures))
+    }
+
+    /// Waits for jobs of `function` that went another way, before its list changed.
+    fn wait_for_another_way(&self, function: &[u8], deadline: &Deadline<'_>) -> Result<(), Error> {
+        let earlier = self.read_lists().earlier(function);
+        earlier.map_or(Ok(()), |earlier| earlier.wait(deadline))
     }
 
     /// Where jobs for `function` go: at least one server.
