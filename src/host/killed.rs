@@ -3,11 +3,10 @@
 
 use std::ffi::{c_int, c_void};
 use std::mem;
-use std::ptr::NonNull;
 
 use once_cell::sync::OnceCell;
 
-use crate::host::session;
+use crate::host::session::{self, Session};
 use crate::host::symbols::symbol;
 
 /// `thd_killed` of `include/mysql/plugin.h`, with C linkage in both.
@@ -15,7 +14,7 @@ type ThdKilled = unsafe extern "C" fn(*const c_void) -> c_int;
 
 /// The statement that the current thread runs. Stays on that thread, as a pointer does.
 pub(crate) struct Statement {
-    session: Option<NonNull<c_void>>,
+    session: Option<Session>,
 }
 
 impl Statement {
@@ -32,7 +31,7 @@ impl Statement {
             // SAFETY:
             // - the pointer is this thread's session, which outlives the call of the function;
             // - it is not NULL, for which the server would look the session up by itself.
-            (Some(session), Some(thd_killed)) => unsafe { thd_killed(session.as_ptr()) != 0 },
+            (Some(session), Some(thd_killed)) => unsafe { thd_killed(session.address()) != 0 },
             _ => false,
         }
     }

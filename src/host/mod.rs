@@ -4,9 +4,11 @@
 
 pub(crate) mod args;
 pub(crate) mod charset;
+pub(crate) mod commit_gate;
 pub(crate) mod diagnostics;
 pub(crate) mod guard;
 pub(crate) mod killed;
+pub(crate) mod participant;
 pub(crate) mod plugin_abi;
 pub(crate) mod server;
 pub(crate) mod symbols;
