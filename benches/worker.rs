@@ -18,7 +18,7 @@ use clap::Parser;
 
 use promise::Promise;
 use support::{
-    FUNCTION, Gearmand, Language, Redis, RedisWorker, Submitter, rust_worker, wait_until,
+    FUNCTION, Gearmand, Language, Redis, RedisWorker, Submitter, gman_program, wait_until,
 };
 
 /// How long a turn may take.
@@ -101,12 +101,12 @@ impl Contender {
 fn main() -> ExitCode {
     let options = Options::parse();
     // Built before any turn is timed.
-    rust_worker();
+    gman_program();
     let mut contenders = [
         Contender::new("worker.php", Language::Php, &[]),
-        Contender::new("redis_worker", Language::Rust, &[]),
-        Contender::new("redis_worker --threads 2", Language::Rust, &["--threads=2"]),
-        Contender::new("redis_worker --mode hash", Language::Rust, &[HASH]),
+        Contender::new("gman worker", Language::Rust, &[]),
+        Contender::new("gman worker --threads 2", Language::Rust, &["--threads=2"]),
+        Contender::new("gman worker --mode hash", Language::Rust, &[HASH]),
     ];
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);

@@ -104,7 +104,7 @@ fn demo(options: &Options) -> Result<(), Stopped> {
         redis.address()
     ));
     guide.say(&format!(
-        "worker    examples/redis_worker, waits for jobs named {FUNCTION}"
+        "worker    gman worker, waits for jobs named {FUNCTION}"
     ));
     guide.say(&format!("files     {}", folder.path().display()));
 

@@ -24,6 +24,7 @@ BEGIN
   CREATE FUNCTION json_array_udf RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION json_members RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION json_values RETURNS STRING SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION json_base64 RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION lib_mysqludf_json_info RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_servers_set RETURNS STRING SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_check RETURNS STRING SONAME 'libgearman_mysql_udf.so';

@@ -1,5 +1,5 @@
 -- A table whose rows are kept in Redis: an example of triggers for INSERT, UPDATE and DELETE, and of
--- the job syncRowToRedis, which examples/redis_worker does.
+-- the job syncRowToRedis, which gman worker does.
 --
 --     mysql DATABASE < triggers.sql
 --

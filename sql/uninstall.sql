@@ -14,6 +14,7 @@ DROP FUNCTION IF EXISTS json_object_udf;
 DROP FUNCTION IF EXISTS json_array_udf;
 DROP FUNCTION IF EXISTS json_members;
 DROP FUNCTION IF EXISTS json_values;
+DROP FUNCTION IF EXISTS json_base64;
 DROP FUNCTION IF EXISTS lib_mysqludf_json_info;
 DROP FUNCTION IF EXISTS gman_servers_set;
 DROP FUNCTION IF EXISTS gman_check;

@@ -36,6 +36,14 @@ impl fmt::Display for Phase {
 pub enum Error {
     /// A value that was passed in cannot be used; says which one, why, and the remedy.
     Input(String),
+    /// The operating system had no thread, file descriptor, port or memory to give: nobody's
+    /// mistake, and no job server's fault.
+    System {
+        /// What was wanted, as in "no thread".
+        wanted: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
     /// A job was submitted before any job server was named.
     NoServers,
     /// The operating system or the network refused, or the time ran out
@@ -88,6 +96,13 @@ pub enum Error {
         /// Why they wait, where something went wrong.
         cause: Option<Arc<Self>>,
     },
+    /// Jobs of pipelined delivery wait for the same job servers, and this one must not overtake them.
+    Behind {
+        /// How many they are.
+        jobs: u64,
+        /// Why they wait, where something went wrong.
+        cause: Option<Arc<Self>>,
+    },
     /// The worker did not answer with a usable result: it failed, threw an exception, or answered
     /// something else than was asked for.
     Job {
@@ -108,6 +123,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Input(problem) => f.write_str(problem),
+            Self::System { wanted, source } => {
+                write!(f, "the system has no {wanted} to give: {source}")
+            }
             Self::NoServers => f.write_str(
                 "no job servers are set; SELECT gman_servers_set('host:4730') sets them",
             ),
@@ -153,6 +171,14 @@ impl fmt::Display for Error {
                 )?;
                 cause.iter().try_for_each(|cause| write!(f, "; {cause}"))
             }
+            Self::Behind { jobs, cause } => {
+                write!(
+                    f,
+                    "{jobs} jobs of pipelined delivery wait for the same job servers, and this one \
+                     must not overtake them"
+                )?;
+                cause.iter().try_for_each(|cause| write!(f, "; {cause}"))
+            }
             Self::Undelivered(causes) => {
                 for (index, cause) in causes.iter().enumerate() {
                     let separator = if index == 0 { "" } else { "; " };
@@ -183,6 +209,16 @@ const SELINUX: &str =
     "if SELinux is on, `setsebool -P mysql_connect_any 1` lets the database server connect";
 
 impl Error {
+    /// The system refused `wanted`, such as a thread.
+    pub(crate) fn no(wanted: &'static str, source: io::Error) -> Self {
+        Self::System { wanted, source }
+    }
+
+    /// There is not enough memory. Takes none itself.
+    pub(crate) fn no_memory() -> Self {
+        Self::no("memory", io::ErrorKind::OutOfMemory.into())
+    }
+
     /// Whether the other end closed the connection, in order or not.
     pub fn is_hang_up(&self) -> bool {
         let Self::Network { source, .. } = self else {
@@ -204,11 +240,13 @@ impl Error {
             Self::Input(_) => true,
             Self::Refused { answer, .. } => !WANTS_NONE.iter().any(|code| answer.starts_with(code)),
             Self::Undelivered(causes) => causes.iter().any(|cause| cause.blames_the_job()),
-            Self::NoServers
+            Self::System { .. }
+            | Self::NoServers
             | Self::Network { .. }
             | Self::Protocol { .. }
             | Self::Resting { .. }
             | Self::WindowFull { .. }
+            | Self::Behind { .. }
             | Self::Job { .. }
             | Self::Stopped
             | Self::Panic(_) => false,
@@ -236,8 +274,11 @@ impl Error {
             },
             Self::Protocol { .. } => Some("something else than gearmand may listen on this port"),
             Self::Resting { cause, .. } => cause.hint(),
-            Self::WindowFull { cause, .. } => cause.as_ref().and_then(|cause| cause.hint()),
+            Self::WindowFull { cause, .. } | Self::Behind { cause, .. } => {
+                cause.as_ref().and_then(|cause| cause.hint())
+            }
             Self::Input(_)
+            | Self::System { .. }
             | Self::NoServers
             | Self::Refused { .. }
             | Self::Undelivered(_)
@@ -251,9 +292,9 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Network { source, .. } => Some(source),
+            Self::Network { source, .. } | Self::System { source, .. } => Some(source),
             Self::Resting { cause, .. } => Some(cause.as_ref()),
-            Self::WindowFull { cause, .. } => match cause {
+            Self::WindowFull { cause, .. } | Self::Behind { cause, .. } => match cause {
                 Some(cause) => Some(cause.as_ref()),
                 None => None,
             },

@@ -120,7 +120,7 @@ impl<'a> Books<'a> {
             .collect();
         if self.shown_on_the_page != Some(self.stock_in_mysql) {
             problems.push(format!(
-                "stock on the page: expected {}, found {:?}; is there a redis_worker, and what does gman_check() say?",
+                "stock on the page: expected {}, found {:?}; is there a gman worker, and what does gman_check() say?",
                 self.stock_in_mysql, self.shown_on_the_page
             ));
         }

@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS sale_order (
     FOREIGN KEY (item) REFERENCES sale_item (id)
 ) ENGINE=InnoDB;
 
--- The page shows what the database holds: the job of examples/redis_worker sets stock:ITEM:stored.
+-- The page shows what the database holds: the job of gman worker sets stock:ITEM:stored.
 -- It is never stock:ITEM, from which the buyers take: the database lags behind that one.
 DROP TRIGGER IF EXISTS sale_stock_to_redis;
 

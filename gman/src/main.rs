@@ -1,21 +1,29 @@
 //! `gman`: the command beside the library.
+//!
+//! # Layout
+//!
+//! - [`command_line`]: the subcommands, each in a file or folder of its own;
+//! - [`connections`]: how the servers are named, and reached;
+//! - [`terminal`] and [`error`]: what a subcommand prints, and how it ends.
+
+mod command_line;
+// Until the first subcommand that needs a database.
+#[allow(dead_code, unused_imports)]
+mod connections;
+mod error;
+mod manual;
+#[allow(dead_code)]
+mod terminal;
+mod worker;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-/// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman.
-#[derive(Debug, Parser)]
-#[command(name = "gman", version, propagate_version = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// One variant for each subcommand, each in a file or folder of its own.
-#[derive(Debug, Subcommand)]
-enum Command {}
-
 fn main() -> ExitCode {
-    match Arguments::parse().command {}
+    match command_line::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::complain(&error);
+            error.exit_code()
+        }
+    }
 }

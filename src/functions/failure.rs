@@ -22,20 +22,22 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 enum Kind {
     /// The caller, who wants to wait no longer or made a mistake, or we: the statement fails.
     Caller,
-    /// Somebody beyond the network: the setting decides.
+    /// The system or somebody beyond the network: the setting decides.
     Delivery,
 }
 
 fn kind(error: &Error) -> Kind {
     match error {
         Error::Input(_) | Error::Stopped | Error::Panic(_) => Kind::Caller,
-        Error::NoServers
+        Error::System { .. }
+        | Error::NoServers
         | Error::Network { .. }
         | Error::Protocol { .. }
         | Error::Refused { .. }
         | Error::Resting { .. }
         | Error::Undelivered(_)
         | Error::WindowFull { .. }
+        | Error::Behind { .. }
         | Error::Job { .. } => Kind::Delivery,
     }
 }
@@ -103,8 +105,14 @@ fn server_of(error: &Error) -> &str {
         | Error::Resting { server, .. }
         | Error::Job { server, .. } => server,
         Error::Undelivered(causes) => causes.first().map_or("", |cause| server_of(cause)),
-        Error::WindowFull { cause, .. } => cause.as_deref().map_or("", server_of),
-        Error::Input(_) | Error::NoServers | Error::Stopped | Error::Panic(_) => "",
+        Error::WindowFull { cause, .. } | Error::Behind { cause, .. } => {
+            cause.as_deref().map_or("", server_of)
+        }
+        Error::Input(_)
+        | Error::System { .. }
+        | Error::NoServers
+        | Error::Stopped
+        | Error::Panic(_) => "",
     }
 }
 

@@ -1,6 +1,6 @@
 //! `json_object`, `json_array`, `json_members`, `json_values` and `lib_mysqludf_json_info`, as
 //! `lib_mysqludf_json` had them, and `json_object_udf` and `json_array_udf`, which are the first two
-//! under names that no server keeps for itself.
+//! under names that no server keeps for itself; and `json_base64`.
 //!
 //! All that does not depend on a row is found out in `init`; a row only appends to a buffer that is
 //! kept for the statement.
@@ -15,8 +15,8 @@ use udf::prelude::*;
 use self::argument::Argument;
 use self::member::{NamedMember, Pair, is_string_literal};
 use crate::error::Error;
-use crate::host::{charset, guard};
-use crate::json::Writer;
+use crate::host::{args, charset, guard};
+use crate::json::{Writer, base64};
 
 /// The longest result, in bytes, as the server is told: `MAX_BLOB_WIDTH` of its sources. With less
 /// it would cut results where it stores them, as in CREATE TABLE ... SELECT.
@@ -204,6 +204,44 @@ impl BasicUdf for JsonMembers {
             writer.begin("");
             pairs.iter().try_for_each(|p| p.write(args, writer))?;
             writer.end("").map(Some)
+        })
+    }
+}
+
+/// `json_base64(value)`: the bytes of the value as Base64 text. It is text, and not JSON as the
+/// results of the others are, so that it goes with an alias of any name into an object of ours, and
+/// into one of the server's own.
+struct JsonBase64 {
+    text: Vec<u8>,
+}
+
+#[register(name = "json_base64")]
+impl BasicUdf for JsonBase64 {
+    type Returns<'a> = Option<&'a [u8]>;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
+        guard::init(|| {
+            if args.len() != 1 {
+                return Err(Error::Input("Must give one argument.".to_owned()));
+            }
+            args::ask_for_text(args, 0);
+            declare_result(cfg);
+            Ok(Self { text: Vec::new() })
+        })
+    }
+
+    fn process<'a>(
+        &'a mut self,
+        _cfg: &UdfCfg<Process>,
+        args: &ArgList<Process>,
+        _error: Option<NonZeroU8>,
+    ) -> Result<Self::Returns<'a>, ProcessError> {
+        guard::row("json_base64", || {
+            let Some(bytes) = args::string(args, 0)? else {
+                return Ok(None);
+            };
+            base64::encode(bytes, &mut self.text)?;
+            Ok(Some(self.text.as_slice()))
         })
     }
 }

@@ -5,11 +5,13 @@
 //! - `name`: which name an expression gives its member.
 //! - `escape`: a string between quotes.
 //! - `number`: integers, decimals and floating point numbers.
+//! - `base64`: bytes as text.
 //! - `raw`: text that claims to be JSON already.
 //! - `writer`: members and elements, separated, in one buffer.
 //!
 //! Whatever is appended, the text is JSON that `serde_json` parses with its defaults.
 
+pub mod base64;
 mod escape;
 mod name;
 mod number;

@@ -7,7 +7,7 @@ use super::number::{
 use crate::error::Error;
 
 /// The longest text: no server passes more on, `max_allowed_packet` ends there.
-const MAX_TEXT_BYTES: usize = 1 << 30;
+pub(super) const MAX_TEXT_BYTES: usize = 1 << 30;
 
 /// Room for a comma, a colon, and the bracket at the end.
 const ROOM_FOR_PUNCTUATION: usize = 4;

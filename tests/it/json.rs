@@ -1,5 +1,6 @@
 //! The JSON functions in a real server: `GMAN_TEST_SERVER` chooses which.
 
+mod base64;
 mod charset;
 mod conformance;
 mod large;
@@ -26,7 +27,10 @@ struct Json {
 
 impl Json {
     fn start() -> Self {
-        let database = Database::start();
+        Self::start_on(Database::start())
+    }
+
+    fn start_on(database: Database) -> Self {
         database.install_functions();
         let mut session = database.connect();
         let has_bare_names = create_bare_names(&mut session);

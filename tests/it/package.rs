@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 
 use crate::support::{
-    Database, FILE_NAME, Gearmand, Library, build_folder, example, product_file, run,
+    Database, FILE_NAME, Gearmand, Library, build_folder, gman_program, product_file, run,
 };
 
 /// The name of the worker in the packages.
@@ -29,7 +29,7 @@ fn packages() -> &'static Path {
         let built = folder.join("built");
         fs::create_dir_all(&built).expect("a folder under target");
         copy(Library::release().path(), &built.join(FILE_NAME));
-        copy(&example("redis_worker"), &built.join(WORKER));
+        copy(gman_program(), &built.join(WORKER));
         let made = folder.join("made");
         run(Command::new(product_file("scripts/package"))
             .arg("--from")

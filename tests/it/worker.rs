@@ -1,4 +1,4 @@
-//! The worker in Rust, `examples/redis_worker`, between a real job server and a real Redis.
+//! `gman worker`, between a real job server and a real Redis.
 
 mod faults;
 mod modes;

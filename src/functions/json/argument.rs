@@ -9,6 +9,9 @@ use crate::json::{self, Decimal, Value, Writer};
 /// An argument whose name begins with this, in any case, is JSON already.
 const JSON_PREFIX: &[u8] = b"json_";
 
+/// The function whose result is text, although its name begins like that.
+const BASE64: &[u8] = b"json_base64";
+
 /// The width of a FLOAT column without one of its own: `MAX_FLOAT_STR_LENGTH` of the servers'
 /// sources. A DOUBLE column has 22, and so has FLOAT in an expression that computes.
 const FLOAT_WIDTH: usize = 12;
@@ -185,8 +188,19 @@ fn has_json_name(list: &ArgList<Init>, index: usize) -> bool {
             .is_some_and(|prefix| prefix.eq_ignore_ascii_case(JSON_PREFIX))
     };
     args::name(list, index).is_some_and(|text| {
-        has_prefix(text) || json::member_name(text).is_ok_and(|name| has_prefix(name.as_bytes()))
+        let is_named = has_prefix(text)
+            || json::member_name(text).is_ok_and(|name| has_prefix(name.as_bytes()));
+        is_named && !is_base64(text)
     })
+}
+
+/// Whether `text` is a call of `json_base64`: `1234` and `true` are Base64 too, and must not become
+/// a number and a word.
+fn is_base64(text: &[u8]) -> bool {
+    text.split_at_checked(BASE64.len())
+        .is_some_and(|(name, rest)| {
+            name.eq_ignore_ascii_case(BASE64) && rest.trim_ascii_start().starts_with(b"(")
+        })
 }
 
 fn not_utf8(index: usize, name: &[u8], bytes: &[u8], offset: usize) -> Error {
@@ -206,7 +220,7 @@ fn not_utf8(index: usize, name: &[u8], bytes: &[u8], offset: usize) -> Error {
     };
     Error::Input(format!(
         "argument {} ({name}) is not UTF-8: '{bad}' at byte {offset}; \
-         write CONVERT({name} USING utf8mb4){alias}, or TO_BASE64({name}){alias} for binary data",
+         write CONVERT({name} USING utf8mb4){alias}, or json_base64({name}){alias} for binary data",
         index + 1,
     ))
 }

@@ -1,12 +1,11 @@
 //! Submits jobs: server order, cool-down, and the one retry decision.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Phase};
+use crate::error::Error;
 use crate::gearman::delivery::lists::{List, Listed, Lists};
 use crate::gearman::delivery::pipeline::{Listener, Pipeline, Trouble};
 use crate::gearman::limits::Limits;
@@ -80,9 +79,11 @@ fn after(error: &Error, was_idle: bool) -> Next {
         Error::Network { .. } | Error::Protocol { .. } => Next::RestThenPassOver,
         Error::Refused { .. } | Error::Resting { .. } => Next::PassOver,
         Error::Input(_)
+        | Error::System { .. }
         | Error::NoServers
         | Error::Undelivered(_)
         | Error::WindowFull { .. }
+        | Error::Behind { .. }
         | Error::Job { .. }
         | Error::Stopped
         | Error::Panic(_) => Next::GiveUp,
@@ -225,7 +226,7 @@ impl Client {
                 let _ = give_back.send((index, outcome));
             });
             if let Err(source) = started {
-                let _ = give.send((index, Err(no_thread(&listed.server, source))));
+                let _ = give.send((index, Err(Error::no("thread", source))));
             }
         }
         drop(give);
@@ -365,11 +366,9 @@ impl Client {
                 .collect(),
             None => Vec::new(),
         };
-        self.refresher.run(named_servers).map_err(|error| {
-            Error::Input(format!(
-                "servers: no thread to keep their addresses fresh: {error}"
-            ))
-        })
+        self.refresher
+            .run(named_servers)
+            .map_err(|source| Error::no("thread", source))
     }
 }
 
@@ -404,15 +403,6 @@ fn report(listed: &Listed, outcome: Result<Answer, Error>) -> Report {
         lists: lists.clone(),
         outcome,
         resting: server.health.rest_left(Instant::now()),
-    }
-}
-
-fn no_thread(server: &JobServer, source: io::Error) -> Error {
-    Error::Network {
-        server: Arc::clone(&server.name),
-        phase: Phase::Connect,
-        elapsed: Duration::ZERO,
-        source,
     }
 }
 

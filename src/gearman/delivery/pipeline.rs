@@ -12,7 +12,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -156,7 +155,7 @@ impl Pipeline {
     /// # Errors
     ///
     /// [`Error::WindowFull`] when there was no room within [`Limits::submit`], and at once while
-    /// another call has waited in vain; [`Error::Input`] when there is no thread to be had.
+    /// another call has waited in vain; [`Error::System`] when there is no thread to be had.
     pub(crate) fn accept(&self, job: &Job<'_>, limits: &Limits) -> Result<(), Error> {
         HEAD.with_borrow_mut(|head| {
             head.clear();
@@ -222,16 +221,11 @@ impl Pipeline {
     }
 
     fn start(&self, state: &mut State) -> Result<(), Error> {
-        let no_thread = |error: io::Error| {
-            Error::Input(format!(
-                "gman_delivery=pipelined needs a thread, and the system has none to give: {error}"
-            ))
-        };
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         self.shared
             .alarm
             .get_or_try_init(|| EventFd::from_flags(flags))
-            .map_err(|errno| no_thread(errno.into()))?;
+            .map_err(|errno| Error::no("file descriptor", errno.into()))?;
         let shared = Arc::clone(&self.shared);
         thread::spawn("gman-sender", move || {
             while panic::catch_unwind(AssertUnwindSafe(|| sender::run(&shared))).is_err() {
@@ -239,7 +233,7 @@ impl Pipeline {
                 std::thread::sleep(AFTER_PANIC);
             }
         })
-        .map_err(no_thread)?;
+        .map_err(|source| Error::no("thread", source))?;
         state.sender = Sender::Busy;
         Ok(())
     }

@@ -509,7 +509,13 @@ pub(crate) fn in_milliseconds(slice: Duration) -> PollTimeout {
     PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
 }
 
+/// The error of a system call: the network's, or the system's own lack of something.
 fn network(server: &Arc<str>, phase: Phase, deadline: &Deadline<'_>, source: io::Error) -> Error {
+    match source.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE) => return Error::no("file descriptor", source),
+        Some(Errno::ENOMEM | Errno::ENOBUFS) => return Error::no("memory", source),
+        _ => {}
+    }
     Error::Network {
         server: Arc::clone(server),
         phase,

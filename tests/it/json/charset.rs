@@ -83,7 +83,7 @@ fn bytes_that_are_not_utf8_undo_the_statement_that_wrote_them() {
     let error = json.error("SELECT json_object(bytes) FROM c");
     assert!(
         error.contains(r"argument 1 (bytes) is not UTF-8: '\xFF\x62' at byte 1")
-            && error.contains("TO_BASE64(bytes) AS `bytes`"),
+            && error.contains("json_base64(bytes) AS `bytes`"),
         "{error}"
     );
     json.execute(

@@ -1,10 +1,15 @@
 //! What cargo builds for the tests besides the tests.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use super::process::run;
+
+/// The package of the library and of the examples. Cargo builds what is asked for by name without the
+/// features that the rest of the workspace needs of the same dependencies.
+pub(super) const LIBRARY: &str = "gearman-mysql-udf";
 
 /// How the variables begin that cargo sets for a test and not for a user.
 const OF_THIS_PACKAGE: [&[u8]; 2] = [b"CARGO_MANIFEST_", b"CARGO_PKG_"];
@@ -13,10 +18,24 @@ const OF_THIS_PACKAGE: [&[u8]; 2] = [b"CARGO_MANIFEST_", b"CARGO_PKG_"];
 /// its program is.
 pub(crate) fn example(name: &str) -> PathBuf {
     if cfg!(debug_assertions) {
-        build(&["--example", name], name)
+        build(&["--package", LIBRARY, "--example", name], name)
     } else {
-        build(&["--release", "--example", name], name)
+        build(
+            &["--package", LIBRARY, "--release", "--example", name],
+            name,
+        )
     }
+}
+
+/// Builds the command `gman`, optimised for a benchmark and not for a test, and answers where its
+/// program is.
+pub(crate) fn gman_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let options = ["--package", "gman", "--bin", "gman", "--release"];
+        let options = &options[..options.len() - usize::from(cfg!(debug_assertions))];
+        build(options, "gman")
+    })
 }
 
 /// Runs `cargo build` with `options` and answers where it put the file of this name.

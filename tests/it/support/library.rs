@@ -44,7 +44,7 @@ impl Library {
     fn from_environment(variable: &str, build_options: &[&str]) -> Self {
         let path = env::var_os(variable).map_or_else(
             || {
-                let options = [&["--lib"], build_options].concat();
+                let options = [&["--package", cargo::LIBRARY, "--lib"], build_options].concat();
                 cargo::build(&options, FILE_NAME)
             },
             PathBuf::from,

@@ -32,7 +32,7 @@ mod wait;
 
 pub(crate) use black_hole::BlackHole;
 pub(crate) use browser::Browser;
-pub(crate) use cargo::example;
+pub(crate) use cargo::{example, gman_program};
 pub(crate) use database::{Database, product_file};
 pub(crate) use fake_job_server::FakeJobServer;
 pub(crate) use flash_sale::FlashSale;
@@ -45,7 +45,7 @@ pub(crate) use process::{Process, run};
 pub(crate) use proxy::Proxy;
 pub(crate) use recording_worker::{Answer, Job, RecordingWorker};
 pub(crate) use redis::Redis;
-pub(crate) use redis_worker::{FUNCTION, Language, ROW_FUNCTION, RedisWorker, rust_worker};
+pub(crate) use redis_worker::{FUNCTION, Language, ROW_FUNCTION, RedisWorker};
 pub(crate) use server_kind::{ServerKind, build_folder};
 pub(crate) use sink::Sink;
 pub(crate) use submitter::Submitter;

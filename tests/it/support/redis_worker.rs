@@ -1,13 +1,11 @@
-//! The workers of `examples/` that write changed rows to Redis.
+//! The two workers that write changed rows to Redis.
 
-use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::cargo;
+use super::cargo::gman_program;
 use super::database::product_file;
 use super::folder;
 use super::gearmand::Gearmand;
@@ -23,7 +21,7 @@ pub(crate) const ROW_FUNCTION: &str = "syncRowToRedis";
 /// Which of the two workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
-    /// `examples/redis_worker`
+    /// `gman worker`
     Rust,
     /// `examples/worker.php`
     Php,
@@ -51,7 +49,7 @@ impl RedisWorker {
         options: &[&str],
     ) -> Self {
         let mut command = match language {
-            Language::Rust => Command::new(rust_worker()),
+            Language::Rust => rust_worker(),
             Language::Php => Command::new(product_file("examples/worker.php")),
         };
         command
@@ -64,7 +62,7 @@ impl RedisWorker {
     /// Starts the worker in Rust with the options given and no others, and waits until the job servers,
     /// which the options name, know it.
     pub(crate) fn start_bare(gearmands: &[&Gearmand], options: &[String]) -> Self {
-        let mut command = Command::new(rust_worker());
+        let mut command = rust_worker();
         command.args(options);
         Self::run(command, gearmands)
     }
@@ -118,8 +116,9 @@ fn workers(gearmand: &Gearmand) -> u64 {
         .unwrap_or(0)
 }
 
-/// The program of the worker in Rust.
-pub(crate) fn rust_worker() -> &'static PathBuf {
-    static WORKER: OnceLock<PathBuf> = OnceLock::new();
-    WORKER.get_or_init(|| cargo::example("redis_worker"))
+/// The worker in Rust, without options.
+fn rust_worker() -> Command {
+    let mut command = Command::new(gman_program());
+    command.arg("worker");
+    command
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::{run_job, start, statistic, wait_for_lines};
-use crate::support::{FUNCTION, Gearmand, ROW_FUNCTION, Redis, run, rust_worker};
+use crate::support::{FUNCTION, Gearmand, ROW_FUNCTION, Redis, gman_program, run};
 
 fn hash(fields: &[(&str, &str)]) -> BTreeMap<String, String> {
     fields
@@ -116,7 +116,7 @@ fn the_functions_can_be_named_and_left_out() {
 
 #[test]
 fn every_option_has_an_environment_variable() {
-    let help = run(Command::new(rust_worker()).arg("--help"));
+    let help = run(Command::new(gman_program()).args(["worker", "--help"]));
     let options = help.matches("\n      --").count();
     let variables = help.matches("[env: ").count();
     assert!(options > 10, "{help}");

@@ -1,8 +1,4 @@
-//! A Gearman worker that writes changed rows to Redis: `docs/worker.md` describes it.
-//!
-//! ```sh
-//! cargo run --release --example redis_worker -- --gearmand 127.0.0.1:4730 --redis 127.0.0.1:6379
-//! ```
+//! `gman worker`: a Gearman worker that writes changed rows to Redis; `docs/worker.md` describes it.
 //!
 //! One thread for each job server ([`job_server`]) takes the jobs from it, many at once and in the
 //! order of its queue, reads what they ask for ([`change`]) and deals them out to the lanes
@@ -23,46 +19,40 @@ mod stop;
 mod store;
 mod window;
 
-use std::error::Error;
 use std::panic;
-use std::process::{self, ExitCode};
+use std::process;
 use std::sync::Arc;
 use std::thread;
 
-use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use crate::error::{Error, Result};
 use job_server::JobServer;
 use lane::Lanes;
 use log::say;
-use options::Options;
+pub(crate) use options::Options;
 use statistics::Statistics;
 use stop::Stop;
 
 /// The exit status of a Rust program that panicked.
 const PANICKED: i32 = 101;
 
-fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(error);
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// Works until a signal asks to stop.
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+///
+/// # Errors
+///
+/// If an option cannot be read; servers that are unreachable are waited for.
+pub(crate) fn run(options: &Options) -> Result {
     exit_with_any_thread();
     let stop = Arc::new(Stop::default());
     let statistics = Arc::new(Statistics::default());
     handle_signals(options, &stop, &statistics)?;
-    let (redis, functions) = (options.redis_client()?, options.functions()?);
+    let (redis, functions) = (options.redis.client()?, options.functions()?);
     let lanes = Lanes::start(&redis, options, &statistics, &stop);
     let servers: Vec<_> = options
         .gearmand
+        .job_servers
         .iter()
         .map(|address| {
             JobServer::new(
@@ -95,12 +85,9 @@ fn exit_with_any_thread() {
 }
 
 /// SIGUSR1 prints the statistics; SIGTERM and SIGINT ask to stop, and once more to stop at once.
-fn handle_signals(
-    options: &Options,
-    stop: &Arc<Stop>,
-    statistics: &Arc<Statistics>,
-) -> Result<(), Box<dyn Error>> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
+fn handle_signals(options: &Options, stop: &Arc<Stop>, statistics: &Arc<Statistics>) -> Result {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
+        .map_err(|error| Error::failed(format!("cannot receive signals: {error}")))?;
     let (stop, statistics) = (Arc::clone(stop), Arc::clone(statistics));
     let patience = options.stop_timeout();
     thread::spawn(move || {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::{iter, thread};
 
-use crate::change::Change;
-use crate::connection::{Connection, Finished};
-use crate::options::Options;
-use crate::statistics::Statistics;
-use crate::stop::Stop;
-use crate::store::Store;
+use super::change::Change;
+use super::connection::{Connection, Finished};
+use super::options::Options;
+use super::statistics::Statistics;
+use super::stop::Stop;
+use super::store::Store;
 
 /// How many jobs at most go to Redis in one round trip.
 const BATCH: usize = 1000;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::options::Mode;
+use super::options::Mode;
 
 /// How many fields one HSET writes: a Lua call takes less than 8,000 words.
 const FIELDS_AT_ONCE: usize = 1000;

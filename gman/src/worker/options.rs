@@ -1,20 +1,15 @@
 //! The options, each of which an environment variable can give as well.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{Parser, ValueEnum, value_parser};
-use gearman_mysql_udf::gearman::servers::host_port::{self, HostPort};
-use redis::{ClientTlsConfig, TlsCertificates};
+use clap::{Args, ValueEnum, value_parser};
 
-use crate::change::Format;
+use super::change::Format;
+use crate::connections::{GearmandOptions, RedisOptions};
+use crate::error::{Error, Result};
 
-/// Several job servers; a name of its own keeps clap from taking it for several values.
-type JobServers = Vec<HostPort>;
-
-/// Writes changed rows to Redis, which Gearman jobs bring.
+/// Write the rows that Gearman jobs bring to Redis
 ///
 /// Two Gearman functions are served. What a job of syncToRedis does is for --mode to say. A job of
 /// syncRowToRedis says it itself: {"key":"test:1","row":{"id":1,"name":"sm"}} makes the hash test:1
@@ -30,50 +25,31 @@ type JobServers = Vec<HostPort>;
 ///
 /// SIGUSR1 prints statistics to stderr. SIGTERM and SIGINT stop in order: what is held is finished,
 /// for --stop-timeout at most, and the rest is left to the job server.
-#[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The Gearman job servers, all served at once: host:port,[::1]:4730,...
-    #[arg(
-        long,
-        env = "GEARMAND",
-        value_name = "SERVERS",
-        default_value = "127.0.0.1:4730"
-    )]
-    #[arg(value_parser = servers::parse)]
-    pub(crate) gearmand: JobServers,
+    #[command(flatten)]
+    pub(crate) gearmand: GearmandOptions,
 
-    /// Redis: host:port, or redis://[user:password@]host:port/database, or rediss:// for TLS
-    ///
-    /// Put a password into the environment variable: others can see a command line.
-    #[arg(long, env = "REDIS", hide_env_values = true)]
-    #[arg(value_name = "URL", default_value = "127.0.0.1:6379")]
-    redis: String,
-
-    /// With rediss://: the certificates to trust, a PEM file; those of the system otherwise
-    #[arg(long, env = "REDIS_CA", value_name = "FILE")]
-    redis_ca: Option<PathBuf>,
-
-    /// With rediss://: the certificate to show, a PEM file; Redis asks for one by default
-    #[arg(long, env = "REDIS_CERT", value_name = "FILE", requires = "redis_key")]
-    redis_cert: Option<PathBuf>,
-
-    /// The private key of --redis-cert, a PEM file
-    #[arg(long, env = "REDIS_KEY", value_name = "FILE", requires = "redis_cert")]
-    redis_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) redis: RedisOptions,
 
     /// What a job of --function does
-    #[arg(long, env = "WORKER_MODE", value_enum, default_value_t = Mode::Set)]
+    #[arg(long, env = "GMAN_WORKER_MODE", value_enum, default_value_t = Mode::Set)]
     mode: Mode,
 
     /// Put before every key, such as "shop:"
-    #[arg(long, env = "WORKER_PREFIX", value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        env = "GMAN_WORKER_PREFIX",
+        value_name = "TEXT",
+        default_value = ""
+    )]
     prefix: String,
 
     /// The Gearman function whose jobs are rows, {"id":1,"name":"sm"}; "" for none
     #[arg(
         long,
-        env = "WORKER_FUNCTION",
+        env = "GMAN_WORKER_FUNCTION",
         value_name = "NAME",
         default_value = "syncToRedis"
     )]
@@ -82,7 +58,7 @@ pub(crate) struct Options {
     /// The Gearman function whose jobs name the key, {"key":"test:1","row":{...}}; "" for none
     #[arg(
         long,
-        env = "WORKER_ROW_FUNCTION",
+        env = "GMAN_WORKER_ROW_FUNCTION",
         value_name = "NAME",
         default_value = "syncRowToRedis"
     )]
@@ -93,18 +69,23 @@ pub(crate) struct Options {
     ///
     /// It is kept in Redis under the row's key with ":version" behind it. A job of --row-function
     /// that deletes may carry it beside the key, or not at all: then it always deletes.
-    #[arg(long, env = "WORKER_VERSION_FIELD", value_name = "NAME")]
+    #[arg(long, env = "GMAN_WORKER_VERSION_FIELD", value_name = "NAME")]
     version_field: Option<String>,
 
     /// How many threads write to Redis, each on a connection of its own; a key always gets the same
-    #[arg(long, env = "WORKER_THREADS", value_name = "N", default_value_t = 1)]
+    #[arg(
+        long,
+        env = "GMAN_WORKER_THREADS",
+        value_name = "N",
+        default_value_t = 1
+    )]
     #[arg(value_parser = value_parser!(u16).range(1..=256))]
     pub(crate) threads: u16,
 
     /// How many jobs of each job server are held at once; they are all in memory
     #[arg(
         long,
-        env = "WORKER_IN_FLIGHT",
+        env = "GMAN_WORKER_IN_FLIGHT",
         value_name = "N",
         default_value_t = 256
     )]
@@ -114,7 +95,7 @@ pub(crate) struct Options {
     /// How long finishing what is held may take when asked to stop, in seconds
     #[arg(
         long,
-        env = "WORKER_STOP_TIMEOUT",
+        env = "GMAN_WORKER_STOP_TIMEOUT",
         value_name = "SECONDS",
         default_value_t = 5
     )]
@@ -122,7 +103,7 @@ pub(crate) struct Options {
     stop_timeout: u16,
 
     /// Print every job to stdout
-    #[arg(long, env = "WORKER_VERBOSE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "GMAN_WORKER_VERBOSE", value_parser = FalseyValueParser::new())]
     pub(crate) verbose: bool,
 }
 
@@ -153,7 +134,7 @@ impl Options {
     /// # Errors
     ///
     /// Where both were left out.
-    pub(crate) fn functions(&self) -> Result<Vec<String>, String> {
+    pub(crate) fn functions(&self) -> Result<Vec<String>> {
         let names = [&self.function, &self.row_function];
         let served: Vec<String> = names
             .into_iter()
@@ -161,7 +142,9 @@ impl Options {
             .cloned()
             .collect();
         if served.is_empty() {
-            return Err("--function and --row-function are empty, expected one of them".to_owned());
+            return Err(Error::usage(
+                "--function and --row-function are empty, expected one of them",
+            ));
         }
         Ok(served)
     }
@@ -169,44 +152,4 @@ impl Options {
     pub(crate) fn stop_timeout(&self) -> Duration {
         Duration::from_secs(self.stop_timeout.into())
     }
-
-    /// Knows how to reach Redis; connects to nobody.
-    ///
-    /// # Errors
-    ///
-    /// Where the URL or a certificate cannot be read. Never shows the URL: it may hold a password.
-    pub(crate) fn redis_client(&self) -> Result<redis::Client, String> {
-        let url = if self.redis.contains("://") {
-            self.redis.clone()
-        } else {
-            format!("redis://{}/", self.redis)
-        };
-        let client = if url.starts_with("rediss://") {
-            redis::Client::build_with_tls(url, self.certificates()?)
-        } else if self.redis_ca.is_some() || self.redis_cert.is_some() {
-            return Err("--redis: expected rediss://, as there are certificates".to_owned());
-        } else {
-            redis::Client::open(url)
-        };
-        client.map_err(|error| format!("--redis: {error}"))
-    }
-
-    fn certificates(&self) -> Result<TlsCertificates, String> {
-        let root_cert = self.redis_ca.as_deref().map(read).transpose()?;
-        let client_tls = match (&self.redis_cert, &self.redis_key) {
-            (Some(cert), Some(key)) => Some(ClientTlsConfig {
-                client_cert: read(cert)?,
-                client_key: read(key)?,
-            }),
-            _ => None,
-        };
-        Ok(TlsCertificates {
-            client_tls,
-            root_cert,
-        })
-    }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use gearman_mysql_udf::gearman::servers::host_port::HostPort;
 use gearman_mysql_udf::gearman::wire::packet::{self, Command, Magic};
 
-use crate::statistics::Statistics;
-use crate::store::Outcome;
-use crate::window::{Ask, Window};
+use super::statistics::Statistics;
+use super::store::Outcome;
+use super::window::{Ask, Window};
 
 /// How long connecting or writing may take.
 const TIMEOUT: Duration = Duration::from_secs(2);

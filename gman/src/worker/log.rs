@@ -1,24 +1,14 @@
 //! What the worker tells its operator: lines on stderr, where systemd's journal takes them from.
 
-use std::env;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::Path;
-use std::sync::LazyLock;
 
 /// The longest part of a workload that is printed, in bytes.
 const EXCERPT_BYTES: usize = 1000;
 
-/// The name that the program was started under.
-static PROGRAM: LazyLock<String> = LazyLock::new(|| {
-    let path = env::args_os().next().unwrap_or_default();
-    let name = Path::new(&path).file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
-});
-
 /// Prints one line. Where nobody can hear it the worker goes on.
 pub(crate) fn say(message: impl Display) {
-    let _ = writeln!(io::stderr(), "{}: {message}", *PROGRAM);
+    let _ = writeln!(io::stderr(), "gman worker: {message}");
 }
 
 /// The beginning of a workload, as text.

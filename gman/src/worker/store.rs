@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use redis::{Connection, RedisError, RedisResult, ServerError, Value};
 
-use crate::backoff::Backoff;
-use crate::change::{Change, LEFT_OUT};
-use crate::log::say;
-use crate::statistics::Statistics;
-use crate::stop::Stop;
+use super::backoff::Backoff;
+use super::change::{Change, LEFT_OUT};
+use super::log::say;
+use super::statistics::Statistics;
+use super::stop::Stop;
 
 /// How long Redis may take to answer before it counts as away.
 const TIMEOUT: Duration = Duration::from_secs(2);

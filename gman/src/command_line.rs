@@ -1,0 +1,35 @@
+//! The subcommands.
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+use crate::{manual, worker};
+
+/// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
+#[derive(Debug, Parser)]
+#[command(name = "gman", version, propagate_version = true)]
+#[command(max_term_width = 100, infer_subcommands = false)]
+#[command(after_help = "\
+Exit status: 0 if all went well, 1 if something failed, 2 if the command line, an environment
+variable or an option file is wrong.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One variant for each subcommand.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Worker(worker::Options),
+    Completions(manual::Completions),
+    Man(manual::Man),
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> Result {
+    match Arguments::parse().command {
+        Command::Worker(options) => worker::run(&options),
+        Command::Completions(options) => manual::print_completions(&options),
+        Command::Man(options) => manual::write_pages(&options),
+    }
+}

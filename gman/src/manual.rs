@@ -1,0 +1,55 @@
+//! Manual pages and completions for shells, made from the definitions of the command line.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use crate::command_line::Arguments;
+use crate::error::{Error, Result};
+use crate::terminal;
+
+/// Print completions for a shell, such as: gman completions bash > /etc/bash_completion.d/gman
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+/// Write the manual pages, gman.1, gman-worker.1, ..., to a folder
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(crate) struct Man {
+    /// The folder; created if missing
+    folder: PathBuf,
+}
+
+/// # Errors
+///
+/// If nobody reads them.
+pub(crate) fn print_completions(options: &Completions) -> Result {
+    let mut script = Vec::new();
+    clap_complete::generate(
+        options.shell,
+        &mut Arguments::command(),
+        "gman",
+        &mut script,
+    );
+    terminal::print_bytes(&script)
+}
+
+/// # Errors
+///
+/// If the folder cannot be written to.
+pub(crate) fn write_pages(options: &Man) -> Result {
+    let folder = &options.folder;
+    fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder))
+        .map_err(|error| {
+            let folder = folder.display();
+            Error::failed(format!(
+                "{folder}: {error}; name a folder that you can write to"
+            ))
+        })
+}
