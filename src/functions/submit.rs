@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
+use crate::functions::transaction;
 use crate::gearman::wire::job::{Job, Mode, Priority};
 use crate::gearman::wire::packet::{MAX_DATA_BYTES, MAX_HANDLE_BYTES};
 use crate::host::guard;
@@ -97,6 +98,9 @@ fn submit<'a>(
             Delivery::Pipelined => CLIENT
                 .submit_later(job, &limits())
                 .map(|()| (job.unique().to_vec(), Vec::new())),
+            Delivery::Committed => {
+                transaction::hold(job).map(|()| (job.unique().to_vec(), Vec::new()))
+            }
         },
     };
     match outcome {

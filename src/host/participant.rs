@@ -35,9 +35,6 @@ const XID_DATA_BYTES: usize = 128;
 /// How long the removal of the plugin waits for transactions that began in its last moment.
 const LAST_TRANSACTIONS: Duration = Duration::from_secs(10);
 
-/// What a savepoint remembers, in memory that the server keeps for it.
-pub(crate) type Savepoint = u64;
-
 /// The shape of the structure that a server's participants fill in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -138,7 +135,7 @@ pub(crate) mod bare {
 pub(crate) struct Maria10 {
     _db_type: c_int,
     _slot: c_uint,
-    pub(crate) savepoint_bytes: c_uint,
+    _savepoint_offset: c_uint,
     pub(crate) close_connection: Option<with_handlerton::Close>,
     _kill_query: *const c_void,
     pub(crate) savepoint_set: Option<with_handlerton::AtSavepoint>,
@@ -159,7 +156,7 @@ pub(crate) struct Maria10 {
 #[repr(C)]
 pub(crate) struct Maria11 {
     _slot: c_uint,
-    pub(crate) savepoint_bytes: c_uint,
+    _savepoint_offset: c_uint,
     _flags: c_uint,
     pub(crate) close_connection: Option<bare::Close>,
     pub(crate) savepoint_set: Option<bare::AtSavepoint>,
@@ -180,7 +177,7 @@ pub(crate) struct Mysql9 {
     _state: c_int,
     _db_type: c_int,
     _slot: c_uint,
-    pub(crate) savepoint_bytes: c_uint,
+    _savepoint_offset: c_uint,
     pub(crate) close_connection: Option<with_handlerton::Close>,
     _kill_connection: *const c_void,
     _pre_dd_shutdown: *const c_void,
@@ -253,6 +250,10 @@ fn services() -> Option<&'static Services> {
 /// is installed for the first time.
 static STRUCTURE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
+/// Puts `prepare` into the structure. Not before a session joins: a server counts an engine that has it
+/// at the end of its `init` as one for two phases, and MariaDB then keeps a log for them.
+static SET_PREPARE: OnceCell<fn(NonNull<c_void>)> = OnceCell::new();
+
 /// Whether sessions may join. Whoever lets one join holds the lock, so that the server does not free
 /// the structure meanwhile.
 static OPEN: RwLock<bool> = RwLock::new(false);
@@ -293,11 +294,13 @@ pub(crate) enum Absent {
 ///
 /// # Safety
 ///
-/// `structure` is what the server passed to the plugin's `init`, and stays until [`remove`] ends.
-pub(crate) unsafe fn install(structure: NonNull<c_void>) -> bool {
+/// - `structure` is what the server passed to the plugin's `init`, and stays until [`remove`] ends.
+/// - `set_prepare` may be called with it at any time until then.
+pub(crate) unsafe fn install(structure: NonNull<c_void>, set_prepare: fn(NonNull<c_void>)) -> bool {
     if services().is_none() {
         return false;
     }
+    SET_PREPARE.get_or_init(|| set_prepare);
     STRUCTURE.store(structure.as_ptr(), Ordering::Release);
     *OPEN.write().unwrap_or_else(PoisonError::into_inner) = true;
     true
@@ -349,6 +352,9 @@ pub(crate) fn join<T: Any + Send, R>(
             }));
             // The server keeps the plugin from being removed until the session has ended.
             (services.set_data)(thd, structure, kept.cast());
+            if let (Some(set), Some(structure)) = (SET_PREPARE.get(), NonNull::new(structure)) {
+                set(structure);
+            }
         }
         &*kept
     };
@@ -366,11 +372,7 @@ pub(crate) fn join<T: Any + Send, R>(
     drop(open);
     // The session runs a statement, so what it committed before is over.
     kept.gate.pass();
-    state
-        .data
-        .downcast_mut()
-        .map(body)
-        .ok_or(Absent::Plugin)
+    state.data.downcast_mut().map(body).ok_or(Absent::Plugin)
 }
 
 /// A session for which the server calls the participant.
@@ -461,19 +463,19 @@ mod tests {
     #[test]
     fn the_structures_have_the_layout_of_the_headers() {
         let pointer = |index: usize| 16 + 8 * index;
-        assert_eq!(offset_of!(Maria10, savepoint_bytes), 8);
+        assert_eq!(offset_of!(Maria10, _savepoint_offset), 8);
         assert_eq!(offset_of!(Maria10, close_connection), pointer(0));
         assert_eq!(offset_of!(Maria10, savepoint_set), pointer(2));
         assert_eq!(offset_of!(Maria10, commit), pointer(6));
         assert_eq!(offset_of!(Maria10, rollback), pointer(8));
         assert_eq!(offset_of!(Maria10, prepare), pointer(9));
         assert_eq!(offset_of!(Maria10, rollback_by_xid), pointer(13));
-        assert_eq!(offset_of!(Maria11, savepoint_bytes), 4);
+        assert_eq!(offset_of!(Maria11, _savepoint_offset), 4);
         assert_eq!(offset_of!(Maria11, close_connection), pointer(0));
         assert_eq!(offset_of!(Maria11, commit), pointer(5));
         assert_eq!(offset_of!(Maria11, prepare), pointer(7));
         assert_eq!(offset_of!(Maria11, rollback_by_xid), pointer(10));
-        assert_eq!(offset_of!(Mysql9, savepoint_bytes), 12);
+        assert_eq!(offset_of!(Mysql9, _savepoint_offset), 12);
         assert_eq!(offset_of!(Mysql9, close_connection), pointer(0));
         assert_eq!(offset_of!(Mysql9, savepoint_set), pointer(4));
         assert_eq!(offset_of!(Mysql9, commit), pointer(8));

@@ -505,6 +505,7 @@ fn a_connection_that_is_forbidden_names_the_selinux_boolean() {
             run: Duration::from_secs(1),
             max_idle: 1,
             window_bytes: 1,
+            transaction_bytes: 64 << 20,
         };
         let client = Client::new();
         client

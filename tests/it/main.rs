@@ -3,6 +3,7 @@
 mod support;
 
 mod bad_input;
+mod committed;
 mod demo;
 mod documents;
 mod dumps;

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mps
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::gearman::delivery::held::Held;
 use crate::gearman::delivery::lists::{List, Listed, Lists};
 use crate::gearman::delivery::pipeline::{Listener, Pipeline, Trouble};
 use crate::gearman::limits::Limits;
@@ -83,6 +84,7 @@ fn after(error: &Error, was_idle: bool) -> Next {
         | Error::NoServers
         | Error::Undelivered(_)
         | Error::WindowFull { .. }
+        | Error::TransactionFull { .. }
         | Error::Behind { .. }
         | Error::Job { .. }
         | Error::Stopped
@@ -147,6 +149,24 @@ impl Client {
         status::JOBS_SUBMITTED.add(1);
         let (_, pipeline) = self.route_of(job.function())?;
         pipeline.accept(job, limits)
+    }
+
+    /// Adds a background job to what a transaction holds back; once released it goes as one of
+    /// [`Client::submit_later`]. Waits while the window is full, until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoServers`]; [`Error::WindowFull`]; [`Error::TransactionFull`].
+    pub(crate) fn hold(
+        &self,
+        job: &Job<'_>,
+        held: &mut Held,
+        limits: &Limits,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
+        status::JOBS_SUBMITTED.add(1);
+        let (_, pipeline) = self.route_of(job.function())?;
+        held.hold(job, &pipeline, limits, deadline)
     }
 
     /// Waits until a job server has every job that [`Client::submit_later`] took before this call,

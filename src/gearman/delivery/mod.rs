@@ -5,7 +5,10 @@ pub mod client;
 pub mod gathering;
 pub mod pipeline;
 
+pub(crate) mod held;
+pub(crate) mod window;
+
 mod byte_queue;
 mod lists;
+mod room;
 mod sender;
-mod window;

@@ -17,17 +17,18 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
 use once_cell::sync::OnceCell;
 
 use crate::error::Error;
 use crate::gearman::delivery::lists::List;
+use crate::gearman::delivery::room::{POOL, Room};
 use crate::gearman::delivery::sender;
-use crate::gearman::delivery::window::Window;
+use crate::gearman::delivery::window::{Gate, Requests, Window};
 use crate::gearman::limits::Limits;
 use crate::gearman::thread;
-use crate::gearman::wire::connection::in_milliseconds;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::job::Job;
 use crate::status;
@@ -110,6 +111,11 @@ pub(crate) struct State {
     pub(crate) trouble: Option<Arc<Error>>,
     /// A call waited in vain for room, and no answer has come since.
     stuck: bool,
+    /// How many bytes of the window transactions have taken for what they hold back.
+    held: usize,
+    /// How many transactions hold something back, and in how many segments.
+    promised_calls: usize,
+    promised_segments: usize,
     /// [`Limits::window_bytes`] of the last call.
     limit: usize,
 }
@@ -165,6 +171,26 @@ impl Pipeline {
     }
 
     fn accept_request(&self, head: &[u8], tail: &[u8], limits: &Limits) -> Result<(), Error> {
+        let bytes = head.len() + tail.len();
+        let deadline = Deadline::after(limits.submit);
+        let mut state = self.with_room(bytes, limits, &deadline)?;
+        state
+            .window
+            .accept(head, tail)
+            .map_err(|_| Error::no_memory())?;
+        status::IN_FLIGHT.add(1);
+        status::WINDOW_BYTES_USED.add(bytes as u64);
+        self.wake(&mut state);
+        Ok(())
+    }
+
+    /// Waits until the window has room for `bytes`; the sender runs then.
+    fn with_room(
+        &self,
+        bytes: usize,
+        limits: &Limits,
+        deadline: &Deadline<'_>,
+    ) -> Result<MutexGuard<'_, State>, Error> {
         let mut state = self.shared.lock();
         state.connect = limits.connect;
         state.silence = limits.submit;
@@ -172,24 +198,107 @@ impl Pipeline {
         if state.sender == Sender::Absent {
             self.start(&mut state)?;
         }
-        let mut waiting: Option<(Deadline<'_>, u64)> = None;
-        while !state.window.accept(head, tail, limits.window_bytes) {
+        let mut before = None;
+        while !state.has_room(bytes) {
             let answered = state.window.answered_so_far();
-            let (deadline, before) =
-                waiting.get_or_insert_with(|| (Deadline::after(limits.submit), answered));
-            if state.stuck || deadline.left().is_zero() {
-                state.stuck |= answered == *before;
+            let before = *before.get_or_insert(answered);
+            let Some(slice) = deadline.slice().ok().filter(|_| !state.stuck) else {
+                state.stuck |= answered == before;
                 return Err(state.full());
-            }
-            state = self.shared.wait(&self.shared.room, state, deadline.left());
+            };
+            state = self.shared.wait(&self.shared.room, state, slice);
         }
-        status::IN_FLIGHT.add(1);
-        status::WINDOW_BYTES_USED.add((head.len() + tail.len()) as u64);
+        Ok(state)
+    }
+
+    fn wake(&self, state: &mut State) {
         if state.sender == Sender::Asleep {
             state.sender = Sender::Busy;
             self.shared.ring();
         }
+    }
+
+    /// Takes room for `missing` bytes that a transaction will hold back, and for up to `ahead` so that
+    /// the next jobs need not ask.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::accept`]. The room is then as it was.
+    pub(crate) fn take_room(
+        &self,
+        room: &mut Room,
+        missing: usize,
+        ahead: usize,
+        limits: &Limits,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
+        let share_left = room.share_left(limits.window_bytes);
+        let bytes = missing.max(ahead);
+        if missing <= share_left {
+            let bytes = bytes.min(share_left);
+            self.with_room(bytes, limits, deadline)?.held += bytes;
+            room.counted += bytes;
+        } else {
+            POOL.take(bytes, limits.transaction_bytes, deadline)
+                .map_err(|_| self.shared.lock().full())?;
+            room.pooled += bytes;
+        }
         Ok(())
+    }
+
+    /// Makes sure that as many segments as a transaction holds, and one call of
+    /// [`Pipeline::take_over`], will need no memory of the window's own.
+    pub(crate) fn take_segments(&self, room: &mut Room, segments: usize) -> Result<(), Error> {
+        if segments <= room.segments {
+            return Ok(());
+        }
+        // Some ahead, so that a large transaction need not ask for each.
+        let wanted = segments.next_power_of_two();
+        let mut state = self.shared.lock();
+        let promised_segments = state.promised_segments + wanted - room.segments;
+        let promised_calls = state.promised_calls + usize::from(room.segments == 0);
+        state
+            .window
+            .reserve(promised_calls, promised_segments)
+            .map_err(|_| Error::no_memory())?;
+        (state.promised_calls, state.promised_segments) = (promised_calls, promised_segments);
+        room.segments = wanted;
+        Ok(())
+    }
+
+    /// Leaves the requests of a transaction in the window, for which it has taken `room`; they go once
+    /// `gate` is open for `number`. Allocates nothing and waits for nobody.
+    pub(crate) fn take_over(
+        &self,
+        requests: &mut Requests,
+        room: &mut Room,
+        gate: &Arc<dyn Gate>,
+        number: u64,
+    ) {
+        if requests.count == 0 {
+            return;
+        }
+        let bytes = requests.bytes.len();
+        requests.large_bytes = bytes.saturating_sub(room.counted);
+        // What was taken ahead of need.
+        POOL.give_back(room.pooled - requests.large_bytes);
+        room.pooled = 0;
+        status::IN_FLIGHT.add(requests.count);
+        status::WINDOW_BYTES_USED.add(bytes as u64);
+        let mut state = self.shared.lock();
+        state.window.take_over(requests, Arc::clone(gate), number);
+        state.forget(room);
+        self.wake(&mut state);
+    }
+
+    /// A transaction gives back what it has taken.
+    pub(crate) fn give_back(&self, room: &mut Room) {
+        POOL.give_back(std::mem::take(&mut room.pooled));
+        if room.counted > 0 || room.segments > 0 {
+            let mut state = self.shared.lock();
+            state.forget(room);
+            self.shared.announce_room(&state);
+        }
     }
 
     /// Waits until every job that was accepted before this call is answered; answers how many of
@@ -262,7 +371,11 @@ impl Shared {
     pub(crate) fn announce(&self, state: &mut State) {
         state.stuck = false;
         self.progress.notify_all();
-        if state.window.bytes() <= state.limit - state.limit / 4 {
+        self.announce_room(state);
+    }
+
+    fn announce_room(&self, state: &State) {
+        if state.used() <= state.limit - state.limit / 4 {
             self.room.notify_all();
         }
     }
@@ -275,9 +388,8 @@ impl Shared {
         };
         let mut ready = vec![PollFd::new(alarm.as_fd(), PollFlags::POLLIN)];
         ready.extend(socket);
-        let limit = limit.map_or(PollTimeout::NONE, in_milliseconds);
         // An error is as good as a short sleep: the sender looks for itself.
-        let _ = poll(&mut ready, limit);
+        let _ = ppoll(&mut ready, limit.map(TimeSpec::from_duration), None);
         let _ = alarm.read();
     }
 
@@ -302,10 +414,31 @@ impl Shared {
 }
 
 impl State {
+    /// How many bytes of the window are taken.
+    fn used(&self) -> usize {
+        self.window.counted_bytes() + self.held
+    }
+
+    /// Whether `bytes` more fit; an empty window has room for any request.
+    fn has_room(&self, bytes: usize) -> bool {
+        let used = self.used();
+        used == 0 || used + bytes <= self.limit
+    }
+
+    fn forget(&mut self, room: &mut Room) {
+        let Room {
+            counted, segments, ..
+        } = std::mem::take(room);
+        self.held -= counted;
+        self.promised_segments -= segments;
+        self.promised_calls -= usize::from(segments > 0);
+    }
+
     fn full(&self) -> Error {
         Error::WindowFull {
             jobs: self.window.waiting(),
             bytes: self.window.bytes(),
+            held: self.held,
             cause: self.trouble.clone(),
         }
     }

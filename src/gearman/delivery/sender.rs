@@ -29,6 +29,13 @@ const MAX_ANSWERS: usize = 4096;
 /// chunk costs the processor that the statements need; a single job never waits for it.
 const REST: Duration = Duration::from_micros(500);
 
+/// How long a sender waits for a gate to open before it looks again: an answer of the server to COMMIT
+/// takes as long. It doubles while the same gate stays closed.
+const GATE_PAUSE: Duration = Duration::from_micros(50);
+
+/// The longest pause before a closed gate.
+const LONGEST_GATE_PAUSE: Duration = Duration::from_millis(1);
+
 /// How often a sender that is not on the first server of its list looks whether it could be.
 const RETURN_EVERY: Duration = Duration::from_secs(1);
 
@@ -119,6 +126,8 @@ struct Link<'a> {
     /// Begins anew with each answer, and with the first byte that is written after all was answered.
     silence: Deadline<'static>,
     looked_for_better: Instant,
+    /// The next pause before a gate; `None` while no request waits behind one.
+    gate_pause: Option<Duration>,
 }
 
 /// What to do after a turn.
@@ -126,6 +135,8 @@ struct Link<'a> {
 enum Turn {
     /// Something waits to be written or answered.
     Busy,
+    /// What waits is behind a gate.
+    Gated,
     /// Nothing waits.
     Idle,
     /// The connection is of no more use.
@@ -161,6 +172,7 @@ impl<'a> Link<'a> {
                         refusals: Vec::new(),
                         silence: Deadline::after(Duration::ZERO),
                         looked_for_better: Instant::now(),
+                        gate_pause: None,
                     });
                 }
                 Err(error) => failed(shared, server, Some(attempt), error),
@@ -177,6 +189,7 @@ impl<'a> Link<'a> {
                 Ok(Turn::Idle) => self.sleep(None),
                 Ok(Turn::Busy) if self.wrote_much => std::thread::sleep(REST),
                 Ok(Turn::Busy) => self.sleep(Some(self.silence.left())),
+                Ok(Turn::Gated) => self.sleep(None),
                 Err(error) => break self.give_up(error),
             }
         }
@@ -224,6 +237,10 @@ impl<'a> Link<'a> {
         let shared = self.shared;
         let mut state = shared.lock();
         let was_under_way = state.window.is_under_way();
+        self.gate_pause = state.window.open_gates().then(|| {
+            let pause = self.gate_pause.map_or(GATE_PAUSE, |pause| 2 * pause);
+            pause.min(LONGEST_GATE_PAUSE)
+        });
         state.window.wrote(std::mem::take(&mut self.untold));
         self.settle_answers(&mut state)?;
         if !was_under_way {
@@ -250,7 +267,10 @@ impl<'a> Link<'a> {
             return Ok(Turn::Idle);
         }
         state.sender = Sender::Busy;
-        Ok(Turn::Busy)
+        match state.window.is_gated() {
+            true => Ok(Turn::Gated),
+            false => Ok(Turn::Busy),
+        }
     }
 
     /// Takes what was answered out of the window.
@@ -313,6 +333,11 @@ impl<'a> Link<'a> {
         let limit = match (limit, self.better.is_empty()) {
             (limit, true) => limit,
             (limit, false) => Some(limit.unwrap_or(RETURN_EVERY).min(RETURN_EVERY)),
+        };
+        let limit = match (limit, self.gate_pause) {
+            (limit, None) => limit,
+            (None, pause) => pause,
+            (Some(limit), Some(pause)) => Some(limit.min(pause)),
         };
         let socket = PollFd::new(self.connection.as_fd(), events);
         self.shared.sleep(Some(socket), limit);
