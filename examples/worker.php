@@ -22,6 +22,7 @@ const USAGE = <<<'TEXT'
     TEXT;
 
 const REDIS_TIMEOUT = 2.0; // seconds
+const LINE_BYTES = 1000;
 const PAUSE = 500_000;     // microseconds between two attempts to reach a server
 
 $options = getopt('', ['gearmand:', 'redis:', 'verbose', 'help'], $parsed);
@@ -81,7 +82,7 @@ function syncToRedis(GearmanJob $job): void
         return;
     }
     if ($verbose) {
-        echo "syncToRedis $workload\n";
+        echo one_line("syncToRedis $workload"), "\n";
     }
     if (!store((string) $id, $name)) {
         // The one return value for which libgearman sends nothing. The connection closes with the
@@ -136,5 +137,13 @@ function pause(): void
 
 function report(string $message): void
 {
-    fwrite(STDERR, "worker.php: $message\n");
+    fwrite(STDERR, 'worker.php: ' . one_line($message) . "\n");
+}
+
+/** What a job brings must not forge a line, fill the log or steer the terminal. */
+function one_line(string $text): string
+{
+    $line = preg_replace('/\xc2[\x80-\x9f]/', '?', addcslashes($text, "\0..\37\177"));
+    $more = strlen($line) - LINE_BYTES;
+    return $more > 0 ? substr($line, 0, LINE_BYTES) . "... ($more more bytes)" : $line;
 }

@@ -17,7 +17,7 @@
 --
 -- An event hands the committed rows to the job servers, in the order of their ids, and deletes
 -- exactly the rows that a job server has acknowledged. A row whose DELETE did not become durable is
--- delivered again: at least once.
+-- delivered again: at least once. If the DELETE fails, only the DELETE is repeated.
 --
 -- Why the order of ids is the order of commits, for two changes of one row: the second change waits
 -- for the row's lock until the first has committed, and only then takes its id from the same
@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS gman_outbox (
   created TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
--- Jobs that a job server refused several times, and why. To try one again:
+-- Jobs that a job server refused several times, or that failed again and again while others got
+-- through, and why. To try one again:
 --     INSERT INTO gman_outbox (`function`, workload) SELECT `function`, workload FROM gman_outbox_dead WHERE id = ...;
 CREATE TABLE IF NOT EXISTS gman_outbox_dead (
   id BIGINT UNSIGNED NOT NULL PRIMARY KEY,
@@ -48,6 +49,12 @@ CREATE TABLE IF NOT EXISTS gman_outbox_dead (
   died TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   error TEXT CHARACTER SET utf8mb4 NOT NULL
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+
+-- Private: rows that a job server has acknowledged and that could not be deleted so far. They must
+-- not be sent again.
+CREATE TABLE IF NOT EXISTS gman_outbox_acknowledged (
+  id BIGINT UNSIGNED NOT NULL PRIMARY KEY
+) ENGINE=InnoDB;
 
 -- Private: what the relay knows from one run to the next, in one row.
 CREATE TABLE IF NOT EXISTS gman_outbox_state (
@@ -69,7 +76,7 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
   kept BIGINT UNSIGNED NOT NULL DEFAULT 0,
   -- When all rows below the horizon are looked for next, in case one did appear.
   look_again TIMESTAMP NULL,
-  -- The row that was refused last, and how often.
+  -- The row that was refused or failed last, and how often in succession.
   refused BIGINT UNSIGNED NOT NULL DEFAULT 0,
   tries INT NOT NULL DEFAULT 0,
   -- Grows to make a commit that waits for the log.
@@ -101,9 +108,10 @@ DROP PROCEDURE IF EXISTS gman_outbox_advance;
 DROP PROCEDURE IF EXISTS gman_outbox_note;
 DROP PROCEDURE IF EXISTS gman_outbox_delete;
 DROP PROCEDURE IF EXISTS gman_outbox_settle;
+DROP PROCEDURE IF EXISTS gman_outbox_keep_acknowledged;
 DROP PROCEDURE IF EXISTS gman_outbox_set_aside;
+DROP PROCEDURE IF EXISTS gman_outbox_doubt;
 DROP PROCEDURE IF EXISTS gman_outbox_run;
-DROP PROCEDURE IF EXISTS gman_outbox_check_name;
 
 DELIMITER $$
 
@@ -217,35 +225,83 @@ END$$
 -- Private: deletes those of the rows @gman_outbox_rows whose ids are p_last at most: they have been
 -- acknowledged. p_last goes by itself and after the others, so that the search for these ends at a
 -- row that is ours: InnoDB locks the one at which it ends, and the next one may be of a transaction
--- that is not done.
+-- that is not done. Sets @gman_outbox_settled to p_last if it worked.
 CREATE PROCEDURE gman_outbox_settle(IN p_last BIGINT UNSIGNED)
 SQL SECURITY INVOKER
 BEGIN
   DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
+  SET @gman_outbox_settled = NULL;
   SET @gman_outbox_sql = CONCAT('DELETE FROM gman_outbox WHERE id ', @gman_outbox_rows, ' AND id < ', p_last);
   START TRANSACTION;
   PREPARE gman_outbox_statement FROM @gman_outbox_sql;
   EXECUTE gman_outbox_statement;
   DEALLOCATE PREPARE gman_outbox_statement;
   CALL gman_outbox_delete(p_last);
+  DELETE FROM gman_outbox_acknowledged WHERE id <= p_last;
   COMMIT;
+  SET @gman_outbox_settled = p_last;
 END$$
 
--- Private: row p_id was refused: counts that, and sets the row aside after the fifth time.
-CREATE PROCEDURE gman_outbox_set_aside(IN p_id BIGINT UNSIGNED, IN p_error TEXT CHARACTER SET utf8mb4)
+-- Private: writes down what gman_outbox_settle could not delete, for the next run.
+CREATE PROCEDURE gman_outbox_keep_acknowledged(IN p_last BIGINT UNSIGNED)
+SQL SECURITY INVOKER
+BEGIN
+  -- In two steps: INSERT ... SELECT would lock the rows that it reads.
+  SET @gman_outbox_sql = CONCAT('SELECT GROUP_CONCAT("(", id, ")") INTO @gman_outbox_ids',
+                                ' FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id ', @gman_outbox_rows,
+                                ' AND id <= ', p_last);
+  PREPARE gman_outbox_statement FROM @gman_outbox_sql;
+  EXECUTE gman_outbox_statement;
+  SET @gman_outbox_sql = CONCAT('INSERT IGNORE INTO gman_outbox_acknowledged (id) VALUES ', @gman_outbox_ids);
+  PREPARE gman_outbox_statement FROM @gman_outbox_sql;
+  EXECUTE gman_outbox_statement;
+  DEALLOCATE PREPARE gman_outbox_statement;
+END$$
+
+-- Private: row p_id was refused, or failed: counts that, and sets the row aside after p_most times.
+CREATE PROCEDURE gman_outbox_set_aside(IN p_id BIGINT UNSIGNED, IN p_error TEXT CHARACTER SET utf8mb4, IN p_most INT)
 SQL SECURITY INVOKER
 BEGIN
   DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
   START TRANSACTION;
   -- Assignments are made from left to right: the first one needs the old value of the second.
   UPDATE gman_outbox_state SET tries = IF(refused = p_id, tries + 1, 1), refused = p_id WHERE one = 1;
-  IF (SELECT tries FROM gman_outbox_state WHERE one = 1) >= 5 THEN
+  IF (SELECT tries FROM gman_outbox_state WHERE one = 1) >= p_most THEN
     INSERT INTO gman_outbox_dead (id, `function`, workload, created, error)
     SELECT id, `function`, workload, created, LEFT(p_error, 4096) FROM gman_outbox WHERE id = p_id;
     CALL gman_outbox_delete(p_id);
     UPDATE gman_outbox_state SET refused = 0, tries = 0 WHERE one = 1;
   END IF;
   COMMIT;
+END$$
+
+-- Private: row p_id is to be sent by itself. If it failed five times while a job server was connected,
+-- is it the row, as one that kills the server, or does nothing get through? Sends a small row from
+-- behind it first. If that one gets through three times and p_id fails right after it, p_id is set
+-- aside. Sets @gman_outbox_doubt to 0 if p_id is not suspected, else to 1, or to 2 if the other one
+-- got through.
+--
+-- The small row is not deleted: it is sent again in its turn, after p_id, so an older value of its
+-- key cannot come last. Its unique id differs from that of its turn, or gearmand would take that for
+-- the same job. It is of the same function: another one may have other job servers.
+CREATE PROCEDURE gman_outbox_doubt(IN p_id BIGINT UNSIGNED)
+SQL SECURITY INVOKER
+BEGIN
+  DECLARE v_other BIGINT UNSIGNED DEFAULT NULL;
+  SELECT refused = p_id AND tries >= 5 INTO @gman_outbox_doubt FROM gman_outbox_state WHERE one = 1;
+  IF @gman_outbox_doubt THEN
+    SELECT (SELECT id
+              FROM (SELECT o.id, LENGTH(o.workload) AS size
+                      FROM gman_outbox AS o FORCE INDEX (PRIMARY)
+                     WHERE o.id > p_id AND o.id <> (SELECT kept FROM gman_outbox_state WHERE one = 1)
+                       AND o.`function` = (SELECT `function` FROM gman_outbox WHERE id = p_id)
+                     ORDER BY o.id LIMIT 100) AS behind
+             ORDER BY size, id LIMIT 1) INTO v_other;
+    SET @gman_outbox_done = NULL;
+    SELECT gman_relay(id, `function`, workload, CONCAT((SELECT uuid FROM gman_outbox_state WHERE one = 1), ':', id, ':t'))
+      INTO @gman_outbox_done FROM gman_outbox WHERE id = v_other;
+    IF @gman_outbox_done IS NOT NULL THEN SET @gman_outbox_doubt = 2; END IF;
+  END IF;
 END$$
 
 -- Relays for p_seconds, after the one who does so now, if that one ends in time. The event calls it;
@@ -259,6 +315,8 @@ run: BEGIN
   DECLARE v_end DATETIME(6) DEFAULT SYSDATE(6) + INTERVAL p_seconds SECOND + INTERVAL 200000 MICROSECOND;
   DECLARE v_uuid CHAR(36) CHARACTER SET ascii;
   DECLARE v_horizon, v_kept, v_top, v_first, v_count, v_low, v_high, v_done BIGINT UNSIGNED;
+  -- The last of the rows @gman_outbox_rows that have been acknowledged and are still there.
+  DECLARE v_acknowledged BIGINT UNSIGNED DEFAULT NULL;
   DECLARE v_error TEXT CHARACTER SET utf8mb4;
   DECLARE v_failing, v_noted BOOL DEFAULT FALSE;
   -- See gman_outbox_state.kept.
@@ -272,6 +330,8 @@ run: BEGIN
   DECLARE v_span BIGINT UNSIGNED DEFAULT v_most;
   -- How long to wait when there is nothing to do.
   DECLARE v_pause DECIMAL(3,2) DEFAULT 0.05;
+  -- How long to wait after a DELETE that failed; doubled each time.
+  DECLARE v_backoff DECIMAL(3,2) DEFAULT 0.05;
   -- Whatever fails, the rows are still there. A KILL is no exception and ends the procedure, also in
   -- a pause: the server's shutdown does not wait for it.
   DECLARE CONTINUE HANDLER FOR SQLEXCEPTION
@@ -287,16 +347,34 @@ run: BEGIN
     INTO v_uuid, v_horizon, v_top, v_kept, v_failing
     FROM gman_outbox_state WHERE one = 1;
   IF v_failing THEN SET v_span = 1; END IF;
+  -- What an earlier run could not delete. Then this one tries it twice at most.
+  SELECT MAX(id), CONCAT('IN (', GROUP_CONCAT(id), ')') INTO v_acknowledged, @gman_outbox_rows
+    FROM gman_outbox_acknowledged;
+  IF v_acknowledged IS NOT NULL THEN SET v_backoff = 0.8; END IF;
+  -- Without knowing what has been acknowledged it would be sent again.
+  IF v_error IS NOT NULL THEN
+    CALL gman_outbox_note(v_error);
+    DO RELEASE_LOCK(v_lock);
+    LEAVE run;
+  END IF;
 
   WHILE SYSDATE(6) < v_end DO
     -- The search of gman_outbox_advance.
     SELECT COALESCE((SELECT MIN(id) FROM gman_outbox WHERE id >= v_horizon AND id < v_kept),
                     (SELECT MIN(id) FROM gman_outbox WHERE id >= GREATEST(v_horizon, v_kept + 1))) INTO v_first;
-    IF v_first IS NULL AND v_error IS NULL THEN
+    IF v_acknowledged IS NOT NULL THEN
+      CALL gman_outbox_settle(v_acknowledged);
+      IF @gman_outbox_settled <=> v_acknowledged THEN SET v_acknowledged = NULL; END IF;
+      IF v_forgets THEN SELECT kept INTO v_kept FROM gman_outbox_state WHERE one = 1; END IF;
+      IF v_acknowledged IS NULL AND v_error IS NULL THEN
+        CALL gman_outbox_note(NULL);
+        SET v_failing = FALSE, v_backoff = 0.05;
+      END IF;
+    ELSEIF v_first IS NULL AND v_error IS NULL THEN
       DO SLEEP(v_pause);
       SET v_pause = 0.05;
     ELSE
-      SET v_high = NULL, v_pause = 0.01, @gman_outbox_done = NULL;
+      SET v_high = NULL, v_pause = 0.01;
       SELECT COUNT(*), MIN(id), MAX(id) INTO v_count, v_low, v_high
         FROM gman_outbox FORCE INDEX (PRIMARY)
        WHERE id >= v_first AND id < v_first + v_span AND id <> v_kept;
@@ -313,6 +391,9 @@ run: BEGIN
       -- InnoDB shows a commit to others before its log is on disk. A commit of our own waits for
       -- the log, and with it for every commit that we have seen: what is relayed survives a crash.
       IF v_flush THEN UPDATE gman_outbox_state SET commits = commits + 1 WHERE one = 1; END IF;
+      SET @gman_outbox_doubt = 0;
+      IF v_failing AND v_low = v_high THEN CALL gman_outbox_doubt(v_low); END IF;
+      SET @gman_outbox_done = NULL;
       -- In the order of the primary key; gman_relay fails where it is not.
       SET @gman_outbox_sql = CONCAT('SELECT gman_relay(id, `function`, workload, CONCAT("', v_uuid, ':", id))',
                                     ' INTO @gman_outbox_done FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id ',
@@ -325,11 +406,17 @@ run: BEGIN
       SET v_done = @gman_outbox_done;
       IF v_error IS NULL AND NOT v_done <=> v_high THEN SET v_error = gman_relay_error(); END IF;
       IF v_done IS NOT NULL THEN
-        CALL gman_outbox_settle(v_done);
         SET v_top = GREATEST(v_top, v_done + 1);
+        CALL gman_outbox_settle(v_done);
+        IF NOT @gman_outbox_settled <=> v_done THEN
+          SET v_acknowledged = v_done;
+          CALL gman_outbox_keep_acknowledged(v_done);
+        END IF;
       END IF;
       IF v_error LIKE 'refused %' THEN
-        CALL gman_outbox_set_aside(SUBSTRING_INDEX(SUBSTRING(v_error, 9), ':', 1), v_error);
+        CALL gman_outbox_set_aside(SUBSTRING_INDEX(SUBSTRING(v_error, 9), ':', 1), v_error, 5);
+      ELSEIF v_error LIKE 'failed %' AND @gman_outbox_doubt <> 1 AND v_low = v_high THEN
+        CALL gman_outbox_set_aside(v_low, v_error, 8);
       END IF;
       IF v_forgets THEN SELECT kept INTO v_kept FROM gman_outbox_state WHERE one = 1; END IF;
 
@@ -347,7 +434,12 @@ run: BEGIN
     IF v_error IS NOT NULL THEN
       IF NOT v_noted OR v_error LIKE 'refused %' THEN CALL gman_outbox_note(v_error); END IF;
       SET v_failing = TRUE, v_noted = TRUE, v_span = 1, v_error = NULL;
-      DO SLEEP(0.05);
+      IF v_acknowledged IS NULL THEN
+        DO SLEEP(0.05);
+      ELSE
+        DO SLEEP(v_backoff);
+        SET v_backoff = LEAST(2 * v_backoff, 1);
+      END IF;
     END IF;
   END WHILE;
 
@@ -366,39 +458,33 @@ DO BEGIN
   CALL gman_outbox_run(1);
 END$$
 
--- Private: ends this file where the loadable function would be dropped in place of the stored one.
-CREATE PROCEDURE gman_outbox_check_name()
-BEGIN
-  IF EXISTS (SELECT 1 FROM mysql.func WHERE name = 'gman_do_background') THEN
-    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT =
-      'The outbox is ready for INSERT. For gman_do_background as well, DROP FUNCTION the loadable one and run this again.';
-  END IF;
-END$$
-
 DELIMITER ;
 
 DO RELEASE_LOCK(CONCAT('gman_outbox ', CRC32(DATABASE()), ' ', LEFT(DATABASE(), 40)));
 SELECT IF(@@event_scheduler = 'ON', 'relaying', 'waiting: SET GLOBAL event_scheduler = ON, and the same in my.cnf') AS outbox;
 
-CALL gman_outbox_check_name();
-DROP PROCEDURE gman_outbox_check_name;
-DROP FUNCTION IF EXISTS gman_do_background;
-
--- A server that writes a binary log refuses a function that changes data unless this is on; then it
--- asks for the privilege to set it as well. A replica with a binary log refuses it in the same way and stops, so
--- it has to be on there before.
-SET @gman_trust = @@GLOBAL.log_bin_trust_function_creators;
-SET @gman_sql = IF(@@GLOBAL.log_bin AND NOT @gman_trust, 'SET GLOBAL log_bin_trust_function_creators = 1', 'DO 0');
+-- Ends this file if the loadable function is there: DROP FUNCTION would take it for the stored one. The
+-- error has to come from a SET, as a procedure that raised it would stay behind.
+SET @gman_sql = IF(EXISTS (SELECT 1 FROM mysql.func WHERE name = 'gman_do_background'),
+  'SET default_storage_engine = ''The outbox is ready for INSERT. For gman_do_background as well, DROP FUNCTION the loadable one and run this again.''',
+  'DO 0');
 PREPARE gman_statement FROM @gman_sql;
 EXECUTE gman_statement;
+DEALLOCATE PREPARE gman_statement;
+
+DROP FUNCTION IF EXISTS gman_do_background;
 
 DELIMITER $$
 
 -- The name and the arguments of the loadable function, without the unique id: the relay gives each
 -- row one of its own. Answers O:<id>. NULL is an empty workload, as there.
+--
+-- It writes data, and says READS SQL DATA all the same: a server with a binary log wants
+-- log_bin_trust_function_creators for a function that says that it writes. No server holds a
+-- function to what it says.
 CREATE FUNCTION gman_do_background(p_function VARCHAR(255) CHARACTER SET utf8mb4, p_workload LONGBLOB)
 RETURNS VARCHAR(22) CHARACTER SET ascii
-NOT DETERMINISTIC MODIFIES SQL DATA
+NOT DETERMINISTIC READS SQL DATA
 BEGIN
   INSERT INTO gman_outbox (`function`, workload) VALUES (p_function, COALESCE(p_workload, ''));
   RETURN CONCAT('O:', LAST_INSERT_ID());
@@ -406,8 +492,4 @@ END$$
 
 DELIMITER ;
 
-SET @gman_sql = IF(@@GLOBAL.log_bin AND NOT @gman_trust, 'SET GLOBAL log_bin_trust_function_creators = 0', 'DO 0');
-PREPARE gman_statement FROM @gman_sql;
-EXECUTE gman_statement;
-DEALLOCATE PREPARE gman_statement;
 SET sql_mode = @gman_sql_mode;

@@ -85,6 +85,16 @@ pub enum Error {
         /// How much longer; zero while another call finds out whether the server is back.
         left: Duration,
     },
+    /// Every connection to the server that a submission may use was in use, for as long as the call
+    /// could wait.
+    Busy {
+        /// `host:port` as the server list has it.
+        server: Arc<str>,
+        /// How many connections that is.
+        connections: usize,
+        /// How long the call waited for one.
+        waited: Duration,
+    },
     /// No job server took the job: what happened at each of them, in their order.
     Undelivered(Vec<Arc<Self>>),
     /// The window of pipelined delivery had no room for the job.
@@ -174,6 +184,16 @@ impl fmt::Display for Error {
             Self::Resting { cause, left, .. } => {
                 write!(f, "{cause}; not tried again for {} ms", left.as_millis())
             }
+            Self::Busy {
+                server,
+                connections,
+                waited,
+            } => write!(
+                f,
+                "{server}: all {connections} connections that gman_max_connections allows were in \
+                 use, for {} ms",
+                waited.as_millis()
+            ),
             Self::WindowFull {
                 jobs,
                 bytes,
@@ -269,9 +289,35 @@ impl Error {
             | Self::Network { .. }
             | Self::Protocol { .. }
             | Self::Resting { .. }
+            | Self::Busy { .. }
             | Self::WindowFull { .. }
             | Self::TransactionFull { .. }
             | Self::Behind { .. }
+            | Self::Job { .. }
+            | Self::Stopped
+            | Self::Panic(_) => false,
+        }
+    }
+
+    /// Whether a job server was connected when this job failed, so that the job may be the reason: it
+    /// may be too large for the line, or kill the server. A server that rests was not asked.
+    pub(crate) fn is_of_an_attempt(&self) -> bool {
+        match self {
+            Self::Network { phase, .. } => match phase {
+                Phase::Send | Phase::Receive => true,
+                Phase::Resolve | Phase::Connect => false,
+            },
+            Self::Protocol { .. } => true,
+            Self::Undelivered(causes) => causes.iter().any(|cause| cause.is_of_an_attempt()),
+            Self::Input(_)
+            | Self::System { .. }
+            | Self::Behind { .. }
+            | Self::NoServers
+            | Self::Refused { .. }
+            | Self::Busy { .. }
+            | Self::Resting { .. }
+            | Self::WindowFull { .. }
+            | Self::TransactionFull { .. }
             | Self::Job { .. }
             | Self::Stopped
             | Self::Panic(_) => false,
@@ -306,6 +352,7 @@ impl Error {
             | Self::System { .. }
             | Self::NoServers
             | Self::Refused { .. }
+            | Self::Busy { .. }
             | Self::Undelivered(_)
             | Self::TransactionFull { .. }
             | Self::Job { .. }
@@ -328,6 +375,7 @@ impl std::error::Error for Error {
             | Self::NoServers
             | Self::Protocol { .. }
             | Self::Refused { .. }
+            | Self::Busy { .. }
             | Self::Job { .. }
             | Self::Stopped
             | Self::Undelivered(_)

@@ -327,12 +327,12 @@ pub static TRANSACTION: Number = Number::new(
     64 << 30,
 );
 
-/// `gman_max_idle`, in connections.
-pub static MAX_IDLE: Number = Number::new(
-    "gman_max_idle",
-    "How many idle connections are kept to each job server",
-    16,
-    0,
+/// `gman_max_connections`, in connections.
+pub static MAX_CONNECTIONS: Number = Number::new(
+    "gman_max_connections",
+    "How many connections to each job server submissions use at the same time; more of them wait for their turn, within gman_timeout_ms",
+    64,
+    1,
     10_000,
 );
 
@@ -343,7 +343,7 @@ pub static NUMBERS: [&Number; 6] = [
     &DO_TIMEOUT,
     &WINDOW,
     &TRANSACTION,
-    &MAX_IDLE,
+    &MAX_CONNECTIONS,
 ];
 
 /// Every choice.

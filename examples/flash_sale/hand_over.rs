@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gearman_mysql_udf::error::Error;
 use gearman_mysql_udf::gearman::delivery::client::Client;
-use gearman_mysql_udf::gearman::delivery::pipeline::Trouble;
+use gearman_mysql_udf::gearman::delivery::trouble::Trouble;
 use gearman_mysql_udf::gearman::limits::Limits;
 use gearman_mysql_udf::gearman::wire::job::{Job, Mode, Priority};
 
@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits {
     connect: Duration::from_millis(250),
     submit: Duration::from_secs(1),
     run: Duration::from_secs(1),
-    max_idle: 1,
+    connections: 1,
     window_bytes: 16 << 20,
     transaction_bytes: 64 << 20,
 };
@@ -30,7 +30,9 @@ pub(crate) struct HandOver {
 impl HandOver {
     pub(crate) fn to(servers: &str) -> Result<Self, Error> {
         let client = Client::with_listener(|trouble| match trouble {
-            Trouble::Refused { error, .. } | Trouble::Server(error) => {
+            Trouble::Refused { error, .. }
+            | Trouble::SetAside { error, .. }
+            | Trouble::Server(error) => {
                 eprintln!("flash_sale: {error}");
             }
         });
@@ -40,12 +42,14 @@ impl HandOver {
 
     /// Hands the order over soon; the buyer does not wait for gearmand.
     pub(crate) fn later(&self, order: Order) -> Result<(), Error> {
-        with_job(&order.text(), |job| self.client.submit_later(job, &LIMITS))
+        with_job(&order.text(), |job| {
+            self.client.submit_later(job, &LIMITS, &|| false)
+        })
     }
 
     /// Hands an order over, by its text, and waits until gearmand has it.
     pub(crate) fn now(&self, order: &str) -> Result<(), Error> {
-        with_job(order, |job| self.client.submit(job, &LIMITS)).map(drop)
+        with_job(order, |job| self.client.submit(job, &LIMITS, &|| false)).map(drop)
     }
 
     /// Waits until gearmand has what was to be handed over soon; answers how many orders it has not.

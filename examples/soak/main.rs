@@ -76,8 +76,8 @@ const THREADS_GROWTH: u64 = 8;
 /// How many job servers the lists name.
 const LISTED: u64 = 3;
 
-/// The largest `gman_max_idle` that is set.
-const MAX_IDLE: u64 = 16;
+/// The largest `gman_max_connections` that is set.
+const MAX_CONNECTIONS: u64 = 64;
 
 /// How long the program waits between two lines that say how it gets on.
 const PROGRESS: Duration = Duration::from_secs(60);
@@ -210,10 +210,10 @@ fn rules(idle: &Sample, options: &Options) -> Vec<Rule> {
         Rule {
             name: "sockets",
             value: |sample| sample.sockets,
-            growth: MAX_IDLE,
+            growth: MAX_CONNECTIONS,
             // One for the client of each session, one for its call in progress, and for each job
             // server the idle ones and that of the pipeline; one is the relay's.
-            limit: Some(idle.sockets + 2 * sessions + LISTED * (MAX_IDLE + 1) + 1),
+            limit: Some(idle.sockets + 2 * sessions + LISTED * (MAX_CONNECTIONS + 1) + 1),
         },
     ]
 }

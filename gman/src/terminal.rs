@@ -65,6 +65,18 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// The beginning of a text, [`printable`], with the number of bytes that are missing.
+pub(crate) fn one_line(text: &str, limit: usize) -> Cow<'_, str> {
+    // What is escaped is longer: the limit is one of what is printed.
+    let beginning = printable(&text[..text.floor_char_boundary(limit)]);
+    let shown = beginning.floor_char_boundary(limit);
+    if beginning.len() == shown && text.len() <= limit {
+        return beginning;
+    }
+    let missing = text.len().max(beginning.len()) - shown;
+    Cow::Owned(format!("{}... ({missing} more bytes)", &beginning[..shown]))
+}
+
 /// Control characters, and those that change the direction or the line of what follows.
 fn is_harmful(letter: char) -> bool {
     letter.is_control()
@@ -96,5 +108,14 @@ mod tests {
         assert_eq!(printable("a\r\n\u{1b}[31mb\0"), "a\\r\\n\\u{1b}[31mb\\u{0}");
         assert_eq!(printable("\u{85}\u{202e}x"), "\\u{85}\\u{202e}x");
         assert!(matches!(printable("ä 😀 \\"), Cow::Borrowed("ä 😀 \\")));
+    }
+
+    #[test]
+    fn a_line_is_cut_between_letters_and_says_how_much_is_missing() {
+        assert_eq!(one_line("abcd", 4), "abcd");
+        assert_eq!(one_line("abcde", 4), "abcd... (1 more bytes)");
+        assert_eq!(one_line("abcä", 4), "abc... (2 more bytes)");
+        assert_eq!(one_line("\n\n\n", 4), "\\n\\n... (2 more bytes)");
+        assert_eq!(one_line("", 0), "");
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn limits() -> Limits {
         connect: settings::CONNECT_TIMEOUT.duration(),
         submit: settings::TIMEOUT.duration(),
         run: settings::DO_TIMEOUT.duration(),
-        max_idle: settings::MAX_IDLE.size(),
+        connections: settings::MAX_CONNECTIONS.size(),
         window_bytes: settings::WINDOW.size(),
         transaction_bytes: settings::TRANSACTION.size(),
     }

@@ -3,19 +3,14 @@
 //! What the caller did is always an SQL error. What the network, a job server or a worker
 //! did is `gman_on_failure`'s to decide.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use crate::error::Error;
-use crate::gearman::delivery::pipeline::Trouble;
+use crate::functions::log_throttle;
+use crate::gearman::delivery::trouble::Trouble;
 use crate::host::diagnostics;
 use crate::settings::{self, OnFailure};
 use crate::status;
-
-/// The error log gets one line per server in this time.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Who is to blame decides who hears of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +32,7 @@ fn kind(error: &Error) -> Kind {
         | Error::Protocol { .. }
         | Error::Refused { .. }
         | Error::Resting { .. }
+        | Error::Busy { .. }
         | Error::Undelivered(_)
         | Error::WindowFull { .. }
         | Error::Behind { .. }
@@ -57,7 +53,7 @@ pub(super) fn settle<T>(function: &str, error: Error) -> Result<Option<T>, Error
         OnFailure::Null => {}
         OnFailure::Warning => {
             diagnostics::warn(&message);
-            log(server_of(&error), &message);
+            log_throttle::log(server_of(&error), &message);
         }
     }
     Ok(None)
@@ -68,12 +64,10 @@ pub(super) fn note_success(function: &str, passed_over: &[Arc<Error>]) {
     if settings::on_failure() != OnFailure::Null {
         for error in passed_over {
             let message = format!("{function}: {error}; the next job server took the job");
-            log(server_of(error), &message);
+            log_throttle::log(server_of(error), &message);
         }
     }
-    if LEFT_OUT.load(Ordering::Relaxed) {
-        log_what_was_left_out();
-    }
+    log_throttle::settle();
 }
 
 /// Takes note of what went wrong while nobody waited.
@@ -83,10 +77,21 @@ pub(super) fn note_trouble(trouble: Trouble<'_>) {
             format!("a job for the Gearman function {function} is lost: {error}"),
             error,
         ),
+        Trouble::SetAside {
+            function,
+            attempts,
+            error,
+        } => (
+            format!(
+                "a job for the Gearman function {function} is lost: its connection failed \
+                 {attempts} times in a row although the job server was well: {error}"
+            ),
+            error,
+        ),
         Trouble::Server(error) => (format!("{error}; its jobs stay in the window"), error),
     };
     status::LAST_ERROR.set(&message);
-    log(server_of(error), &message);
+    log_throttle::log(server_of(error), &message);
 }
 
 /// Takes note of why `function` stopped before its last row: nothing is lost, its rows are kept.
@@ -94,7 +99,7 @@ pub(super) fn note_kept(function: &str, error: &Error) {
     let message = format!("{function}: {error}");
     status::LAST_ERROR.set(&message);
     if settings::on_failure() != OnFailure::Null {
-        log(server_of(error), &message);
+        log_throttle::log(server_of(error), &message);
     }
 }
 
@@ -105,6 +110,7 @@ fn server_of(error: &Error) -> &str {
         | Error::Protocol { server, .. }
         | Error::Refused { server, .. }
         | Error::Resting { server, .. }
+        | Error::Busy { server, .. }
         | Error::Job { server, .. } => server,
         Error::Undelivered(causes) => causes.first().map_or("", |cause| server_of(cause)),
         Error::WindowFull { cause, .. } | Error::Behind { cause, .. } => {
@@ -116,119 +122,5 @@ fn server_of(error: &Error) -> &str {
         | Error::NoServers
         | Error::Stopped
         | Error::Panic(_) => "",
-    }
-}
-
-static THROTTLE: LazyLock<Mutex<Throttle>> = LazyLock::new(Mutex::default);
-
-/// Whether the throttle has left anything out that no line has counted yet.
-static LEFT_OUT: AtomicBool = AtomicBool::new(false);
-
-fn throttle() -> MutexGuard<'static, Throttle> {
-    // Nothing in here panics half way.
-    THROTTLE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn log(server: &str, message: &str) {
-    let verdict = throttle().judge(server, Instant::now());
-    match verdict {
-        None => LEFT_OUT.store(true, Ordering::Relaxed),
-        Some(0) => diagnostics::log("Warning", message),
-        Some(left_out) => diagnostics::log(
-            "Warning",
-            &format!("{message} ({left_out} more failures since the line before)"),
-        ),
-    }
-}
-
-#[cold]
-fn log_what_was_left_out() {
-    let mut throttle = throttle();
-    let settled = throttle.settle(Instant::now());
-    LEFT_OUT.store(throttle.owes(), Ordering::Relaxed);
-    drop(throttle);
-    for (server, left_out) in settled {
-        let message = format!("{server}: {left_out} more failures since the line before");
-        diagnostics::log("Warning", &message);
-    }
-}
-
-/// Decides which failures get a line.
-#[derive(Debug, Default)]
-struct Throttle {
-    servers: HashMap<String, Lines>,
-}
-
-#[derive(Debug)]
-struct Lines {
-    last: Instant,
-    left_out: u64,
-}
-
-impl Throttle {
-    /// Whether a failure of `server` gets a line now; if so, how many went without since the last.
-    fn judge(&mut self, server: &str, now: Instant) -> Option<u64> {
-        let Some(lines) = self.servers.get_mut(server) else {
-            let first = Lines {
-                last: now,
-                left_out: 0,
-            };
-            self.servers.insert(server.to_owned(), first);
-            return Some(0);
-        };
-        if now.duration_since(lines.last) < LOG_EVERY {
-            lines.left_out += 1;
-            return None;
-        }
-        lines.last = now;
-        Some(std::mem::take(&mut lines.left_out))
-    }
-
-    /// What is owed and may be logged now, by server.
-    fn settle(&mut self, now: Instant) -> Vec<(String, u64)> {
-        let mut settled = Vec::new();
-        for (server, lines) in &mut self.servers {
-            if lines.left_out > 0 && now.duration_since(lines.last) >= LOG_EVERY {
-                lines.last = now;
-                settled.push((server.clone(), std::mem::take(&mut lines.left_out)));
-            }
-        }
-        settled
-    }
-
-    fn owes(&self) -> bool {
-        self.servers.values().any(|lines| lines.left_out > 0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn one_line_per_server_and_second_with_a_count_of_the_rest() {
-        let mut throttle = Throttle::default();
-        let now = Instant::now();
-        assert_eq!(throttle.judge("a", now), Some(0));
-        assert_eq!(throttle.judge("b", now), Some(0));
-        for ms in 0..999 {
-            assert_eq!(throttle.judge("a", now + ms * MS), None);
-        }
-        assert_eq!(throttle.judge("a", now + 1000 * MS), Some(999));
-        assert_eq!(throttle.judge("a", now + 2000 * MS), Some(0));
-    }
-
-    #[test]
-    fn what_was_left_out_last_is_still_counted() {
-        let mut throttle = Throttle::default();
-        let now = Instant::now();
-        throttle.judge("a", now);
-        throttle.judge("a", now + MS);
-        assert!(throttle.settle(now + 999 * MS).is_empty());
-        assert!(throttle.owes());
-        assert_eq!(throttle.settle(now + 1000 * MS), [("a".to_owned(), 1)]);
-        assert!(!throttle.owes());
     }
 }

@@ -106,10 +106,14 @@ fn ask_for_id(args: &ArgList<Init>) {
     }
 }
 
-/// The id of this row, which is not negative: a `BIGINT UNSIGNED` arrives as its bits.
-pub(super) fn id(args: &ArgList<Process>) -> Result<u64, Error> {
+/// The id of this row. A `BIGINT UNSIGNED` arrives as its bits, so one above 2^63-1 is negative here; it could
+/// not be returned either, as loadable functions return signed integers.
+pub(super) fn id(args: &ArgList<Process>) -> Result<i64, Error> {
     match args.get(ID).map(|id| id.value()) {
-        Some(SqlResult::Int(Some(id))) => Ok(id.cast_unsigned()),
+        Some(SqlResult::Int(Some(id))) if id >= 0 => Ok(id),
+        Some(SqlResult::Int(Some(_))) => Err(input(
+            "id is negative or above 9223372036854775807, expected a whole number from 0 to that",
+        )),
         _ => Err(input("id is NULL, expected a whole number")),
     }
 }

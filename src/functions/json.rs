@@ -8,14 +8,13 @@
 mod argument;
 mod member;
 
-use std::num::NonZeroU8;
-
 use udf::prelude::*;
 
 use self::argument::Argument;
 use self::member::{NamedMember, Pair, is_string_literal};
 use crate::error::Error;
-use crate::host::{args, charset, guard};
+use crate::host::args;
+use crate::host::function::{Function, PerRow, entry_points};
 use crate::json::{Writer, base64};
 
 /// The longest result, in bytes, as the server is told: `MAX_BLOB_WIDTH` of its sources. With less
@@ -62,74 +61,67 @@ impl Members {
     }
 }
 
-#[register(name = "json_object", alias = "json_object_udf")]
-impl BasicUdf for JsonObject {
-    type Returns<'a> = Option<&'a [u8]>;
+entry_points!(JsonObject: PerRow, "json_object", "json_object_udf");
 
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            declare_result(cfg);
-            Ok(Self {
-                members: Members::new(args)?,
-                writer: Writer::default(),
-            })
+impl Function for JsonObject {
+    const NAME: &'static str = "json_object";
+    type Output<'a> = &'a [u8];
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        declare_result(cfg);
+        Ok(Self {
+            members: Members::new(args)?,
+            writer: Writer::default(),
         })
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
+impl PerRow for JsonObject {
+    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
         let Self { members, writer } = self;
-        guard::row("json_object", || {
-            writer.begin("{");
-            members.write(args, writer)?;
-            writer.end("}").map(Some)
-        })
+        writer.begin("{");
+        members.write(args, writer)?;
+        writer.end("}").map(Some)
     }
 }
 
 /// `json_array(value, ...)`.
 struct JsonArray(Elements);
 
-#[register(name = "json_array", alias = "json_array_udf")]
-impl BasicUdf for JsonArray {
-    type Returns<'a> = Option<&'a [u8]>;
+entry_points!(JsonArray: PerRow, "json_array", "json_array_udf");
 
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| Ok(Self(Elements::new(cfg, args))))
+impl Function for JsonArray {
+    const NAME: &'static str = "json_array";
+    type Output<'a> = &'a [u8];
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        Ok(Self(Elements::new(cfg, args)))
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row("json_array", || self.0.write(args, "[", "]"))
+impl PerRow for JsonArray {
+    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
+        self.0.write(args, "[", "]")
     }
 }
 
 /// `json_values(value, ...)`: what stands between the brackets of `json_array`.
 struct JsonValues(Elements);
 
-#[register(name = "json_values")]
-impl BasicUdf for JsonValues {
-    type Returns<'a> = Option<&'a [u8]>;
+entry_points!(JsonValues: PerRow, "json_values");
 
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| Ok(Self(Elements::new(cfg, args))))
+impl Function for JsonValues {
+    const NAME: &'static str = "json_values";
+    type Output<'a> = &'a [u8];
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        Ok(Self(Elements::new(cfg, args)))
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row("json_values", || self.0.write(args, "", ""))
+impl PerRow for JsonValues {
+    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
+        self.0.write(args, "", "")
     }
 }
 
@@ -169,42 +161,36 @@ struct JsonMembers {
     writer: Writer,
 }
 
-#[register(name = "json_members")]
-impl BasicUdf for JsonMembers {
-    type Returns<'a> = Option<&'a [u8]>;
+entry_points!(JsonMembers: PerRow, "json_members");
 
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            if args.is_empty() || !args.len().is_multiple_of(2) {
-                return Err(Error::Input(
-                    "Only non-zero even number of arguments allowed (udf: json_members_init)"
-                        .into(),
-                ));
-            }
-            declare_result(cfg);
-            let names = (0..args.len()).step_by(2);
-            let pairs = names
-                .map(|i| Pair::checked(args, i))
-                .collect::<Result<_, _>>()?;
-            Ok(Self {
-                pairs,
-                writer: Writer::default(),
-            })
+impl Function for JsonMembers {
+    const NAME: &'static str = "json_members";
+    type Output<'a> = &'a [u8];
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        if args.is_empty() || !args.len().is_multiple_of(2) {
+            return Err(Error::Input(
+                "Only non-zero even number of arguments allowed (udf: json_members_init)".into(),
+            ));
+        }
+        declare_result(cfg);
+        let names = (0..args.len()).step_by(2);
+        let pairs = names
+            .map(|i| Pair::checked(args, i))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            pairs,
+            writer: Writer::default(),
         })
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
+impl PerRow for JsonMembers {
+    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
         let Self { pairs, writer } = self;
-        guard::row("json_members", || {
-            writer.begin("");
-            pairs.iter().try_for_each(|p| p.write(args, writer))?;
-            writer.end("").map(Some)
-        })
+        writer.begin("");
+        pairs.iter().try_for_each(|p| p.write(args, writer))?;
+        writer.end("").map(Some)
     }
 }
 
@@ -215,73 +201,62 @@ struct JsonBase64 {
     text: Vec<u8>,
 }
 
-#[register(name = "json_base64")]
-impl BasicUdf for JsonBase64 {
-    type Returns<'a> = Option<&'a [u8]>;
+entry_points!(JsonBase64: PerRow, "json_base64");
 
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            if args.len() != 1 {
-                return Err(Error::Input("Must give one argument.".to_owned()));
-            }
-            args::ask_for_text(args, 0);
-            declare_result(cfg);
-            Ok(Self { text: Vec::new() })
-        })
+impl Function for JsonBase64 {
+    const NAME: &'static str = "json_base64";
+    type Output<'a> = &'a [u8];
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        if args.len() != 1 {
+            return Err(Error::Input("Must give one argument.".to_owned()));
+        }
+        args::ask_for_text(args, 0);
+        declare_result(cfg);
+        Ok(Self { text: Vec::new() })
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row("json_base64", || {
-            let Some(bytes) = args::string(args, 0)? else {
-                return Ok(None);
-            };
-            base64::encode(bytes, &mut self.text)?;
-            Ok(Some(self.text.as_slice()))
-        })
+impl PerRow for JsonBase64 {
+    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
+        let Some(bytes) = args::string(args, 0)? else {
+            return Ok(None);
+        };
+        base64::encode(bytes, &mut self.text)?;
+        Ok(Some(self.text.as_slice()))
     }
 }
 
 /// `lib_mysqludf_json_info()`: the version of the library whose functions these are.
 struct Info;
 
-#[register(name = "lib_mysqludf_json_info")]
-impl BasicUdf for Info {
-    type Returns<'a> = Option<&'a [u8]>;
+entry_points!(Info: PerRow, "lib_mysqludf_json_info");
 
-    fn init(_cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            if args.is_empty() {
-                Ok(Self)
-            } else {
-                Err(Error::Input(
-                    "No arguments allowed (udf: lib_mysqludf_json_info)".into(),
-                ))
-            }
-        })
-    }
+impl Function for Info {
+    const NAME: &'static str = "lib_mysqludf_json_info";
+    type Output<'a> = &'a [u8];
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        _args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row("lib_mysqludf_json_info", || {
-            Ok(Some(b"lib_mysqludf_json version 0.0.2".as_slice()))
-        })
+    fn init(_cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        if args.is_empty() {
+            Ok(Self)
+        } else {
+            Err(Error::Input(
+                "No arguments allowed (udf: lib_mysqludf_json_info)".into(),
+            ))
+        }
     }
 }
 
-/// Tells the server what all results are: utf8mb4 text of any length, or NULL with an error.
+impl PerRow for Info {
+    fn row(&mut self, _args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
+        Ok(Some(b"lib_mysqludf_json version 0.0.2".as_slice()))
+    }
+}
+
+/// Tells the server what all results are: text of any length, or NULL with an error.
 fn declare_result(cfg: &UdfCfg<Init>) {
     cfg.set_maybe_null(true);
     cfg.set_max_len(MAX_RESULT_BYTES);
-    charset::declare_result(cfg);
 }
 
 #[cfg(test)]
@@ -307,9 +282,9 @@ mod tests {
             ),
         ];
         let mut object = JsonObject::init(cfg.as_init(), args.as_init()).unwrap();
-        let (cfg, args) = (cfg.as_process(), args.as_process());
+        let args = args.as_process();
         let mut row = || {
-            let text = object.process(cfg, args, None).ok().flatten();
+            let text = object.row(args).ok().flatten();
             assert_eq!(
                 text.map(String::from_utf8_lossy).as_deref(),
                 Some(concat!(

@@ -2,11 +2,13 @@
 
 mod client;
 mod failure;
-pub(crate) mod flush;
+mod flush;
 mod job_args;
 mod json;
+mod log_throttle;
 mod relay;
 pub(crate) mod servers;
+pub(crate) mod shutdown;
 mod submit;
 mod sum;
 #[cfg(feature = "test-switches")]

@@ -1,6 +1,5 @@
 //! `gman_servers_set` and `gman_check`: which job servers get the jobs, and how they are.
 
-use std::num::NonZeroU8;
 use std::str;
 
 use udf::prelude::*;
@@ -10,7 +9,8 @@ use crate::functions::client::{CLIENT, limits};
 use crate::functions::job_args;
 use crate::gearman::servers::check::Report;
 use crate::gearman::servers::host_port;
-use crate::host::{args, charset, guard};
+use crate::host::args;
+use crate::host::function::{Function, PerRow, entry_points};
 use crate::json::{Value, Writer};
 use crate::settings;
 
@@ -24,42 +24,36 @@ struct ServersSet {
     servers: Vec<u8>,
 }
 
-#[register(name = "gman_servers_set")]
-impl BasicUdf for ServersSet {
-    type Returns<'a> = Option<&'a [u8]>;
+entry_points!(ServersSet: PerRow, "gman_servers_set");
 
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            if !(1..=2).contains(&args.len()) {
-                return Err(Error::Input("Must give one or two arguments.".to_owned()));
-            }
-            for index in 0..args.len() {
-                args::ask_for_text(args, index);
-            }
-            charset::declare_result(cfg);
-            job_args::describe_result(cfg, MAX_LIST_BYTES);
-            Ok(Self {
-                servers: Vec::new(),
-            })
+impl Function for ServersSet {
+    const NAME: &'static str = "gman_servers_set";
+    type Output<'a> = &'a [u8];
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        if !(1..=2).contains(&args.len()) {
+            return Err(Error::Input("Must give one or two arguments.".to_owned()));
+        }
+        for index in 0..args.len() {
+            args::ask_for_text(args, index);
+        }
+        job_args::describe_result(cfg, MAX_LIST_BYTES);
+        Ok(Self {
+            servers: Vec::new(),
         })
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row("gman_servers_set", || {
-            let servers = text(args, 0, "servers")?;
-            let function = match args.len() {
-                1 => None,
-                _ => Some(text(args, 1, "function")?.as_bytes()),
-            };
-            set(servers, function)?;
-            servers.as_bytes().clone_into(&mut self.servers);
-            Ok(Some(self.servers.as_slice()))
-        })
+impl PerRow for ServersSet {
+    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
+        let servers = text(args, 0, "servers")?;
+        let function = match args.len() {
+            1 => None,
+            _ => Some(text(args, 1, "function")?.as_bytes()),
+        };
+        set(servers, function)?;
+        servers.as_bytes().clone_into(&mut self.servers);
+        Ok(Some(self.servers.as_slice()))
     }
 }
 
@@ -69,36 +63,30 @@ struct Check {
     report: Vec<u8>,
 }
 
-#[register(name = "gman_check")]
-impl BasicUdf for Check {
-    type Returns<'a> = Option<&'a [u8]>;
+entry_points!(Check: PerRow, "gman_check");
 
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            if !args.is_empty() {
-                return Err(Error::Input("Must give no arguments.".to_owned()));
-            }
-            job_args::describe_result(cfg, MAX_LIST_BYTES);
-            charset::declare_result(cfg);
-            Ok(Self::default())
-        })
+impl Function for Check {
+    const NAME: &'static str = "gman_check";
+    type Output<'a> = &'a [u8];
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        if !args.is_empty() {
+            return Err(Error::Input("Must give no arguments.".to_owned()));
+        }
+        job_args::describe_result(cfg, MAX_LIST_BYTES);
+        Ok(Self::default())
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        _args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row("gman_check", || {
-            let mut report = Writer::default();
-            report.begin("[");
-            for server in CLIENT.check(&limits()) {
-                report.element(Value::Json(&describe(&server)?));
-            }
-            report.end("]")?.clone_into(&mut self.report);
-            Ok(Some(self.report.as_slice()))
-        })
+impl PerRow for Check {
+    fn row(&mut self, _args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
+        let mut report = Writer::default();
+        report.begin("[");
+        for server in CLIENT.check(&limits()) {
+            report.element(Value::Json(&describe(&server)?));
+        }
+        report.end("]")?.clone_into(&mut self.report);
+        Ok(Some(self.report.as_slice()))
     }
 }
 

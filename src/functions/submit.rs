@@ -1,7 +1,5 @@
 //! `gman_do` and its siblings: one job from one row.
 
-use std::num::NonZeroU8;
-
 use udf::prelude::*;
 
 use crate::error::Error;
@@ -11,41 +9,37 @@ use crate::functions::job_args::{self, Form};
 use crate::functions::transaction;
 use crate::gearman::wire::job::{Job, Mode, Priority};
 use crate::gearman::wire::packet::{MAX_DATA_BYTES, MAX_HANDLE_BYTES};
-use crate::host::guard;
+use crate::host::function::{Function, PerRow, entry_points};
 use crate::host::killed::Statement;
 use crate::settings::{self, Delivery};
 
 /// Defines an SQL function that submits one job for each row: its type, its name, and the form of
 /// its arguments.
 macro_rules! submits {
-    ($type:ident, $name:tt, $form:expr) => {
+    ($type:ident, $name:literal, $form:expr) => {
         #[doc = concat!("`", $name, "`.")]
         struct $type {
             answer: Vec<u8>,
         }
 
-        #[register(name = $name)]
-        impl BasicUdf for $type {
-            type Returns<'a> = Option<&'a [u8]>;
+        entry_points!($type: PerRow, $name);
 
-            fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-                guard::init(|| {
-                    job_args::check($form, args)?;
-                    job_args::describe_result(cfg, longest_answer($form));
-                    Ok(Self { answer: Vec::new() })
-                })
+        impl Function for $type {
+            const NAME: &'static str = $name;
+            type Output<'a> = &'a [u8];
+            const IS_UTF8: bool = false;
+
+            fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+                job_args::check($form, args)?;
+                job_args::describe_result(cfg, longest_answer($form));
+                Ok(Self { answer: Vec::new() })
             }
+        }
 
-            fn process<'a>(
-                &'a mut self,
-                _cfg: &UdfCfg<Process>,
-                args: &ArgList<Process>,
-                _error: Option<NonZeroU8>,
-            ) -> Result<Self::Returns<'a>, ProcessError> {
-                guard::row($name, || {
-                    let job = job_args::job($form, args)?;
-                    submit($name, &job, &mut self.answer)
-                })
+        impl PerRow for $type {
+            fn row(&mut self, args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
+                let job = job_args::job($form, args)?;
+                submit($name, &job, &mut self.answer)
             }
         }
     };
@@ -84,19 +78,18 @@ fn submit<'a>(
     job: &Job<'_>,
     answer: &'a mut Vec<u8>,
 ) -> Result<Option<&'a [u8]>, Error> {
+    let statement = Statement::current();
+    let should_stop = || statement.is_killed();
     let outcome = match job.mode() {
-        Mode::Foreground(_) => {
-            let statement = Statement::current();
-            CLIENT
-                .run(job, &limits(), &|| statement.is_killed())
-                .map(|completed| (completed.result, completed.passed_over))
-        }
+        Mode::Foreground(_) => CLIENT
+            .run(job, &limits(), &should_stop)
+            .map(|completed| (completed.result, completed.passed_over)),
         Mode::Background(_) | Mode::Epoch(_) => match settings::delivery() {
             Delivery::Acked => CLIENT
-                .submit(job, &limits())
+                .submit(job, &limits(), &should_stop)
                 .map(|submitted| (submitted.handle, submitted.passed_over)),
             Delivery::Pipelined => CLIENT
-                .submit_later(job, &limits())
+                .submit_later(job, &limits(), &should_stop)
                 .map(|()| (job.unique().to_vec(), Vec::new())),
             Delivery::Committed => {
                 transaction::hold(job).map(|()| (job.unique().to_vec(), Vec::new()))

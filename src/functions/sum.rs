@@ -1,7 +1,5 @@
 //! `gman_sum`: the sum of what workers answer to many rows.
 
-use std::num::NonZeroU8;
-
 use udf::prelude::*;
 
 use crate::error::Error;
@@ -10,10 +8,8 @@ use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
 use crate::gearman::delivery::gathering::Gathering;
 use crate::gearman::wire::job::Priority;
-use crate::host::guard;
+use crate::host::function::{Aggregate, Function, entry_points};
 use crate::host::killed::Statement;
-
-const NAME: &str = "gman_sum";
 
 const FORM: Form = Form::Foreground(Priority::Normal);
 
@@ -23,17 +19,31 @@ const FORM: Form = Form::Foreground(Priority::Normal);
 struct Sum {
     gathering: Gathering,
     total: i64,
-    /// The first one of the group; the rows after it are not submitted.
-    failure: Option<Error>,
 }
 
-impl Sum {
+entry_points!(Sum: Aggregate, "gman_sum");
+
+impl Function for Sum {
+    const NAME: &'static str = "gman_sum";
+    type Output<'a> = i64;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        job_args::check(FORM, args)?;
+        cfg.set_maybe_null(true);
+        cfg.set_is_const(false);
+        Ok(Self::default())
+    }
+}
+
+impl Aggregate for Sum {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     fn add(&mut self, args: &ArgList<Process>) -> Result<(), Error> {
         let job = job_args::job(FORM, args)?;
         let statement = Statement::current();
-        let Self {
-            gathering, total, ..
-        } = self;
+        let Self { gathering, total } = self;
         gathering.submit(
             &CLIENT,
             &job,
@@ -43,10 +53,17 @@ impl Sum {
         )
     }
 
-    fn finish(&mut self) -> Result<i64, Error> {
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
+    fn finish(&mut self, failure: Option<Error>) -> Result<Option<i64>, Error> {
+        match failure.map_or_else(|| self.total(), Err) {
+            Ok(total) => Ok(Some(total)),
+            Err(error) => failure::settle(Self::NAME, error),
         }
+    }
+}
+
+impl Sum {
+    /// The total once all workers have answered.
+    fn total(&mut self) -> Result<i64, Error> {
         let statement = Statement::current();
         let mut total = self.total;
         let passed_over = std::mem::take(&mut self.gathering).finish(
@@ -54,58 +71,8 @@ impl Sum {
             &|| statement.is_killed(),
             &mut |result| add_to(&mut total, result),
         )?;
-        failure::note_success(NAME, &passed_over);
+        failure::note_success(Self::NAME, &passed_over);
         Ok(total)
-    }
-}
-
-#[register(name = "gman_sum")]
-impl BasicUdf for Sum {
-    type Returns<'a> = Option<i64>;
-
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            job_args::check(FORM, args)?;
-            cfg.set_maybe_null(true);
-            cfg.set_is_const(false);
-            Ok(Self::default())
-        })
-    }
-
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        _args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row(NAME, || match self.finish() {
-            Ok(total) => Ok(Some(total)),
-            Err(error) => failure::settle(NAME, error),
-        })
-    }
-}
-
-#[register(name = "gman_sum")]
-impl AggregateUdf for Sum {
-    fn clear(
-        &mut self,
-        _cfg: &UdfCfg<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<(), NonZeroU8> {
-        *self = Self::default();
-        Ok(())
-    }
-
-    fn add(
-        &mut self,
-        _cfg: &UdfCfg<Process>,
-        args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<(), NonZeroU8> {
-        if self.failure.is_none() {
-            self.failure = guard::caught(|| Self::add(self, args)).err();
-        }
-        Ok(())
     }
 }
 

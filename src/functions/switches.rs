@@ -1,41 +1,35 @@
 //! Ways in for tests only, behind the feature `test-switches`.
 
-use std::num::NonZeroU8;
-
 use udf::prelude::*;
 
 use crate::error::Error;
-use crate::host::{args, guard};
+use crate::host::args;
+use crate::host::function::{Function, PerRow, entry_points};
 use crate::{settings, status};
 
 /// `gman_test_set(name, value)`: changes a setting, as `SET GLOBAL` does in a server with the
 /// plugin; answers 1.
 struct TestSet;
 
-#[register(name = "gman_test_set")]
-impl BasicUdf for TestSet {
-    type Returns<'a> = Option<i64>;
+entry_points!(TestSet: PerRow, "gman_test_set");
 
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            for mut arg in args.iter() {
-                arg.set_type_coercion(SqlType::String);
-            }
-            cfg.set_is_const(false);
-            Ok(Self)
-        })
+impl Function for TestSet {
+    const NAME: &'static str = "gman_test_set";
+    type Output<'a> = i64;
+
+    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        for mut arg in args.iter() {
+            arg.set_type_coercion(SqlType::String);
+        }
+        cfg.set_is_const(false);
+        Ok(Self)
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row("gman_test_set", || {
-            set(&text(args, 0)?, &text(args, 1)?)?;
-            Ok(Some(1))
-        })
+impl PerRow for TestSet {
+    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<i64>, Error> {
+        set(&text(args, 0)?, &text(args, 1)?)?;
+        Ok(Some(1))
     }
 }
 
@@ -57,32 +51,27 @@ fn set(name: &str, value: &str) -> Result<(), Error> {
 /// `gman_test_status(name)`: a counter or a gauge, as `SHOW GLOBAL STATUS` does in a server with the plugin.
 struct TestStatus;
 
-#[register(name = "gman_test_status")]
-impl BasicUdf for TestStatus {
-    type Returns<'a> = Option<i64>;
+entry_points!(TestStatus: PerRow, "gman_test_status");
 
-    fn init(cfg: &UdfCfg<Init>, _args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            cfg.set_is_const(false);
-            Ok(Self)
-        })
+impl Function for TestStatus {
+    const NAME: &'static str = "gman_test_status";
+    type Output<'a> = i64;
+
+    fn init(cfg: &UdfCfg<Init>, _args: &ArgList<Init>) -> Result<Self, Error> {
+        cfg.set_is_const(false);
+        Ok(Self)
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row("gman_test_status", || {
-            let name = text(args, 0)?;
-            let counter = status::COUNTERS.iter().find(|counter| counter.name == name);
-            let gauge = status::GAUGES.iter().find(|gauge| gauge.name == name);
-            let value = counter.map(|found| found.get());
-            Ok(value
-                .or(gauge.map(|found| found.get()))
-                .map(|value| value as i64))
-        })
+impl PerRow for TestStatus {
+    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<i64>, Error> {
+        let name = text(args, 0)?;
+        let counter = status::COUNTERS.iter().find(|counter| counter.name == name);
+        let gauge = status::GAUGES.iter().find(|gauge| gauge.name == name);
+        let value = counter.map(|found| found.get());
+        Ok(value
+            .or(gauge.map(|found| found.get()))
+            .map(|value| value as i64))
     }
 }
 
@@ -94,25 +83,22 @@ fn text(args: &ArgList<Process>, index: usize) -> Result<String, Error> {
 /// `gman_test_panic(where)`: panics in `init` for `'init'`, in the row for anything else.
 struct TestPanic;
 
-#[register(name = "gman_test_panic")]
-impl BasicUdf for TestPanic {
-    type Returns<'a> = Option<&'a [u8]>;
+entry_points!(TestPanic: PerRow, "gman_test_panic");
 
-    fn init(_cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, String> {
-        guard::init(|| {
-            if args::string(args, 0)? == Some(b"init".as_slice()) {
-                panic!("asked for in init");
-            }
-            Ok(Self)
-        })
+impl Function for TestPanic {
+    const NAME: &'static str = "gman_test_panic";
+    type Output<'a> = &'a [u8];
+
+    fn init(_cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
+        if args::string(args, 0)? == Some(b"init".as_slice()) {
+            panic!("asked for in init");
+        }
+        Ok(Self)
     }
+}
 
-    fn process<'a>(
-        &'a mut self,
-        _cfg: &UdfCfg<Process>,
-        _args: &ArgList<Process>,
-        _error: Option<NonZeroU8>,
-    ) -> Result<Self::Returns<'a>, ProcessError> {
-        guard::row("gman_test_panic", || panic!("asked for in a row"))
+impl PerRow for TestPanic {
+    fn row(&mut self, _args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
+        panic!("asked for in a row")
     }
 }

@@ -13,7 +13,6 @@ use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::gearman::delivery::held::Held;
 use crate::gearman::delivery::window::Gate;
-use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::job::Job;
 use crate::host::commit_gate::CommitGate;
 use crate::host::killed::Statement;
@@ -63,9 +62,8 @@ pub(super) fn hold(job: &Job<'_>) -> Result<(), Error> {
     let limits = limits();
     let statement = Statement::current();
     let killed = || statement.is_killed();
-    let deadline = Deadline::unless_stopped(limits.submit, &killed);
     let held = participant::join(Transaction::default, |transaction| {
-        CLIENT.hold(job, &mut transaction.held, &limits, &deadline)
+        CLIENT.hold(job, &mut transaction.held, &limits, &killed)
     });
     match held {
         Ok(held) => held,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What bounds a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
     /// How long opening one connection may take.
     pub connect: Duration,
@@ -11,8 +11,8 @@ pub struct Limits {
     pub submit: Duration,
     /// How long a foreground call may take, from the submission to the result.
     pub run: Duration,
-    /// How many idle connections are kept for each server.
-    pub max_idle: usize,
+    /// How many connections to each server submissions use at the same time.
+    pub connections: usize,
     /// Pipelined delivery: how many bytes may wait for an answer.
     pub window_bytes: usize,
     /// How many bytes of jobs one transaction may hold back.

@@ -10,7 +10,7 @@
 //!     connect: Duration::from_millis(250),
 //!     submit: Duration::from_secs(1),
 //!     run: Duration::from_secs(30),
-//!     max_idle: 16,
+//!     connections: 64,
 //!     window_bytes: 16 << 20,
 //!     transaction_bytes: 64 << 20,
 //! };
@@ -18,7 +18,7 @@
 //! client.set_servers("localhost:4730", None, limits.submit)?;
 //! let mode = Mode::Background(Priority::Normal);
 //! let job = Job::new(mode, b"syncToRedis", b"{\"id\":1}", None)?;
-//! let handle = client.submit(&job, &limits)?.handle;
+//! let handle = client.submit(&job, &limits, &|| false)?.handle;
 //! # Ok::<(), gearman_mysql_udf::error::Error>(())
 //! ```
 

@@ -6,6 +6,7 @@ pub(crate) mod args;
 pub(crate) mod charset;
 pub(crate) mod commit_gate;
 pub(crate) mod diagnostics;
+pub(crate) mod function;
 pub(crate) mod guard;
 pub(crate) mod killed;
 pub(crate) mod participant;

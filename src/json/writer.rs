@@ -143,14 +143,15 @@ impl Writer {
     /// that finds none is a lost server, a statement is only an error.
     fn has_room(&mut self, bytes: usize) -> bool {
         let bytes = bytes + ROOM_FOR_PUNCTUATION;
-        let problem = if self.text.len() + bytes > MAX_TEXT_BYTES {
-            format!("the text would be longer than {MAX_TEXT_BYTES} bytes")
+        self.refused = Some(if self.text.len() + bytes > MAX_TEXT_BYTES {
+            Error::Input(format!(
+                "the text would be longer than {MAX_TEXT_BYTES} bytes"
+            ))
         } else if self.text.try_reserve(bytes).is_err() {
-            format!("there is no memory for {bytes} more bytes of text")
+            Error::no_memory()
         } else {
             return self.refused.is_none();
-        };
-        self.refused = Some(Error::Input(problem));
+        });
         false
     }
 

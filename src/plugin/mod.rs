@@ -19,7 +19,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem::size_of;
 use std::ptr;
 
-use crate::functions::flush;
+use crate::functions::shutdown;
 use crate::host::plugin_abi::{
     DAEMON_PLUGIN, Daemon, LICENSE_BSD, MATURITY_STABLE, MariaPlugin, MysqlPlugin,
     STORAGE_ENGINE_PLUGIN,
@@ -245,7 +245,7 @@ static DESTRUCTOR: extern "C" fn() = drain;
 
 extern "C" fn drain() {
     let drained = guard::caught(|| {
-        flush::drain();
+        shutdown::drain();
         Ok(())
     });
     if let Err(error) = drained {

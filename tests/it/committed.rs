@@ -142,7 +142,7 @@ fn nothing_leaves_before_commit() {
     );
     std::thread::sleep(QUIET);
     assert_eq!(stage.worker.count(), 0);
-    assert_eq!(stage.status("gman_held_bytes") > 0, true);
+    assert!(stage.status("gman_held_bytes") > 0);
     run(&mut session, &["COMMIT"]);
     assert_eq!(stage.arrived(), ["i1:1", "i2:2", "u1:3", "u2:3"]);
     assert_eq!(stage.status("gman_held_bytes"), 0);
@@ -189,4 +189,328 @@ fn a_statement_that_fails_drops_its_own_jobs_only() {
         .query_drop("INSERT INTO t VALUES (7, 1), (5, 1)")
         .expect_err("a duplicate key");
     assert_eq!(stage.arrived(), ["i5:1", "i6:1"]);
+}
+
+#[test]
+fn every_end_of_a_transaction_is_heard() {
+    let stage = stage!();
+    let mut session = stage.session();
+    run(
+        &mut session,
+        &[
+            // An implicit commit by DDL.
+            "BEGIN",
+            "INSERT INTO t VALUES (1, 1)",
+            "CREATE TABLE other (id INT)",
+            // Without autocommit, and back.
+            "SET autocommit = 0",
+            "INSERT INTO t VALUES (2, 1)",
+            "COMMIT AND CHAIN",
+            "INSERT INTO t VALUES (3, 1)",
+            "ROLLBACK AND CHAIN",
+            "INSERT INTO t VALUES (4, 1)",
+            "SET autocommit = 1",
+            // Outside a transaction the statement is one.
+            "DO gman_do_background('f', 'do')",
+        ],
+    );
+    assert_eq!(stage.arrived(), ["i1:1", "i2:1", "i4:1", "do"]);
+}
+
+#[test]
+fn a_session_that_ends_in_mid_transaction_drops_its_jobs() {
+    let stage = stage!();
+    let mut session = stage.session();
+    run(&mut session, &["BEGIN", "INSERT INTO t VALUES (1, 1)"]);
+    drop(session);
+    let mut session = stage.session();
+    run(&mut session, &["BEGIN", "INSERT INTO t VALUES (2, 1)"]);
+    let id: u64 = session
+        .query_first("SELECT CONNECTION_ID()")
+        .unwrap()
+        .unwrap();
+    stage.database.execute(&format!("KILL {id}"));
+    crate::support::wait_until(Duration::from_secs(60), "both to roll back", || match stage
+        .status("gman_transactions_rolled_back")
+    {
+        2 => Ok(()),
+        other => Err(other),
+    });
+    assert_eq!(stage.arrived(), [""; 0]);
+    assert_eq!(stage.status("gman_held_bytes"), 0);
+}
+
+#[test]
+fn a_deadlocks_victim_drops_its_jobs() {
+    let stage = stage!();
+    let (mut first, mut second) = (stage.session(), stage.session());
+    run(&mut first, &["INSERT INTO t VALUES (1, 0), (2, 0)"]);
+    run(&mut first, &["BEGIN", "UPDATE t SET v = 1 WHERE id = 1"]);
+    run(&mut second, &["BEGIN", "UPDATE t SET v = 2 WHERE id = 2"]);
+    let victims = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| first.query_drop("UPDATE t SET v = 1 WHERE id = 2").is_err());
+        let second_failed = second
+            .query_drop("UPDATE t SET v = 2 WHERE id = 1")
+            .is_err();
+        (waiting.join().unwrap(), second_failed)
+    });
+    run(&mut first, &["COMMIT"]);
+    run(&mut second, &["COMMIT"]);
+    let expected = match victims {
+        (true, false) => ["u2:2", "u1:2"],
+        (false, true) => ["u1:1", "u2:1"],
+        both => panic!("one of them is the victim: {both:?}"),
+    };
+    assert_eq!(stage.arrived()[2..], expected);
+}
+
+#[test]
+fn jobs_of_a_prepared_transaction_wait_for_its_end_in_whichever_session() {
+    let stage = stage!();
+    for (id, (prepare, end)) in [
+        ("XA PREPARE 'x'", "XA COMMIT 'x'"),
+        ("XA PREPARE 'x'", "XA ROLLBACK 'x'"),
+        ("DO 0", "XA COMMIT 'x' ONE PHASE"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut session = stage.session();
+        let insert = format!("INSERT INTO t VALUES ({id}, 1)");
+        run(
+            &mut session,
+            &["XA START 'x'", &insert, "XA END 'x'", prepare, end],
+        );
+        // What comes next in the session is not mixed with it.
+        let next = format!("DO gman_do_background('f', 'next{id}')");
+        run(&mut session, &[&next]);
+    }
+    assert_eq!(stage.arrived(), ["i0:1", "next0", "next1", "i2:1", "next2"]);
+
+    for (id, end) in [(10, "XA COMMIT 'y'"), (11, "XA ROLLBACK 'y'")] {
+        let mut session = stage.session();
+        let insert = format!("INSERT INTO t VALUES ({id}, 1)");
+        run(
+            &mut session,
+            &["XA START 'y'", &insert, "XA END 'y'", "XA PREPARE 'y'"],
+        );
+        drop(session);
+        let mut other = stage.session();
+        crate::support::wait_until(Duration::from_secs(60), "the session to let go", || {
+            other.query_drop(end).map_err(|error| error.to_string())
+        });
+    }
+    assert_eq!(stage.arrived()[5..], ["i10:1"]);
+    assert_eq!(stage.status("gman_held_bytes"), 0);
+}
+
+#[test]
+fn a_statement_inside_a_procedure_that_fails_drops_its_own_jobs() {
+    let stage = stage!();
+    stage.database.execute(
+        "CREATE PROCEDURE p() BEGIN \
+           DECLARE CONTINUE HANDLER FOR 1062 SET @failed = 1; \
+           INSERT INTO t VALUES (1, 1); \
+           INSERT INTO t VALUES (2, 1), (1, 1); \
+           INSERT INTO t VALUES (3, 1); \
+         END",
+    );
+    let mut session = stage.session();
+    run(&mut session, &["BEGIN", "CALL p()", "COMMIT"]);
+    run(&mut session, &["DELETE FROM t", "CALL p()"]);
+    assert_eq!(stage.arrived(), ["i1:1", "i3:1", "i1:1", "i3:1"]);
+}
+
+#[test]
+fn a_transaction_that_holds_back_too_much_is_an_error_of_its_statement() {
+    let stage = stage!();
+    let mut session = stage.session();
+    run(&mut session, &["SET GLOBAL gman_transaction_bytes = 65536"]);
+    let job = "DO gman_do_background('f', REPEAT('x', 30000))";
+    run(&mut session, &["BEGIN", job, job]);
+    let refused = session.query_drop(job).expect_err("more than it may");
+    assert!(
+        refused
+            .to_string()
+            .contains("more than gman_transaction_bytes = 65536"),
+        "{refused}"
+    );
+    run(&mut session, &["COMMIT"]);
+    assert_eq!(stage.arrived().len(), 2);
+}
+
+/// What is beyond a quarter of the window comes out of a pool, so a large transaction neither fails nor
+/// leaves the others without room, while it lasts and while its jobs are delivered.
+#[test]
+fn a_huge_transaction_does_not_starve_the_others() {
+    let stage = stage!();
+    let (mut huge, mut small) = (stage.session(), stage.session());
+    run(
+        &mut huge,
+        &["SET GLOBAL gman_window_bytes = 65536", "BEGIN"],
+    );
+    for _ in 0..20 {
+        run(
+            &mut huge,
+            &["DO gman_do_background('f', REPEAT('x', 100000))"],
+        );
+    }
+    stage.gearmand.stop();
+    for id in 0..20 {
+        run(&mut small, &[&format!("INSERT INTO t VALUES ({id}, 0)")]);
+    }
+    run(&mut huge, &["COMMIT"]);
+    for id in 20..40 {
+        run(&mut small, &[&format!("INSERT INTO t VALUES ({id}, 0)")]);
+    }
+    stage.gearmand.cont();
+    let arrived = stage.arrived();
+    assert_eq!(arrived.len(), 60);
+    let last = arrived.iter().rposition(|job| job.starts_with("xxx"));
+    assert_eq!(last, Some(39), "the jobs leave in the order of the commits");
+}
+
+#[test]
+fn two_changes_of_one_row_arrive_in_the_order_of_their_commits() {
+    const SESSIONS: u32 = 8;
+    const CHANGES: u32 = 200;
+    for options in [&["--skip-log-bin"][..], &["--log-bin=log", "--server-id=1"]] {
+        let stage = match Stage::start(options) {
+            Ok(stage) => stage,
+            Err(reason) => unsupported!("{reason}"),
+        };
+        let mut session = stage.session();
+        run(&mut session, &["INSERT INTO t VALUES (1, 0)"]);
+        std::thread::scope(|scope| {
+            for _ in 0..SESSIONS {
+                scope.spawn(|| {
+                    let mut session = stage.session();
+                    for _ in 0..CHANGES {
+                        run(&mut session, &["UPDATE t SET v = v + 1 WHERE id = 1"]);
+                    }
+                });
+            }
+        });
+        let expected: Vec<String> = std::iter::once("i1:0".to_owned())
+            .chain((1..=SESSIONS * CHANGES).map(|v| format!("u1:{v}")))
+            .collect();
+        assert!(stage.arrived() == expected, "every value, in order");
+    }
+}
+
+/// A worker that reads the row again sees at least the change that its job tells of.
+#[test]
+fn a_job_leaves_once_its_change_can_be_seen() {
+    let database_of = |options: &[&str]| Stage::start(options);
+    for options in [
+        &["--skip-log-bin", "--innodb-flush-log-at-trx-commit=1"][..],
+        &[
+            "--log-bin=log",
+            "--server-id=1",
+            "--innodb-flush-log-at-trx-commit=1",
+        ],
+    ] {
+        let stage = match database_of(options) {
+            Ok(stage) => stage,
+            Err(reason) => unsupported!("{reason}"),
+        };
+        let mut writer = stage.session();
+        let mut reader = stage.session();
+        run(&mut writer, &["INSERT INTO t VALUES (1, 0)"]);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    run(&mut writer, &["UPDATE t SET v = v + 1 WHERE id = 1"]);
+                }
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let newest = stage.worker.jobs().last().map(|job| job.workload.clone());
+                let Some(newest) = newest else { continue };
+                let told = String::from_utf8(newest).expect("text");
+                let told: u32 = told
+                    .split(':')
+                    .nth(1)
+                    .expect("a value")
+                    .parse()
+                    .expect("a number");
+                let seen: u32 = reader
+                    .query_first("SELECT v FROM t WHERE id = 1")
+                    .expect("a row")
+                    .expect("a row");
+                assert!(seen >= told, "told of {told}, seen {seen}");
+            }
+        });
+    }
+}
+
+#[test]
+fn committed_is_refused_without_its_plugin() {
+    let database = Database::builder().library().start();
+    database.install_functions();
+    let installed = database
+        .connect()
+        .query_drop("INSTALL PLUGIN gman SONAME 'libgearman_mysql_udf.so'");
+    if installed.is_err() {
+        unsupported!("no plugin gman for this server");
+    }
+    let refused = database
+        .connect()
+        .query_drop(SET_COMMITTED)
+        .expect_err("no plugin");
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("INSTALL PLUGIN gman_commit") || refused.contains("not possible"),
+        "{refused}"
+    );
+    let delivery: String = database.value("SELECT @@GLOBAL.gman_delivery");
+    assert_eq!(delivery, "acked");
+}
+
+#[test]
+fn no_table_can_be_made_with_the_participant() {
+    let stage = stage!();
+    let mut session = stage.session();
+    let made = session.query_drop("CREATE TABLE x (id INT) ENGINE=gman_commit");
+    let engine: Option<String> = session
+        .query_first("SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_NAME = 'x'")
+        .expect("a query");
+    assert_ne!(engine.as_deref(), Some("gman_commit"), "{made:?}");
+    drop(stage.gearmand);
+}
+
+#[test]
+fn without_a_binary_log_no_server_begins_to_keep_one_for_two_phases() {
+    let stage = stage!("--skip-log-bin");
+    let mut session = stage.session();
+    run(&mut session, &["INSERT INTO t VALUES (1, 1)"]);
+    assert_eq!(stage.arrived(), ["i1:1"]);
+    let log = stage.database.data_dir().join("tc.log");
+    assert!(!log.exists(), "{}", log.display());
+}
+
+#[test]
+fn the_plugin_can_be_removed_while_sessions_use_it() {
+    let stage = stage!();
+    let mut session = stage.session();
+    run(&mut session, &["BEGIN", "INSERT INTO t VALUES (1, 1)"]);
+    // Busy: it goes when its last session does.
+    run(&mut stage.session(), &["UNINSTALL PLUGIN gman_commit"]);
+    run(&mut session, &["INSERT INTO t VALUES (2, 1)", "COMMIT"]);
+    stage.worker.wait_for(2);
+    drop(session);
+    let mut session = stage.session();
+    crate::support::wait_until(
+        Duration::from_secs(60),
+        "the plugin to go",
+        || match session.query_drop("INSERT INTO t VALUES (3, 1)") {
+            Err(error) if error.to_string().contains("needs the plugin gman_commit") => Ok(()),
+            other => {
+                run(&mut session, &["DELETE FROM t WHERE id = 3"]);
+                session = stage.session();
+                Err(format!("{other:?}"))
+            }
+        },
+    );
 }

@@ -503,7 +503,7 @@ fn a_connection_that_is_forbidden_names_the_selinux_boolean() {
             connect: Duration::from_millis(250),
             submit: Duration::from_secs(1),
             run: Duration::from_secs(1),
-            max_idle: 1,
+            connections: 1,
             window_bytes: 1,
             transaction_bytes: 64 << 20,
         };
@@ -513,7 +513,9 @@ fn a_connection_that_is_forbidden_names_the_selinux_boolean() {
             .expect("an address");
         let mode = Mode::Background(Priority::Normal);
         let job = Job::new(mode, b"f", b"", None).expect("a job");
-        let error = client.submit(&job, &limits).expect_err("nobody is there");
+        let error = client
+            .submit(&job, &limits, &|| false)
+            .expect_err("nobody is there");
         Ok::<_, String>(error.to_string())
     });
     match refusal.join().expect("the thread") {

@@ -3,6 +3,7 @@
 mod support;
 
 mod bad_input;
+mod bursts;
 mod committed;
 mod demo;
 mod documents;
@@ -21,6 +22,7 @@ mod pipeline;
 mod plugin;
 mod redis;
 mod replication;
+mod returns;
 mod sale;
 mod servers;
 mod submission;

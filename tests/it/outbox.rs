@@ -2,6 +2,7 @@
 
 mod faults;
 mod relay;
+mod stuck;
 mod transactions;
 
 use std::collections::BTreeMap;

@@ -116,6 +116,13 @@ fn flush_answers_how_many_jobs_no_server_has() {
     assert!(waited.took >= Duration::from_millis(300), "{waited:?}");
     assert_eq!(waited.text(), "3");
     assert_eq!(gman.call("gman_flush(0)").text(), "3");
+    gman.set("gman_do_timeout_ms", 400);
+    for forever in ["1e300", "9223372036854775807"] {
+        let bounded = gman.call(&format!("gman_flush({forever})"));
+        assert!(bounded.took >= Duration::from_millis(400), "{bounded:?}");
+        assert!(bounded.took < Duration::from_secs(5), "{bounded:?}");
+        assert_eq!(bounded.text(), "3");
+    }
     gearmand.cont();
     flush(&mut gman);
 

@@ -119,11 +119,12 @@ fn every_setting_is_a_variable_with_its_default() {
         ("gman_delivery", "acked"),
         ("gman_do_timeout_ms", "30000"),
         ("gman_legacy_json_names", "OFF"),
-        ("gman_max_idle", "16"),
+        ("gman_max_connections", "64"),
         ("gman_on_failure", "warning"),
         ("gman_servers", ""),
         ("gman_servers_set_enabled", "ON"),
         ("gman_timeout_ms", "1000"),
+        ("gman_transaction_bytes", "67108864"),
         ("gman_window_bytes", "16777216"),
     ];
     assert_eq!(
@@ -259,9 +260,9 @@ fn the_command_line_sets_variables_and_a_bad_list_does_not_keep_the_server_from_
         .library()
         .option(format!("--{AT_START}"))
         .option("--gman-servers=127.0.0.1:4730,127.0.0.1:x")
-        .option("--gman-max-idle=3")
+        .option("--gman-max-connections=3")
         .start();
-    assert_eq!(variable(&database, "gman_max_idle"), "3");
+    assert_eq!(variable(&database, "gman_max_connections"), "3");
     assert_eq!(variable(&database, "gman_servers"), "");
     let log = database.error_log();
     assert!(log.contains(r#"in "127.0.0.1:x" expected a port"#), "{log}");
@@ -393,11 +394,11 @@ fn settings_change_while_sixteen_sessions_submit_and_nothing_fails() {
         format!("gman_servers = '{second}'"),
         "gman_delivery = 'pipelined'".to_owned(),
         "gman_on_failure = 'error'".to_owned(),
-        "gman_max_idle = 1".to_owned(),
+        "gman_max_connections = 1".to_owned(),
         format!("gman_servers = '{first},{second}'"),
         "gman_window_bytes = 65536".to_owned(),
         "gman_delivery = 'acked'".to_owned(),
-        "gman_max_idle = 16".to_owned(),
+        "gman_max_connections = 16".to_owned(),
         "gman_window_bytes = DEFAULT".to_owned(),
         format!("gman_servers = '{first}'"),
     ];

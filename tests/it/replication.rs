@@ -469,26 +469,15 @@ fn a_failed_delivery_on_the_replica_stops_it_where_a_failure_is_an_error() {
 }
 
 #[test]
-fn a_replica_with_a_binary_log_takes_the_outbox_only_if_it_trusts_functions() {
+fn a_replica_with_a_binary_log_takes_the_outbox() {
     let pair = Pair::start_with("ROW", &["--log-bin=own"]);
     pair.install_outbox();
-    let error = pair.try_catch_up().expect_err("a function that writes");
-    assert!(error.contains("log_bin_trust_function_creators"), "{error}");
-    let replica = &pair.replica.database;
-    replica.execute("SET GLOBAL log_bin_trust_function_creators = ON");
-    pair.restart_replica();
     pair.catch_up();
 }
 
 #[test]
 fn the_outbox_goes_on_where_the_replica_is_promoted() {
-    let pair = Pair::start_with(
-        "ROW",
-        &[
-            "--event-scheduler=ON",
-            "--log-bin-trust-function-creators=ON",
-        ],
-    );
+    let pair = Pair::start_with("ROW", &["--event-scheduler=ON"]);
     pair.install_outbox();
     pair.create_table();
     pair.create_trigger(&pair.primary);

@@ -1,10 +1,12 @@
 //! `gman worker`, between a real job server and a real Redis.
 
 mod faults;
+mod log;
 mod modes;
 mod order;
 mod statistics;
 mod tls;
+mod versions;
 
 use std::ops::Range;
 use std::time::Duration;

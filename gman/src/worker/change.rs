@@ -1,6 +1,7 @@
 //! What a job asks for: from its workload to the commands for Redis.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,31 +11,57 @@ use super::options::Mode;
 /// How many fields one HSET writes: a Lua call takes less than 8,000 words.
 const FIELDS_AT_ONCE: usize = 1000;
 
-/// Runs commands in one, unless Redis has a newer version. KEYS are the row's key and that of its
-/// version; ARGV is the version, empty for none, and then each command after the number of its words.
+/// What stands behind a row's key in the name of the key that keeps its version. A byte that no UTF-8
+/// has: what a job names is UTF-8, so no row can have that key.
+const VERSION_SUFFIX: &[u8] = b"\xffversion";
+
+/// Runs commands in one, unless Redis has a newer version; answers the type that the key had.
+///
+/// KEYS are the row's key and that of its version; ARGV is the version, empty for none, the field of the
+/// row that holds it, and then each command after the number of its words.
+///
+/// The version is in the row too, where the row is a hash: Redis may evict either of the two. It is
+/// kept last, as a command that fails ends the script and undoes nothing. Lua's numbers are exact up
+/// to 2^53 only, so versions are compared digit by digit.
 const IN_ONE: &str = "
-if ARGV[1] ~= '' then
-  local known = tonumber(redis.call('GET', KEYS[2]) or '0')
-  if known > tonumber(ARGV[1]) then return 0 end
-  redis.call('SET', KEYS[2], ARGV[1])
+local kind = redis.call('TYPE', KEYS[1]).ok
+local version = ARGV[1]
+if version ~= '' then
+  local known = { redis.call('GET', KEYS[2]) }
+  if kind == 'hash' then known[2] = redis.call('HGET', KEYS[1], ARGV[2]) end
+  for _, text in pairs(known) do
+    local digits = text and string.match(text, '^0*(%d+)$')
+    if digits and (#digits > #version or #digits == #version and digits > version) then return 0 end
+  end
 end
-local at = 2
+local at = 3
 while at <= #ARGV do
   local last = at + tonumber(ARGV[at])
   redis.call(unpack(ARGV, at + 1, last))
   at = last + 1
 end
-return 1";
+if version ~= '' then redis.call('SET', KEYS[2], version) end
+return kind";
 
 /// What [`IN_ONE`] answers when it has left the change out.
-pub(crate) const LEFT_OUT: redis::Value = redis::Value::Int(0);
+const LEFT_OUT: redis::Value = redis::Value::Int(0);
+
+/// What became of a change that Redis has answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Made,
+    /// Redis has a newer version.
+    LeftOut,
+    /// The key held another type, named here, which the row has taken the place of.
+    Replaced(String),
+}
 
 /// How workloads are to be read.
 #[derive(Debug, Clone)]
-pub(crate) struct Format {
-    pub(crate) mode: Mode,
-    pub(crate) prefix: String,
-    pub(crate) version_field: Option<String>,
+pub(super) struct Format {
+    pub(super) mode: Mode,
+    pub(super) prefix: String,
+    pub(super) version_field: Option<Arc<str>>,
 }
 
 /// The columns of a row: each a text, or NULL.
@@ -42,10 +69,17 @@ type Fields = BTreeMap<String, Option<String>>;
 
 /// A key and what becomes of it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) key: String,
+pub(super) struct Change {
+    pub(super) key: String,
     write: Write,
-    version: Option<u64>,
+    version: Option<Version>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Version {
+    number: u64,
+    /// The member of the row that holds it.
+    field: Arc<str>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +98,7 @@ impl Format {
     /// # Errors
     ///
     /// What was expected of the workload, as a text.
-    pub(crate) fn row(&self, workload: &[u8]) -> Result<Change, String> {
+    pub(super) fn row(&self, workload: &[u8]) -> Result<Change, String> {
         let row = members(workload)?;
         let write = match self.mode {
             // Redis cannot hold NULL: readers find no key and ask the database.
@@ -80,7 +114,7 @@ impl Format {
     /// # Errors
     ///
     /// As [`Format::row`].
-    pub(crate) fn keyed_row(&self, workload: &[u8]) -> Result<Change, String> {
+    pub(super) fn keyed_row(&self, workload: &[u8]) -> Result<Change, String> {
         let outer = members(workload)?;
         let row = outer
             .get("row")
@@ -99,7 +133,7 @@ impl Format {
         key: Option<String>,
         name: &str,
         write: Write,
-        version: Option<u64>,
+        version: Option<Version>,
     ) -> Result<Change, String> {
         let key = key.ok_or_else(|| format!("expected a \"{name}\" that is not null"))?;
         Ok(Change {
@@ -109,12 +143,15 @@ impl Format {
         })
     }
 
-    fn version(&self, row: &Members<'_>) -> Result<Option<u64>, String> {
+    fn version(&self, row: &Members<'_>) -> Result<Option<Version>, String> {
         let Some(name) = &self.version_field else {
             return Ok(None);
         };
         match column(row, name)?.and_then(|text| text.parse().ok()) {
-            Some(version) => Ok(Some(version)),
+            Some(number) => Ok(Some(Version {
+                number,
+                field: Arc::clone(name),
+            })),
             None => Err(format!("expected a whole number \"{name}\"")),
         }
     }
@@ -157,32 +194,42 @@ fn text(value: &RawValue) -> Result<Option<String>, String> {
 
 impl Change {
     /// The one command that makes the change, so that each change has one answer.
-    pub(crate) fn command(&self) -> redis::Cmd {
+    pub(super) fn command(&self) -> redis::Cmd {
         let commands = self.commands();
-        match (self.version, commands.as_slice()) {
+        match (&self.version, commands.as_slice()) {
             (None, [words]) => {
                 let mut command = redis::Cmd::new();
                 command.arg(words);
                 command
             }
-            (version, commands) => self.in_one(version, commands),
+            (version, commands) => self.in_one(version.as_ref(), commands),
         }
     }
 
-    /// Whether Redis may have a newer one.
-    pub(crate) fn is_versioned(&self) -> bool {
-        self.version.is_some()
+    /// What an answer to [`Change::command`] means that is no error.
+    pub(super) fn effect(&self, answer: redis::Value) -> Effect {
+        match answer {
+            LEFT_OUT if self.version.is_some() => Effect::LeftOut,
+            redis::Value::BulkString(kind) if matches!(self.write, Write::Replace(_)) => {
+                match kind.as_slice() {
+                    b"hash" | b"none" => Effect::Made,
+                    other => Effect::Replaced(String::from_utf8_lossy(other).into_owned()),
+                }
+            }
+            _ => Effect::Made,
+        }
     }
 
-    fn in_one(&self, version: Option<u64>, commands: &[Vec<&str>]) -> redis::Cmd {
+    fn in_one(&self, version: Option<&Version>, commands: &[Vec<&str>]) -> redis::Cmd {
+        let (number, field) = version.map_or_else(Default::default, |version| {
+            (version.number.to_string(), &*version.field)
+        });
         let mut script = redis::cmd("EVAL");
         script.arg(IN_ONE).arg(2);
-        script.arg(&self.key).arg(format!("{}:version", self.key));
-        script.arg(
-            version
-                .map(|version| version.to_string())
-                .unwrap_or_default(),
-        );
+        script
+            .arg(&self.key)
+            .arg([self.key.as_bytes(), VERSION_SUFFIX].concat());
+        script.arg(number).arg(field);
         for words in commands {
             script.arg(words.len()).arg(words);
         }
@@ -295,10 +342,12 @@ mod tests {
     #[test]
     fn a_version_is_asked_for_where_there_is_a_row() {
         let format = Format {
-            version_field: Some("v".to_owned()),
+            version_field: Some("v".into()),
             ..format(Mode::Set)
         };
-        let version = |change: Result<Change, String>| change.map(|change| change.version);
+        let version = |change: Result<Change, String>| {
+            change.map(|change| change.version.map(|version| version.number))
+        };
         let missing = Err("expected an object with a string or number \"v\"".to_owned());
         assert_eq!(
             version(format.row(br#"{"id":1,"name":"a","v":7}"#)),

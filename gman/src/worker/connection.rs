@@ -16,16 +16,16 @@ use super::window::{Ask, Window};
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How soon a reader that hears nothing looks whether to stop.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// A job that is finished, one way or the other.
-pub(crate) struct Finished {
-    pub(crate) handle: Vec<u8>,
-    pub(crate) outcome: Outcome,
+pub(super) struct Finished {
+    pub(super) handle: Vec<u8>,
+    pub(super) outcome: Outcome,
 }
 
 /// An open connection.
-pub(crate) struct Connection {
+pub(super) struct Connection {
     stream: TcpStream,
     outgoing: Mutex<Outgoing>,
     statistics: Arc<Statistics>,
@@ -41,7 +41,7 @@ struct Outgoing {
 
 impl Connection {
     /// Connects, registers the Gearman functions and asks for the first job.
-    pub(crate) fn open(
+    pub(super) fn open(
         address: &HostPort,
         functions: &[String],
         limit: usize,
@@ -69,7 +69,7 @@ impl Connection {
     }
 
     /// Reads what has arrived to the end of `received`; nothing within [`TICK`] is nothing.
-    pub(crate) fn read(&self, received: &mut Vec<u8>) -> io::Result<usize> {
+    pub(super) fn read(&self, received: &mut Vec<u8>) -> io::Result<usize> {
         let mut buffer = [0; 64 * 1024];
         match (&self.stream).read(&mut buffer) {
             Ok(0) => {
@@ -88,7 +88,7 @@ impl Connection {
     }
 
     /// Lets `change` note what has happened, and sends what follows from it.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Window)) -> io::Result<()> {
+    pub(super) fn update(&self, change: impl FnOnce(&mut Window)) -> io::Result<()> {
         let mut outgoing = self.lock();
         change(&mut outgoing.window);
         self.send(&mut outgoing)
@@ -96,7 +96,7 @@ impl Connection {
 
     /// Tells the job server what became of jobs. Where the connection is lost there is nobody to tell:
     /// the job server gives them on.
-    pub(crate) fn finish<'a>(&self, finished: impl Iterator<Item = &'a Finished>) {
+    pub(super) fn finish<'a>(&self, finished: impl Iterator<Item = &'a Finished>) {
         let mut outgoing = self.lock();
         if outgoing.lost {
             return;
@@ -122,12 +122,12 @@ impl Connection {
     }
 
     /// Whether the job server has been asked for jobs and has not said whether there are any.
-    pub(crate) fn awaits_an_answer(&self) -> bool {
+    pub(super) fn awaits_an_answer(&self) -> bool {
         self.lock().window.asked() > 0
     }
 
     /// Asks for nothing more; whether all that was asked for has come and is finished.
-    pub(crate) fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         let window = &mut self.lock().window;
         window.close();
         window.is_drained()
@@ -135,7 +135,7 @@ impl Connection {
 
     /// Ends the connection in order: with an answer unread, closing it would be a reset, which can
     /// overtake what was written last.
-    pub(crate) fn hang_up(&self) {
+    pub(super) fn hang_up(&self) {
         if self.stream.shutdown(Shutdown::Write).is_ok() {
             let mut rest = Vec::new();
             while matches!(self.read(&mut rest), Ok(1..)) {}
@@ -143,7 +143,7 @@ impl Connection {
     }
 
     /// Gives the connection up; answers how many jobs the job server has to give on.
-    pub(crate) fn lose(&self) -> usize {
+    pub(super) fn lose(&self) -> usize {
         let mut outgoing = self.lock();
         outgoing.lost = true;
         let _ = self.stream.shutdown(Shutdown::Both);

@@ -1,6 +1,6 @@
 //! Takes jobs from one job server, and returns to it whenever it was away.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::backoff::Backoff;
 use super::change::{Change, Format};
 use super::connection::{Connection, Finished};
 use super::lane::{Job, Lanes};
-use super::log::{excerpt, say};
+use super::log::{self, say};
 use super::options::Options;
 use super::statistics::Statistics;
 use super::stop::Stop;
@@ -26,7 +26,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// One job server.
-pub(crate) struct JobServer {
+pub(super) struct JobServer {
     address: HostPort,
     functions: Vec<String>,
     row_function: String,
@@ -48,7 +48,7 @@ enum Arrival {
 }
 
 impl JobServer {
-    pub(crate) fn new(
+    pub(super) fn new(
         address: HostPort,
         functions: &[String],
         options: &Options,
@@ -70,7 +70,7 @@ impl JobServer {
     }
 
     /// Serves one connection after the other, until somebody asks to stop.
-    pub(crate) fn serve(&self) {
+    pub(super) fn serve(&self) {
         let mut backoff = Backoff::new();
         let mut was_connected = false;
         while !self.stop.requested() {
@@ -210,7 +210,7 @@ impl JobServer {
         match self.change(function, workload) {
             Ok(change) => {
                 if self.verbose {
-                    let _ = writeln!(io::stdout(), "{name} {}", excerpt(workload));
+                    log::show(&name, workload);
                 }
                 let connection = Arc::clone(connection);
                 Arrival::Job(Job {
@@ -220,7 +220,7 @@ impl JobServer {
                 })
             }
             Err(problem) => {
-                let text = excerpt(workload);
+                let text = String::from_utf8_lossy(workload);
                 say(format!("{name}: {problem}; the workload was: {text}"));
                 // Trying again would not help, so it ends here.
                 let outcome = Outcome::Impossible;

@@ -16,34 +16,40 @@ use super::store::Store;
 const BATCH: usize = 1000;
 
 /// A job that is not finished.
-pub(crate) struct Job {
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) handle: Vec<u8>,
-    pub(crate) change: Change,
+pub(super) struct Job {
+    pub(super) connection: Arc<Connection>,
+    pub(super) handle: Vec<u8>,
+    pub(super) change: Change,
 }
 
 /// Where jobs are handed in. What waits is bounded by what the job servers' windows let in.
 #[derive(Clone)]
-pub(crate) struct Lanes(Vec<Sender<Job>>);
+pub(super) struct Lanes(Vec<Sender<Job>>);
 
 impl Lanes {
     /// Starts the threads.
-    pub(crate) fn start(
+    pub(super) fn start(
         redis: &redis::Client,
         options: &Options,
         statistics: &Arc<Statistics>,
         stop: &Arc<Stop>,
     ) -> Self {
-        let start_one = |_| {
+        let start_one = |number| {
             let (sender, jobs) = mpsc::channel();
-            let store = Store::new(redis.clone(), statistics, stop);
-            thread::spawn(move || run(&jobs, store));
+            let mut store = Store::new(redis.clone(), statistics, stop);
+            thread::spawn(move || {
+                // One of them says what Redis thinks of us before there is a job.
+                if number == 0 {
+                    store.introduce();
+                }
+                run(&jobs, store);
+            });
             sender
         };
         Self((0..options.threads).map(start_one).collect())
     }
 
-    pub(crate) fn hand_in(&self, job: Job) {
+    pub(super) fn hand_in(&self, job: Job) {
         let mut hasher = DefaultHasher::new();
         job.change.key.hash(&mut hasher);
         let lane = hasher.finish() as usize % self.0.len();

@@ -1,20 +1,24 @@
 //! What the worker tells its operator: lines on stderr, where systemd's journal takes them from.
+//!
+//! A line never has a control character or more than about a kilobyte, whatever a job brings.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// The longest part of a workload that is printed, in bytes.
-const EXCERPT_BYTES: usize = 1000;
+use crate::terminal;
 
-/// Prints one line. Where nobody can hear it the worker goes on.
-pub(crate) fn say(message: impl Display) {
-    let _ = writeln!(io::stderr(), "gman worker: {message}");
+/// The longest line, in bytes before what says that it was cut.
+const LINE_BYTES: usize = 1000;
+
+/// Prints one line to stderr. If nobody can hear it, the worker goes on.
+pub(super) fn say(message: impl Display) {
+    let message = message.to_string();
+    let line = terminal::one_line(&message, LINE_BYTES);
+    let _ = writeln!(io::stderr(), "gman worker: {line}");
 }
 
-/// The beginning of a workload, as text.
-pub(crate) fn excerpt(workload: &[u8]) -> String {
-    match workload.get(..EXCERPT_BYTES) {
-        Some(beginning) => format!("{}...", String::from_utf8_lossy(beginning)),
-        None => String::from_utf8_lossy(workload).into_owned(),
-    }
+/// Prints a job to stdout, for `--verbose`.
+pub(super) fn show(function: &str, workload: &[u8]) {
+    let job = format!("{function} {}", String::from_utf8_lossy(workload));
+    let _ = writeln!(io::stdout(), "{}", terminal::one_line(&job, LINE_BYTES));
 }

@@ -1,5 +1,6 @@
 //! The options, each of which an environment variable can give as well.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
@@ -28,10 +29,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    pub(crate) gearmand: GearmandOptions,
+    pub(super) gearmand: GearmandOptions,
 
     #[command(flatten)]
-    pub(crate) redis: RedisOptions,
+    pub(super) redis: RedisOptions,
 
     /// What a job of --function does
     #[arg(long, env = "GMAN_WORKER_MODE", value_enum, default_value_t = Mode::Set)]
@@ -62,13 +63,14 @@ pub(crate) struct Options {
         value_name = "NAME",
         default_value = "syncRowToRedis"
     )]
-    pub(crate) row_function: String,
+    pub(super) row_function: String,
 
-    /// Leave out changes older than what Redis has: the member, a whole number up to 2^53, that
+    /// Leave out changes older than what Redis has: the member, a whole number below 2^64, that
     /// grows with every change of a row
     ///
-    /// It is kept in Redis under the row's key with ":version" behind it. A job of --row-function
-    /// that deletes may carry it beside the key, or not at all: then it always deletes.
+    /// Redis keeps it in the row's hash, and under a key of its own that outlives the row. A job of
+    /// --row-function that deletes may carry it beside the key, or not at all: then it always
+    /// deletes.
     #[arg(long, env = "GMAN_WORKER_VERSION_FIELD", value_name = "NAME")]
     version_field: Option<String>,
 
@@ -80,7 +82,7 @@ pub(crate) struct Options {
         default_value_t = 1
     )]
     #[arg(value_parser = value_parser!(u16).range(1..=256))]
-    pub(crate) threads: u16,
+    pub(super) threads: u16,
 
     /// How many jobs of each job server are held at once; they are all in memory
     #[arg(
@@ -90,7 +92,7 @@ pub(crate) struct Options {
         default_value_t = 256
     )]
     #[arg(value_parser = value_parser!(u16).range(1..))]
-    pub(crate) in_flight: u16,
+    pub(super) in_flight: u16,
 
     /// How long finishing what is held may take when asked to stop, in seconds
     #[arg(
@@ -104,7 +106,7 @@ pub(crate) struct Options {
 
     /// Print every job to stdout
     #[arg(long, env = "GMAN_WORKER_VERBOSE", value_parser = FalseyValueParser::new())]
-    pub(crate) verbose: bool,
+    pub(super) verbose: bool,
 }
 
 /// What a job of `--function` does with the key, which is `--prefix` and the row's "id".
@@ -120,12 +122,16 @@ pub(crate) enum Mode {
 
 impl Options {
     /// How rows become changes.
-    pub(crate) fn format(&self) -> Format {
+    pub(super) fn format(&self) -> Format {
         Format {
             mode: self.mode,
             prefix: self.prefix.clone(),
             // An empty variable in an environment file means none.
-            version_field: self.version_field.clone().filter(|name| !name.is_empty()),
+            version_field: self
+                .version_field
+                .as_deref()
+                .filter(|name| !name.is_empty())
+                .map(Arc::from),
         }
     }
 
@@ -134,7 +140,7 @@ impl Options {
     /// # Errors
     ///
     /// Where both were left out.
-    pub(crate) fn functions(&self) -> Result<Vec<String>> {
+    pub(super) fn functions(&self) -> Result<Vec<String>> {
         let names = [&self.function, &self.row_function];
         let served: Vec<String> = names
             .into_iter()
@@ -149,7 +155,7 @@ impl Options {
         Ok(served)
     }
 
-    pub(crate) fn stop_timeout(&self) -> Duration {
+    pub(super) fn stop_timeout(&self) -> Duration {
         Duration::from_secs(self.stop_timeout.into())
     }
 }

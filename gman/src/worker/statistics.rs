@@ -6,10 +6,10 @@ use std::time::Instant;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
 impl Counter {
-    pub(crate) fn add(&self, count: usize) {
+    pub(super) fn add(&self, count: usize) {
         self.0.fetch_add(count as u64, Ordering::Relaxed);
     }
 
@@ -20,21 +20,21 @@ impl Counter {
 
 /// The counters, all from the start of the process.
 #[derive(Debug)]
-pub(crate) struct Statistics {
+pub(super) struct Statistics {
     /// Jobs that gearmand gave us.
-    pub(crate) taken: Counter,
+    pub(super) taken: Counter,
     /// Jobs whose change Redis has, or has a newer one than.
-    pub(crate) done: Counter,
+    pub(super) done: Counter,
     /// Of those that are done: how many were older than what Redis has.
-    pub(crate) left_out: Counter,
+    pub(super) left_out: Counter,
     /// Jobs that cannot be done by anybody.
-    pub(crate) failed: Counter,
+    pub(super) failed: Counter,
     /// Jobs that a job server has been left with, to give them to another worker.
-    pub(crate) given_back: Counter,
-    pub(crate) redis_round_trips: Counter,
+    pub(super) given_back: Counter,
+    pub(super) redis_round_trips: Counter,
     /// Connections that took the place of a lost one.
-    pub(crate) redis_reconnects: Counter,
-    pub(crate) gearmand_reconnects: Counter,
+    pub(super) redis_reconnects: Counter,
+    pub(super) gearmand_reconnects: Counter,
     started: Instant,
     /// When the line was made the last time, and how many jobs were done then.
     last: Mutex<(Instant, u64)>,
@@ -62,7 +62,7 @@ impl Statistics {
     /// The line for the log: `name=value`, and behind it the next one.
     ///
     /// `per_second` is since the line before, `per_second_overall` since the start.
-    pub(crate) fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let done = self.done.get();
         let in_flight = self
             .taken

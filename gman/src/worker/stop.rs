@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Shared by all threads.
 #[derive(Debug, Default)]
-pub(crate) struct Stop {
+pub(super) struct Stop {
     /// When the time to stop in order is over; `None` while nobody has asked.
     deadline: Mutex<Option<Instant>>,
     asked: Condvar,
@@ -13,7 +13,7 @@ pub(crate) struct Stop {
 
 impl Stop {
     /// Asks to stop within `patience`; who asks again has none.
-    pub(crate) fn request(&self, patience: Duration) {
+    pub(super) fn request(&self, patience: Duration) {
         let mut deadline = self.lock();
         let now = Instant::now();
         *deadline = Some(deadline.map_or(now + patience, |_| now));
@@ -21,25 +21,25 @@ impl Stop {
     }
 
     /// Whether somebody has asked: no new jobs then.
-    pub(crate) fn requested(&self) -> bool {
+    pub(super) fn requested(&self) -> bool {
         self.lock().is_some()
     }
 
     /// Whether the time for finishing what is held is over.
-    pub(crate) fn expired(&self) -> bool {
+    pub(super) fn expired(&self) -> bool {
         self.lock()
             .is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// Pauses; for less when somebody asks to stop.
-    pub(crate) fn pause_unless_requested(&self, pause: Duration) {
+    pub(super) fn pause_unless_requested(&self, pause: Duration) {
         let _ = self
             .asked
             .wait_timeout_while(self.lock(), pause, |deadline| deadline.is_none());
     }
 
     /// Pauses; for less when the time to stop runs out.
-    pub(crate) fn pause_unless_expired(&self, pause: Duration) {
+    pub(super) fn pause_unless_expired(&self, pause: Duration) {
         let end = Instant::now() + pause;
         let mut deadline = self.lock();
         loop {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Connection, RedisError, RedisResult, ServerError, Value};
+use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerError, Value};
 
 use super::backoff::Backoff;
-use super::change::{Change, LEFT_OUT};
+use super::change::{Change, Effect};
 use super::log::say;
 use super::statistics::Statistics;
 use super::stop::Stop;
@@ -17,9 +17,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The error of a command for another type than the key has.
 const WRONG_TYPE: &str = "WRONGTYPE";
 
+/// The errors of a connection without the password that is wanted, and with another one.
+const NO_AUTH: &str = "NOAUTH";
+const WRONG_PASS: &str = "WRONGPASS";
+
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(super) enum Outcome {
     Done,
     /// Redis has a newer one.
     LeftOut,
@@ -28,7 +32,7 @@ pub(crate) enum Outcome {
 }
 
 /// One connection to Redis.
-pub(crate) struct Store {
+pub(super) struct Store {
     client: redis::Client,
     connection: Option<Connection>,
     was_connected: bool,
@@ -37,7 +41,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(
+    pub(super) fn new(
         client: redis::Client,
         statistics: &Arc<Statistics>,
         stop: &Arc<Stop>,
@@ -51,11 +55,24 @@ impl Store {
         }
     }
 
+    /// Connects, and says how that went. Without Redis there is nothing to wait for yet: the first
+    /// jobs do that.
+    pub(super) fn introduce(&mut self) {
+        let address = self.client.get_connection_info().addr().to_string();
+        match self.connection() {
+            Ok(_) => say(format!("writing to Redis {address}")),
+            Err(error) => say(format!(
+                "Redis {address}: {}; jobs will wait for it",
+                in_plain_words(&error)
+            )),
+        }
+    }
+
     /// Tries until Redis has the changes, in their order; answers what became of each. Those that are
     /// missing at the end were not done in the time there is to stop.
     ///
     /// A change whose answer was lost is made again, and so are all behind it.
-    pub(crate) fn apply(&mut self, changes: &[&Change]) -> Vec<Outcome> {
+    pub(super) fn apply(&mut self, changes: &[&Change]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(changes.len());
         let mut backoff = Backoff::new();
         while let Err(error) = self.attempt(changes, &mut outcomes) {
@@ -66,8 +83,9 @@ impl Store {
             }
             let pause = backoff.pause();
             let ms = pause.as_millis();
+            let problem = in_plain_words(&error);
             say(format!(
-                "Redis: {error}; keeping the jobs, trying again in {ms} ms"
+                "Redis: {problem}; keeping the jobs, trying again in {ms} ms"
             ));
             self.stop.pause_unless_expired(pause);
         }
@@ -96,15 +114,41 @@ impl Store {
             Some(connection) => return Ok(connection),
             none => none,
         };
-        let connection = self.client.get_connection_with_timeout(TIMEOUT)?;
+        let mut connection = self.client.get_connection_with_timeout(TIMEOUT)?;
         connection.set_read_timeout(Some(TIMEOUT))?;
         connection.set_write_timeout(Some(TIMEOUT))?;
+        ask_for_admittance(&mut connection)?;
         if self.was_connected {
             self.statistics.redis_reconnects.add(1);
         }
         self.was_connected = true;
         Ok(none.insert(connection))
     }
+}
+
+/// Redis reads no long request of somebody it does not know, and calls that a protocol error. A short
+/// one it answers, though maybe with an error that is of no interest here: it is still loading, or the
+/// account may not PING.
+fn ask_for_admittance(connection: &mut Connection) -> RedisResult<()> {
+    match redis::cmd("PING").query::<Value>(connection) {
+        Err(error) if error.code() == Some(NO_AUTH) || error.is_unrecoverable_error() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn in_plain_words(error: &RedisError) -> String {
+    match error.code() {
+        Some(NO_AUTH) => "it wants a password and was given none: set GMAN_REDIS to \
+                          redis://:PASSWORD@HOST:PORT/"
+            .to_owned(),
+        Some(WRONG_PASS) => refused(error),
+        _ if error.kind() == ErrorKind::AuthenticationFailed => refused(error),
+        _ => error.to_string(),
+    }
+}
+
+fn refused(error: &RedisError) -> String {
+    format!("it refuses the password or the account: {error}; correct GMAN_REDIS or --redis")
 }
 
 /// Of all that Redis can answer, only a key of another type is the job's own fault. The rest, from
@@ -119,8 +163,18 @@ fn outcome(change: &Change, answer: Value) -> Result<Outcome, RedisError> {
             Ok(Outcome::Impossible)
         }
         Value::ServerError(error) => Err(error.into()),
-        LEFT_OUT if change.is_versioned() => Ok(Outcome::LeftOut),
-        _ => Ok(Outcome::Done),
+        answer => Ok(match change.effect(answer) {
+            Effect::Made => Outcome::Done,
+            Effect::LeftOut => Outcome::LeftOut,
+            Effect::Replaced(kind) => {
+                let key = &change.key;
+                say(format!(
+                    "the key {key} held a {kind}, which the row has taken the place of; \
+                     is it used by somebody else?"
+                ));
+                Outcome::Done
+            }
+        }),
     }
 }
 

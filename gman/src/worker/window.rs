@@ -7,7 +7,7 @@
 
 /// What to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(super) enum Ask {
     /// So many GRAB_JOBs, maybe none.
     Jobs(usize),
     /// PRE_SLEEP: gearmand says when there are jobs again.
@@ -16,7 +16,7 @@ pub(crate) enum Ask {
 
 /// The state of one connection to a job server.
 #[derive(Debug)]
-pub(crate) struct Window {
+pub(super) struct Window {
     /// How many jobs may be asked for and held, together.
     limit: usize,
     /// GRAB_JOBs without an answer.
@@ -31,7 +31,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// A connection that has just been opened; there may be jobs.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
             asked: 0,
@@ -43,51 +43,51 @@ impl Window {
     }
 
     /// NOOP has come: there are jobs.
-    pub(crate) fn woken(&mut self) {
+    pub(super) fn woken(&mut self) {
         self.asleep = false;
         self.appetite = self.appetite.max(1);
     }
 
     /// A job has come.
-    pub(crate) fn assigned(&mut self) {
+    pub(super) fn assigned(&mut self) {
         self.asked = self.asked.saturating_sub(1);
         self.held += 1;
         self.appetite = (self.appetite * 2).min(self.limit);
     }
 
     /// NO_JOB has come.
-    pub(crate) fn found_none(&mut self) {
+    pub(super) fn found_none(&mut self) {
         self.asked = self.asked.saturating_sub(1);
         self.appetite = 0;
     }
 
     /// Jobs are finished.
-    pub(crate) fn finished(&mut self, count: usize) {
+    pub(super) fn finished(&mut self, count: usize) {
         self.held = self.held.saturating_sub(count);
     }
 
     /// No more jobs from now on.
-    pub(crate) fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.closing = true;
     }
 
     /// Whether nothing is left to be done, nor can come.
-    pub(crate) fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         self.closing && self.asked == 0 && self.held == 0
     }
 
     /// How many questions have no answer.
-    pub(crate) fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked
     }
 
     /// How many jobs are not finished.
-    pub(crate) fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.held
     }
 
     /// What to send now; takes it as sent.
-    pub(crate) fn ask(&mut self) -> Ask {
+    pub(super) fn ask(&mut self) -> Ask {
         if self.closing || self.asleep {
             return Ask::Jobs(0);
         }

@@ -12,8 +12,8 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::gearman::delivery::client::{Client, Delivered};
 use crate::gearman::limits::Limits;
-use crate::gearman::servers::job_server::JobServer;
-use crate::gearman::wire::connection::Connection;
+use crate::gearman::servers::failover::Stage;
+use crate::gearman::servers::lease::Lease;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange::{self, Answer};
 use crate::gearman::wire::job::Job;
@@ -59,8 +59,9 @@ struct Failure {
 /// The connection to one server.
 #[derive(Debug)]
 struct Lane {
-    server: Arc<JobServer>,
-    connection: Connection,
+    lease: Lease,
+    /// When the server last answered, or took something.
+    progress: Instant,
     /// Requests that are not written yet, and how many they are.
     unwritten: Vec<u8>,
     unwritten_jobs: usize,
@@ -93,23 +94,18 @@ impl Batch {
     }
 
     /// Waits for the answers that are missing.
-    pub fn finish(
-        mut self,
-        client: &Client,
-        limits: &Limits,
-        should_stop: &dyn Fn() -> bool,
-    ) -> Outcome {
+    pub fn finish(mut self, limits: &Limits, should_stop: &dyn Fn() -> bool) -> Outcome {
         let deadline = self.deadline(limits, should_stop);
         for mut lane in std::mem::take(&mut self.lanes) {
             if let Some(failure) = &self.failure {
                 lane.withdraw_behind(failure.place);
             }
             if let Err(failure) = lane.finish(&mut self.acknowledged, limits, &deadline) {
-                let failure = failure.judged_by(client, &lane.server);
+                let failure = lane.judged(failure);
                 self.failure.get_or_insert(failure);
             }
             // What failed is not clean, and is not kept.
-            lane.server.keep(lane.connection, limits);
+            lane.lease.keep();
         }
         let missing = self.acknowledged.iter().position(|&known| !known);
         let acknowledged = missing.unwrap_or(self.acknowledged.len());
@@ -136,16 +132,17 @@ impl Batch {
         limits: &Limits,
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
-        let deadline = &deadline.within(limits.submit);
-        let Some(lane) = self.lane(place, client, job, deadline)? else {
-            return self.open_lane(place, client, job, limits, deadline);
+        let first = &deadline.within(limits.submit);
+        let Some(lane) = self.lane(place, client, job, first)? else {
+            return self.open_lane(place, client, job, limits, first);
         };
         status::JOBS_SUBMITTED.add(1);
+        let deadline = &deadline.while_progressing(limits.submit);
         let submitted = self.lanes[lane].submit(place, job, &mut self.acknowledged, deadline);
         submitted.map_err(|failure| match failure.error {
             // The connection goes on to answer what went out behind the job.
             Error::Refused { .. } => failure,
-            _ => failure.judged_by(client, &self.lanes.swap_remove(lane).server),
+            _ => self.lanes.swap_remove(lane).judged(failure),
         })
     }
 
@@ -166,7 +163,7 @@ impl Batch {
         let known = self
             .lanes
             .iter()
-            .position(|lane| Arc::ptr_eq(&lane.server, &server));
+            .position(|lane| Arc::ptr_eq(lane.lease.server(), &server));
         if let Some(lane) = known {
             self.lane_of.insert(job.function().to_vec(), lane);
         }
@@ -195,10 +192,11 @@ impl Batch {
 }
 
 impl Lane {
-    fn new(delivered: Delivered) -> Self {
+    fn new(mut delivered: Delivered) -> Self {
+        delivered.lease.outlast_turn();
         Self {
-            server: delivered.server,
-            connection: delivered.connection,
+            lease: delivered.lease,
+            progress: Instant::now(),
             unwritten: Vec::new(),
             unwritten_jobs: 0,
             unanswered: VecDeque::new(),
@@ -222,7 +220,7 @@ impl Lane {
         self.write(deadline)?;
         // Taken while they come: neither side piles up what the other has answered long ago.
         loop {
-            let arrived = exchange::next_answer(&mut self.connection, deadline);
+            let arrived = exchange::next_answer(&mut self.lease.connection, deadline);
             match arrived.map_err(|error| self.failure(error))? {
                 Some(answer) => self.take(answer, acknowledged, deadline)?,
                 None => return Ok(()),
@@ -236,18 +234,18 @@ impl Lane {
         limits: &Limits,
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
-        self.write(&deadline.within(limits.submit))?;
+        self.write(&deadline.while_progressing(limits.submit))?;
         let mut refused = None;
         while !self.unanswered.is_empty() {
-            let deadline = &deadline.within(limits.submit);
-            let answer = exchange::answer(&mut self.connection, deadline);
+            let deadline = &deadline.while_progressing(limits.submit);
+            let answer = exchange::answer(&mut self.lease.connection, deadline);
             let answer = answer.map_err(|error| self.failure(error))?;
             // Those that went out behind a refused one are answered all the same.
             if let Err(failure) = self.take(answer, acknowledged, deadline) {
                 refused.get_or_insert(failure);
             }
         }
-        self.connection.settle();
+        self.lease.connection.settle();
         refused.map_or(Ok(()), Err)
     }
 
@@ -255,8 +253,10 @@ impl Lane {
         if self.unwritten.is_empty() {
             return Ok(());
         }
-        let sent = self.connection.send(|_| {}, &self.unwritten, deadline);
+        let connection = &mut self.lease.connection;
+        let sent = connection.send(|_| {}, &self.unwritten, deadline);
         sent.map_err(|error| self.failure(error))?;
+        self.progress = Instant::now();
         self.forget_unwritten();
         Ok(())
     }
@@ -283,8 +283,9 @@ impl Lane {
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
         let Some(place) = self.unanswered.pop_front() else {
-            return Err(self.failure(self.connection.unasked(deadline)));
+            return Err(self.failure(self.lease.connection.unasked(deadline)));
         };
+        self.progress = Instant::now();
         match answer {
             Answer::Created => {
                 status::JOBS_ACKNOWLEDGED.add(1);
@@ -295,26 +296,22 @@ impl Lane {
         }
     }
 
+    /// What the failure says about the server.
+    fn judged(&self, failure: Failure) -> Failure {
+        let stage = Stage::Proven(self.progress.elapsed());
+        let verdict = self.lease.server().judge(&mut None, stage, failure.error);
+        Failure {
+            error: verdict.into_error(),
+            ..failure
+        }
+    }
+
     /// The connection failed, which befalls the first job that has no answer.
     fn failure(&self, error: Error) -> Failure {
         let place = self.unanswered.front().copied();
         Failure {
             place: place.unwrap_or(usize::MAX),
             error,
-        }
-    }
-}
-
-impl Failure {
-    /// A server that failed on a connection that had worked is left alone for a while; one that
-    /// closed it may have been restarted, and is worth trying at once.
-    fn judged_by(self, client: &Client, server: &JobServer) -> Self {
-        match self.error {
-            Error::Network { .. } | Error::Protocol { .. } if !self.error.is_hang_up() => Self {
-                error: client.note_failure(server, self.error),
-                ..self
-            },
-            _ => self,
         }
     }
 }

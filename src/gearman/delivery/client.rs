@@ -1,4 +1,4 @@
-//! Submits jobs: server order, cool-down, and the one retry decision.
+//! Submits jobs: which job servers are tried, in which order, and for how long.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::gearman::delivery::held::Held;
-use crate::gearman::delivery::lists::{List, Listed, Lists};
-use crate::gearman::delivery::pipeline::{Listener, Pipeline, Trouble};
+use crate::gearman::delivery::lists::{Listed, Lists};
+use crate::gearman::delivery::pipeline::Pipeline;
+use crate::gearman::delivery::trouble::{Listener, Trouble};
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::check::{self, Answer, Report};
+use crate::gearman::servers::failover::{Stage, Verdict};
 use crate::gearman::servers::health::Attempt;
 use crate::gearman::servers::host_port::{self, HostPort};
-use crate::gearman::servers::job_server::JobServer;
+use crate::gearman::servers::job_server::{JobServer, ServerList};
+use crate::gearman::servers::lease::Lease;
 use crate::gearman::servers::refresher::Refresher;
 use crate::gearman::servers::resolver;
 use crate::gearman::thread;
-use crate::gearman::wire::connection::Connection;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange;
 use crate::gearman::wire::job::{self, Job, Mode};
@@ -51,45 +53,9 @@ pub struct Completed {
 /// A job that has been submitted, and the connection its result would come on.
 #[derive(Debug)]
 pub(crate) struct Delivered {
-    pub(crate) server: Arc<JobServer>,
-    pub(crate) connection: Connection,
+    pub(crate) lease: Lease,
     pub(crate) handle: Vec<u8>,
     pub(crate) passed_over: Vec<Arc<Error>>,
-}
-
-/// What to do after an attempt has failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// Try the same server again with a fresh connection: this one had died while it was idle.
-    Reconnect,
-    /// Leave the server alone for a while and try the next one.
-    RestThenPassOver,
-    /// Try the next server; this one is there, but does not want the job.
-    PassOver,
-    /// Trying again is of no use.
-    GiveUp,
-}
-
-/// The one place that decides about retries. A new kind of error has to decide here.
-///
-/// A request may have been carried out although its answer was lost. The job's unique id is the
-/// same in every attempt, so a job server that has the job does not queue it twice.
-fn after(error: &Error, was_idle: bool) -> Next {
-    match error {
-        Error::Network { .. } if was_idle && error.is_hang_up() => Next::Reconnect,
-        Error::Network { .. } | Error::Protocol { .. } => Next::RestThenPassOver,
-        Error::Refused { .. } | Error::Resting { .. } => Next::PassOver,
-        Error::Input(_)
-        | Error::System { .. }
-        | Error::NoServers
-        | Error::Undelivered(_)
-        | Error::WindowFull { .. }
-        | Error::TransactionFull { .. }
-        | Error::Behind { .. }
-        | Error::Job { .. }
-        | Error::Stopped
-        | Error::Panic(_) => Next::GiveUp,
-    }
 }
 
 impl Client {
@@ -100,9 +66,11 @@ impl Client {
 
     /// A client without servers. `listener` hears of the troubles of pipelined delivery.
     pub fn with_listener(listener: impl Fn(Trouble<'_>) + Send + Sync + 'static) -> Self {
+        let refresher = Refresher::default();
+        let lists = Lists::new(Listener::new(listener), refresher.clone());
         Self {
-            lists: Arc::new(RwLock::new(Lists::new(Listener::new(listener)))),
-            refresher: Refresher::default(),
+            lists: Arc::new(RwLock::new(lists)),
+            refresher,
         }
     }
 
@@ -140,33 +108,39 @@ impl Client {
     }
 
     /// Leaves a background job in a window and goes on; a thread submits it, and again until a job
-    /// server has it. Waits while the window is full, for [`Limits::submit`] at most.
+    /// server has it. Waits while the window is full, for [`Limits::submit`] at most and until
+    /// `should_stop` returns true.
     ///
     /// # Errors
     ///
-    /// [`Error::NoServers`]; [`Error::WindowFull`].
-    pub fn submit_later(&self, job: &Job<'_>, limits: &Limits) -> Result<(), Error> {
+    /// [`Error::NoServers`]; [`Error::WindowFull`]; [`Error::System`]; [`Error::Stopped`].
+    pub fn submit_later(
+        &self,
+        job: &Job<'_>,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
         status::JOBS_SUBMITTED.add(1);
         let (_, pipeline) = self.route_of(job.function())?;
-        pipeline.accept(job, limits)
+        pipeline.accept(job, limits, should_stop)
     }
 
     /// Adds a background job to what a transaction holds back; once released it goes as one of
-    /// [`Client::submit_later`]. Waits while the window is full, until `deadline`.
+    /// [`Client::submit_later`]. Waits while the window is full, for [`Limits::submit`] at most.
     ///
     /// # Errors
     ///
-    /// [`Error::NoServers`]; [`Error::WindowFull`]; [`Error::TransactionFull`].
+    /// As [`Client::submit_later`]; [`Error::TransactionFull`].
     pub(crate) fn hold(
         &self,
         job: &Job<'_>,
         held: &mut Held,
         limits: &Limits,
-        deadline: &Deadline<'_>,
+        should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         status::JOBS_SUBMITTED.add(1);
         let (_, pipeline) = self.route_of(job.function())?;
-        held.hold(job, &pipeline, limits, deadline)
+        held.hold(job, &pipeline, limits, should_stop)
     }
 
     /// Waits until a job server has every job that [`Client::submit_later`] took before this call,
@@ -191,16 +165,22 @@ impl Client {
         waiting
     }
 
-    /// Submits a background job.
+    /// Submits a background job, until `should_stop` returns true.
     ///
     /// # Errors
     ///
-    /// [`Error::NoServers`], or [`Error::Undelivered`] when no server took the job within
-    /// [`Limits::submit`].
-    pub fn submit(&self, job: &Job<'_>, limits: &Limits) -> Result<Submitted, Error> {
-        let deadline = Deadline::after(limits.submit);
+    /// [`Error::NoServers`]; [`Error::Undelivered`] when no server took the job within
+    /// [`Limits::submit`]; [`Error::Behind`] while jobs of [`Client::submit_later`] have to go first;
+    /// [`Error::Stopped`].
+    pub fn submit(
+        &self,
+        job: &Job<'_>,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Submitted, Error> {
+        let deadline = Deadline::unless_stopped(limits.submit, should_stop);
         let delivered = self.deliver(job, &deadline, limits)?;
-        delivered.server.keep(delivered.connection, limits);
+        delivered.lease.keep();
         Ok(Submitted {
             handle: delivered.handle,
             passed_over: delivered.passed_over,
@@ -222,9 +202,15 @@ impl Client {
     ) -> Result<Completed, Error> {
         let deadline = Deadline::unless_stopped(limits.run, should_stop);
         let mut delivered = self.deliver(job, &deadline.within(limits.submit), limits)?;
-        let result = exchange::result(&mut delivered.connection, &delivered.handle, &deadline);
-        // Also where the worker failed: the pool keeps what is clean.
-        delivered.server.keep(delivered.connection, limits);
+        let lease = &mut delivered.lease;
+        lease.outlast_turn();
+        let result = exchange::result(&mut lease.connection, &delivered.handle, &deadline);
+        let result = result.map_err(|error| {
+            let verdict = lease.server().judge(&mut None, Stage::Working, error);
+            verdict.into_error()
+        });
+        // Even if the worker failed: the pool keeps what is clean.
+        delivered.lease.keep();
         Ok(Completed {
             result: result?,
             passed_over: delivered.passed_over,
@@ -265,7 +251,7 @@ impl Client {
         deadline: &Deadline<'_>,
     ) -> Result<Arc<JobServer>, Error> {
         let (servers, pipeline) = self.route_of(function)?;
-        wait_for_earlier_jobs(&pipeline, deadline)?;
+        pipeline.wait_for_earlier_jobs(deadline)?;
         let now = Instant::now();
         let first = servers
             .iter()
@@ -283,7 +269,7 @@ impl Client {
     ) -> Result<Delivered, Error> {
         status::JOBS_SUBMITTED.add(1);
         let (servers, pipeline) = self.route_of(job.function())?;
-        wait_for_earlier_jobs(&pipeline, deadline)?;
+        pipeline.wait_for_earlier_jobs(deadline)?;
         let mut failures: Vec<Arc<Error>> = Vec::new();
         let mut passed_over: Vec<Arc<Error>> = Vec::new();
         for (index, server) in servers.iter().enumerate() {
@@ -302,64 +288,28 @@ impl Client {
             }
             // A server that says nothing must leave the others time to answer.
             let share = deadline.share(1 + available(&servers[index + 1..]));
-            let failure = match deliver_to(server, job, &share, limits) {
-                Ok((connection, handle)) => {
-                    attempt.succeeded();
+            match deliver_to(server, attempt, job, &share, limits) {
+                Ok((lease, handle)) => {
                     status::JOBS_ACKNOWLEDGED.add(1);
                     return Ok(Delivered {
-                        server: Arc::clone(server),
-                        connection,
+                        lease,
                         handle,
                         passed_over,
                     });
                 }
-                Err(error) => self.judge(server, attempt, error)?,
-            };
-            failures.push(Arc::clone(&failure));
-            passed_over.push(failure);
+                Err(Verdict::GiveUp(error)) => return Err(error),
+                Err(Verdict::Again(error)) => failures.push(Arc::new(error)),
+                Err(Verdict::PassOver(failure)) => {
+                    failures.push(Arc::clone(&failure));
+                    passed_over.push(failure);
+                }
+            }
         }
         Err(Error::Undelivered(failures))
     }
 
-    /// Draws the conclusions from a failed attempt; answers the failure where the next server may
-    /// be tried.
-    fn judge(
-        &self,
-        server: &JobServer,
-        attempt: Attempt<'_>,
-        error: Error,
-    ) -> Result<Arc<Error>, Error> {
-        let next = after(&error, false);
-        if next == Next::GiveUp {
-            return Err(error);
-        }
-        let failure = Arc::new(error);
-        match next {
-            Next::PassOver => attempt.succeeded(),
-            Next::RestThenPassOver | Next::Reconnect | Next::GiveUp => {
-                if attempt.failed(Arc::clone(&failure), Instant::now()) {
-                    server.pool.clear();
-                    self.refresher.ask();
-                    status::SERVER_FAILURES.add(1);
-                }
-            }
-        }
-        Ok(failure)
-    }
-
-    /// Draws the conclusions from the failure of a connection that had worked.
-    pub(crate) fn note_failure(&self, server: &JobServer, error: Error) -> Error {
-        match server.health.attempt(Instant::now()) {
-            Err(_resting) => error,
-            Ok(attempt) => match self.judge(server, attempt, error) {
-                Ok(failure) => Error::Undelivered(vec![failure]),
-                Err(error) => error,
-            },
-        }
-    }
-
     /// Where jobs for `function` go: at least one server.
-    fn route_of(&self, function: &[u8]) -> Result<(List, Arc<Pipeline>), Error> {
+    fn route_of(&self, function: &[u8]) -> Result<(ServerList, Arc<Pipeline>), Error> {
         let lists = self.read_lists();
         let (servers, pipeline) = lists.of(function).ok_or(Error::NoServers)?;
         Ok((servers, Arc::clone(pipeline)))
@@ -394,7 +344,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        *self.write_lists() = Lists::new(Listener::new(|_| {}));
+        *self.write_lists() = Lists::new(Listener::new(|_| {}), self.refresher.clone());
         self.refresher.ask();
     }
 }
@@ -402,14 +352,6 @@ impl Drop for Client {
 impl Default for Client {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Jobs keep their order when pipelined delivery is switched off.
-fn wait_for_earlier_jobs(pipeline: &Pipeline, deadline: &Deadline<'_>) -> Result<(), Error> {
-    match pipeline.flush(deadline) {
-        0 => Ok(()),
-        _ => Err(pipeline.overtaken()),
     }
 }
 
@@ -449,31 +391,47 @@ fn available(servers: &[Arc<JobServer>]) -> usize {
     available.count()
 }
 
-/// Submits the job to one server, on an idle connection where there is one.
+/// Submits the job to one server; more than once where a connection fails that says nothing against
+/// the server.
 fn deliver_to(
-    server: &JobServer,
+    server: &Arc<JobServer>,
+    attempt: Attempt<'_>,
     job: &Job<'_>,
     deadline: &Deadline<'_>,
     limits: &Limits,
-) -> Result<(Connection, Vec<u8>), Error> {
-    if let Some(connection) = server.pool.take(Instant::now()) {
-        match deliver_on(connection, job, deadline) {
-            Err(error) if after(&error, true) == Next::Reconnect => status::JOBS_RETRIED.add(1),
-            outcome => return outcome,
+) -> Result<(Lease, Vec<u8>), Verdict> {
+    let mut attempt = Some(attempt);
+    let mut lease = Lease::of(server, deadline, limits);
+    loop {
+        let (error, failed) = match lease {
+            Err(error) => (error, None),
+            Ok(mut lease) => match submit_on(&mut lease, job, deadline) {
+                Ok(handle) => {
+                    if let Some(attempt) = attempt {
+                        attempt.succeeded(Instant::now());
+                    }
+                    return Ok((lease, handle));
+                }
+                Err(error) => (error, Some(lease)),
+            },
+        };
+        let stage = failed.as_ref().map_or(Stage::Fresh, |lease| lease.stage);
+        match server.judge(&mut attempt, stage, error) {
+            Verdict::Again(_) if !deadline.left().is_zero() => status::JOBS_RETRIED.add(1),
+            verdict => return Err(verdict),
         }
+        lease = match failed {
+            Some(dead) => dead.reopen(deadline, limits),
+            None => Lease::of(server, deadline, limits),
+        };
     }
-    let connection = server.connect(deadline, limits.connect)?;
-    deliver_on(connection, job, deadline)
 }
 
-fn deliver_on(
-    mut connection: Connection,
-    job: &Job<'_>,
-    deadline: &Deadline<'_>,
-) -> Result<(Connection, Vec<u8>), Error> {
+fn submit_on(lease: &mut Lease, job: &Job<'_>, deadline: &Deadline<'_>) -> Result<Vec<u8>, Error> {
     if let Mode::Foreground(_) = job.mode() {
-        exchange::forward_exceptions(&mut connection, deadline)?;
+        exchange::forward_exceptions(&mut lease.connection, deadline)?;
     }
-    let handle = exchange::submit(&mut connection, job, deadline)?;
-    Ok((connection, handle))
+    let handle = exchange::submit(&mut lease.connection, job, deadline)?;
+    lease.proven();
+    Ok(handle)
 }

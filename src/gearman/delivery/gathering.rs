@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::gearman::delivery::client::{Client, Delivered};
 use crate::gearman::limits::Limits;
-use crate::gearman::servers::job_server::JobServer;
-use crate::gearman::wire::connection::Connection;
+use crate::gearman::servers::failover::Stage;
+use crate::gearman::servers::lease::Lease;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange::{self, Reply};
 use crate::gearman::wire::job::Job;
@@ -31,8 +31,7 @@ pub struct Gathering {
 /// The connection to one server.
 #[derive(Debug)]
 struct Lane {
-    server: Arc<JobServer>,
-    connection: Connection,
+    lease: Lease,
     /// Jobs without a result.
     outstanding: u64,
     /// Results that come in parts, by job handle.
@@ -63,7 +62,7 @@ impl Gathering {
         let known = self
             .lanes
             .iter_mut()
-            .find(|lane| Arc::ptr_eq(&lane.server, &server));
+            .find(|lane| Arc::ptr_eq(lane.lease.server(), &server));
         match known {
             Some(lane) => {
                 status::JOBS_SUBMITTED.add(1);
@@ -96,18 +95,18 @@ impl Gathering {
             while lane.outstanding > 0 {
                 lane.receive(&deadline, take)?;
             }
-            lane.connection.settle();
-            lane.server.keep(lane.connection, limits);
+            lane.lease.connection.settle();
+            lane.lease.keep();
         }
         Ok(self.passed_over)
     }
 }
 
 impl Lane {
-    fn new(delivered: Delivered) -> Self {
+    fn new(mut delivered: Delivered) -> Self {
+        delivered.lease.outlast_turn();
         Self {
-            server: delivered.server,
-            connection: delivered.connection,
+            lease: delivered.lease,
             outstanding: 1,
             parts: HashMap::new(),
         }
@@ -119,10 +118,11 @@ impl Lane {
         deadline: &Deadline<'_>,
         take: &mut Take<'_>,
     ) -> Result<(), Error> {
-        exchange::send(&mut self.connection, job, deadline)?;
+        let sent = exchange::send(&mut self.lease.connection, job, deadline);
+        sent.map_err(|error| self.judged(error))?;
         self.outstanding += 1;
         // Taken while they come: neither side piles up what the other has answered long ago.
-        while self.connection.has_arrivals() {
+        while self.lease.connection.has_arrivals() {
             self.receive(deadline, take)?;
         }
         Ok(())
@@ -130,31 +130,53 @@ impl Lane {
 
     /// Waits for one packet.
     fn receive(&mut self, deadline: &Deadline<'_>, take: &mut Take<'_>) -> Result<(), Error> {
-        let (handle, data) = match exchange::reply(&mut self.connection, deadline)? {
+        self.take_reply(deadline, take)
+            .map_err(|error| self.judged(error))
+    }
+
+    fn take_reply(&mut self, deadline: &Deadline<'_>, take: &mut Take<'_>) -> Result<(), Error> {
+        let connection = &mut self.lease.connection;
+        let (handle, data) = match exchange::reply(connection, deadline)? {
             Reply::Created => {
                 status::JOBS_ACKNOWLEDGED.add(1);
                 return Ok(());
             }
             Reply::Progress => return Ok(()),
             Reply::Data(handle, data) => {
-                let part = self.parts.entry(handle.to_vec()).or_default();
-                part.extend_from_slice(data);
+                let open = self.parts.len() as u64;
+                let parts = self.parts.entry(handle.to_vec()).or_default();
+                if (parts.is_empty() && open >= self.outstanding) || !exchange::fits(parts, data) {
+                    return Err(exchange::unexpected_result(connection, deadline));
+                }
+                parts.extend_from_slice(data);
                 return Ok(());
             }
             Reply::Complete(handle, data) => (handle, data),
             Reply::Failed(_) => {
                 let problem = exchange::WORKER_FAILED.to_owned();
-                return Err(exchange::failed(&self.connection, problem, deadline));
+                return Err(exchange::failed(connection, problem, deadline));
             }
         };
-        self.outstanding -= 1;
+        let Some(outstanding) = self.outstanding.checked_sub(1) else {
+            return Err(connection.unasked(deadline));
+        };
+        self.outstanding = outstanding;
         let taken = match self.parts.remove(handle) {
             None => take(data),
+            Some(parts) if !exchange::fits(&parts, data) => {
+                return Err(exchange::unexpected_result(connection, deadline));
+            }
             Some(mut parts) => {
                 parts.extend_from_slice(data);
                 take(&parts)
             }
         };
-        taken.map_err(|problem| exchange::failed(&self.connection, problem, deadline))
+        taken.map_err(|problem| exchange::failed(connection, problem, deadline))
+    }
+
+    /// What the failure says about the server.
+    fn judged(&self, error: Error) -> Error {
+        let verdict = self.lease.server().judge(&mut None, Stage::Working, error);
+        verdict.into_error()
     }
 }

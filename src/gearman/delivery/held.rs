@@ -7,7 +7,6 @@ use crate::gearman::delivery::pipeline::Pipeline;
 use crate::gearman::delivery::room::Room;
 use crate::gearman::delivery::window::{Gate, Requests};
 use crate::gearman::limits::Limits;
-use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::job::Job;
 use crate::status;
 
@@ -46,18 +45,18 @@ impl Held {
     /// # Errors
     ///
     /// [`Error::TransactionFull`] above [`Limits::transaction_bytes`]; [`Error::WindowFull`] when there
-    /// was no room before `deadline`; [`Error::System`] without memory. Nothing is held then.
+    /// was no room within [`Limits::submit`]; [`Error::Stopped`]; [`Error::System`] without memory. Nothing is held then.
     pub(crate) fn hold(
         &mut self,
         job: &Job<'_>,
         pipeline: &Arc<Pipeline>,
         limits: &Limits,
-        deadline: &Deadline<'_>,
+        should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         job.encode_head(&mut head);
-        let held = self.hold_request(&head, job.workload(), pipeline, limits, deadline);
+        let held = self.hold_request(&head, job.workload(), pipeline, limits, should_stop);
         self.head = head;
         held
     }
@@ -68,7 +67,7 @@ impl Held {
         tail: &[u8],
         pipeline: &Arc<Pipeline>,
         limits: &Limits,
-        deadline: &Deadline<'_>,
+        should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         let bytes = head.len() + tail.len();
         if self.bytes + bytes > limits.transaction_bytes {
@@ -80,7 +79,7 @@ impl Held {
         }
         self.jobs.try_reserve(1).map_err(|_| Error::no_memory())?;
         let place = self.part_of(pipeline)?;
-        self.parts[place].hold(head, tail, limits, deadline)?;
+        self.parts[place].hold(head, tail, limits, should_stop)?;
         self.jobs.push(HeldJob {
             part: place as u32,
             bytes: bytes as u32,
@@ -165,14 +164,14 @@ impl Part {
         head: &[u8],
         tail: &[u8],
         limits: &Limits,
-        deadline: &Deadline<'_>,
+        should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         let before = self.requests.bytes.len();
         let wanted = before + head.len() + tail.len();
         if wanted > self.room.bytes() {
             let missing = wanted - self.room.bytes();
             self.pipeline
-                .take_room(&mut self.room, missing, ROOM_BYTES, limits, deadline)?;
+                .take_room(&mut self.room, missing, ROOM_BYTES, limits, should_stop)?;
         }
         let pushed = self
             .requests

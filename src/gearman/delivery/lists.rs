@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::gearman::delivery::pipeline::{Listener, Pipeline};
+use crate::gearman::delivery::pipeline::Pipeline;
+use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::servers::host_port::HostPort;
-use crate::gearman::servers::job_server::JobServer;
-
-/// Job servers, at least one, in the order they are tried in.
-pub(crate) type List = Arc<[Arc<JobServer>]>;
+use crate::gearman::servers::job_server::{JobServer, ServerList};
+use crate::gearman::servers::refresher::Refresher;
 
 /// All lists. A server that several of them name is the same in each.
 #[derive(Debug)]
@@ -18,6 +17,7 @@ pub(crate) struct Lists {
     /// Those of single Gearman functions, by the function's name.
     of_function: BTreeMap<Vec<u8>, Route>,
     listener: Listener,
+    refresher: Refresher,
 }
 
 /// A list, and the pipeline of the jobs that go there. The pipeline stays when the list changes, and
@@ -25,7 +25,7 @@ pub(crate) struct Lists {
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     /// `None` until it is set.
-    servers: Option<List>,
+    servers: Option<ServerList>,
     pub(crate) pipeline: Arc<Pipeline>,
 }
 
@@ -37,17 +37,19 @@ pub(crate) struct Listed {
 }
 
 impl Lists {
-    /// Without any list; pipelines tell `listener` of their troubles.
-    pub(crate) fn new(listener: Listener) -> Self {
+    /// Without any list; pipelines tell `listener` of their troubles, and servers that fail ask
+    /// `refresher` for fresh addresses.
+    pub(crate) fn new(listener: Listener, refresher: Refresher) -> Self {
         Self {
             default: Route::new(&listener),
             of_function: BTreeMap::new(),
             listener,
+            refresher,
         }
     }
 
     /// The function's own list, or else the default one; `None` where there is neither.
-    pub(crate) fn of(&self, function: &[u8]) -> Option<(List, &Arc<Pipeline>)> {
+    pub(crate) fn of(&self, function: &[u8]) -> Option<(ServerList, &Arc<Pipeline>)> {
         let own = self.of_function.get(function);
         let route = own.unwrap_or(&self.default);
         let servers = route.servers.clone()?;
@@ -60,7 +62,7 @@ impl Lists {
         function: Option<&[u8]>,
         servers: Vec<(HostPort, Vec<SocketAddr>)>,
     ) {
-        let list: List = servers
+        let list: ServerList = servers
             .into_iter()
             .map(|(host_port, addresses)| self.known_or_new(host_port, addresses))
             .collect();
@@ -127,7 +129,10 @@ impl Lists {
                 server.health.reset();
                 Arc::clone(server)
             }
-            None => Arc::new(JobServer::new(host_port, addresses)),
+            None => {
+                let refresher = self.refresher.clone();
+                Arc::new(JobServer::new(host_port, addresses, refresher))
+            }
         }
     }
 }
@@ -140,7 +145,7 @@ impl Route {
         }
     }
 
-    fn set(&mut self, servers: Option<List>) {
+    fn set(&mut self, servers: Option<ServerList>) {
         self.pipeline.set_servers(servers.clone());
         self.servers = servers;
     }
@@ -152,7 +157,7 @@ mod tests {
     use crate::gearman::servers::host_port;
 
     fn lists() -> Lists {
-        Lists::new(Listener::new(|_| {}))
+        Lists::new(Listener::new(|_| {}), Refresher::default())
     }
 
     fn set(lists: &mut Lists, function: Option<&str>, list: &str) {

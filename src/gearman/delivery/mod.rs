@@ -3,12 +3,14 @@
 pub mod batch;
 pub mod client;
 pub mod gathering;
-pub mod pipeline;
+pub mod trouble;
 
 pub(crate) mod held;
 pub(crate) mod window;
 
 mod byte_queue;
 mod lists;
+mod pipeline;
 mod room;
 mod sender;
+mod spool;

@@ -1,16 +1,21 @@
 //! The thread of a pipeline: it connects, writes what the window holds, and takes the answers.
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
 use crate::error::{Error, Phase};
-use crate::gearman::delivery::pipeline::{Sender, Shared, State, Trouble};
+use crate::gearman::delivery::spool::{Sender, Spool, State};
+use crate::gearman::delivery::trouble::Trouble;
+use crate::gearman::limits::Limits;
+use crate::gearman::servers::failover::{Stage, Verdict};
 use crate::gearman::servers::health::Attempt;
-use crate::gearman::servers::job_server::JobServer;
-use crate::gearman::wire::connection::Connection;
+use crate::gearman::servers::job_server::{JobServer, ServerList};
+use crate::gearman::servers::lease::Lease;
+use crate::gearman::thread;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange::{self, Answer};
 use crate::status;
@@ -29,11 +34,11 @@ const MAX_ANSWERS: usize = 4096;
 /// chunk costs the processor that the statements need; a single job never waits for it.
 const REST: Duration = Duration::from_micros(500);
 
-/// How long a sender waits for a gate to open before it looks again: an answer of the server to COMMIT
-/// takes as long. It doubles while the same gate stays closed.
+/// How long a sender waits for a gate to open before it looks again: a commit takes as long. The pause
+/// doubles while requests stay behind a gate.
 const GATE_PAUSE: Duration = Duration::from_micros(50);
 
-/// The longest pause before a closed gate.
+/// The longest pause before a gate.
 const LONGEST_GATE_PAUSE: Duration = Duration::from_millis(1);
 
 /// How often a sender that is not on the first server of its list looks whether it could be.
@@ -42,29 +47,44 @@ const RETURN_EVERY: Duration = Duration::from_secs(1);
 /// The shortest pause while no server can be tried.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Sends until it is dismissed.
-pub(crate) fn run(shared: &Shared) {
-    while wait_for_work(shared) {
-        let mut state = shared.lock();
-        let (generation, connect) = (state.generation, state.connect);
-        let Some(servers) = state.servers.clone() else {
-            state.trouble = Some(Arc::new(Error::NoServers));
-            drop(state);
-            shared.sleep(None, None);
+/// How long a sender stays that has nothing to send.
+const LONGEST_IDLENESS: Duration = Duration::from_secs(60);
+
+/// How often in a row a connection may fail while the same request is on its way, to servers that
+/// answered an echo just before: then it is the request that they cannot take. The rests in between
+/// add up to more than twelve seconds.
+const MAX_FAILURES_AT_FRONT: u32 = 8;
+
+/// Sends until it is dismissed, or has had nothing to do for a while.
+pub(crate) fn run(spool: &Arc<Spool>) {
+    let mut open = None;
+    while wait_for_work(spool) {
+        let state = spool.lock();
+        let (generation, limits) = (state.generation, state.limits);
+        let suspects_front = state.failures_at_front > 0;
+        let servers = state.servers.clone();
+        drop(state);
+        let Some(servers) = servers else {
+            spool.lock().trouble = Some(Arc::new(Error::NoServers));
+            spool.sleep(None, None);
             continue;
         };
-        drop(state);
-        match Link::open(shared, &servers, generation, connect) {
-            Some(link) => link.serve(),
-            None => pause(shared, &servers),
+        let link = match open.take() {
+            Some(lease) => Link::over(spool, &servers, generation, lease),
+            None => Link::open(spool, &servers, generation, &limits, suspects_front),
+        };
+        match link {
+            Some(link) => open = link.serve(),
+            None => pause(spool, &servers),
         }
     }
 }
 
-/// Sleeps while the window is empty; answers false once the sender is dismissed.
-fn wait_for_work(shared: &Shared) -> bool {
+/// Sleeps while the window is empty; returns false once the sender has to end.
+fn wait_for_work(spool: &Spool) -> bool {
+    let began = Instant::now();
     loop {
-        let mut state = shared.lock();
+        let mut state = spool.lock();
         if state.sender == Sender::Dismissed {
             return false;
         }
@@ -72,42 +92,48 @@ fn wait_for_work(shared: &Shared) -> bool {
             state.sender = Sender::Busy;
             return true;
         }
+        let left = LONGEST_IDLENESS.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            state.sender = Sender::Absent;
+            return false;
+        }
         state.sender = Sender::Asleep;
         drop(state);
-        shared.sleep(None, None);
+        spool.sleep(None, Some(left));
     }
 }
 
-/// Sleeps until a server may be tried again.
-fn pause(shared: &Shared, servers: &[Arc<JobServer>]) {
+/// Sleeps until a server may be tried again. Whoever waits for answers need not.
+fn pause(spool: &Spool, servers: &[Arc<JobServer>]) {
     let now = Instant::now();
     let rests = servers.iter().map(|server| server.health.rest_left(now));
     let shortest = rests.min().unwrap_or_default();
-    shared.sleep(None, Some(shortest.max(SHORTEST_PAUSE)));
+    if !shortest.is_zero() {
+        spool.lock().servers_rest = true;
+        spool.progress.notify_all();
+    }
+    spool.sleep(None, Some(shortest.max(SHORTEST_PAUSE)));
 }
 
-/// A server failed, during an attempt or on a connection that had worked.
-fn failed(shared: &Shared, server: &JobServer, attempt: Option<Attempt<'_>>, error: Error) {
-    let now = Instant::now();
-    let error = Arc::new(error);
-    if let Some(attempt) = attempt.or_else(|| server.health.attempt(now).ok()) {
-        attempt.failed(Arc::clone(&error), now);
-    }
-    server.pool.clear();
-    status::SERVER_FAILURES.add(1);
-    shared.lock().trouble = Some(Arc::clone(&error));
-    shared.listener.tell(Trouble::Server(&error));
+/// Takes note of a failure.
+fn note(spool: &Spool, verdict: Verdict) {
+    let error = match verdict {
+        Verdict::PassOver(error) => error,
+        Verdict::Again(error) | Verdict::GiveUp(error) => Arc::new(error),
+    };
+    spool.lock().trouble = Some(Arc::clone(&error));
+    spool.listener.tell(Trouble::Server(&error));
 }
 
 /// A connection to one server of the list.
 struct Link<'a> {
-    shared: &'a Shared,
-    server: &'a JobServer,
-    /// The servers that come before it in the list.
-    better: &'a [Arc<JobServer>],
+    spool: &'a Arc<Spool>,
+    servers: &'a ServerList,
+    /// The place of the server in the list: those before it are better.
+    place: usize,
     /// Of the list that it was opened from.
     generation: u64,
-    connection: Connection,
+    lease: Lease,
     /// Still there until the first answer: a server that takes connections and says nothing has
     /// failed.
     attempt: Option<Attempt<'a>>,
@@ -123,15 +149,21 @@ struct Link<'a> {
     answers: Vec<Answer>,
     /// Refused jobs that nobody has been told of yet: the function, and the job server's words.
     refusals: Vec<(String, Error)>,
-    /// Begins anew with each answer, and with the first byte that is written after all was answered.
+    /// How long there may be no progress.
+    patience: Duration,
+    /// Begins anew with each answer and with bytes that are taken: how long nothing has moved.
     silence: Deadline<'static>,
+    /// Whether the server answered an echo before the first request.
+    echoed: bool,
+    /// Looks for a better server on a connection of its own.
+    probe: Option<mpsc::Receiver<Option<Lease>>>,
     looked_for_better: Instant,
     /// The next pause before a gate; `None` while no request waits behind one.
     gate_pause: Option<Duration>,
 }
 
 /// What to do after a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Turn {
     /// Something waits to be written or answered.
     Busy,
@@ -144,86 +176,163 @@ enum Turn {
 }
 
 impl<'a> Link<'a> {
-    /// Connects to the first server of the list that lets us.
+    /// Connects to the first server of the list that lets us. With `suspects_front` it has to answer
+    /// an echo as well.
     fn open(
-        shared: &'a Shared,
-        servers: &'a [Arc<JobServer>],
+        spool: &'a Arc<Spool>,
+        servers: &'a ServerList,
         generation: u64,
-        limit: Duration,
+        limits: &Limits,
+        suspects_front: bool,
     ) -> Option<Self> {
-        for (index, server) in servers.iter().enumerate() {
+        for (place, server) in servers.iter().enumerate() {
             let Ok(attempt) = server.health.attempt(Instant::now()) else {
                 continue;
             };
-            match server.connect(&Deadline::after(limit), limit) {
-                Ok(connection) => {
-                    return Some(Self {
-                        shared,
-                        server,
-                        better: &servers[..index],
-                        generation,
-                        connection,
-                        attempt: Some(attempt),
-                        chunk: Vec::new(),
-                        written: 0,
-                        untold: 0,
-                        wrote_much: false,
-                        answers: Vec::new(),
-                        refusals: Vec::new(),
-                        silence: Deadline::after(Duration::ZERO),
-                        looked_for_better: Instant::now(),
-                        gate_pause: None,
-                    });
+            let mut attempt = Some(attempt);
+            match connect(server, limits, suspects_front) {
+                Ok(lease) => {
+                    let mut link = Self::new(spool, servers, generation, place, lease);
+                    link.attempt = attempt;
+                    link.echoed = suspects_front;
+                    return Some(link);
                 }
-                Err(error) => failed(shared, server, Some(attempt), error),
+                Err(error) => {
+                    let verdict = server.judge(&mut attempt, Stage::Fresh, error);
+                    note(spool, verdict);
+                }
             }
         }
         None
     }
 
-    /// Writes and takes answers until the connection fails or is left.
-    fn serve(mut self) {
-        loop {
-            match self.turn() {
-                Ok(Turn::Leave) => break self.connection.settle(),
-                Ok(Turn::Idle) => self.sleep(None),
-                Ok(Turn::Busy) if self.wrote_much => std::thread::sleep(REST),
-                Ok(Turn::Busy) => self.sleep(Some(self.silence.left())),
-                Ok(Turn::Gated) => self.sleep(None),
-                Err(error) => break self.give_up(error),
-            }
+    /// Goes on with a connection that has been probed, if the list still has its server.
+    fn over(
+        spool: &'a Arc<Spool>,
+        servers: &'a ServerList,
+        generation: u64,
+        lease: Lease,
+    ) -> Option<Self> {
+        let place = servers
+            .iter()
+            .position(|server| Arc::ptr_eq(server, lease.server()))?;
+        Some(Self::new(spool, servers, generation, place, lease))
+    }
+
+    fn new(
+        spool: &'a Arc<Spool>,
+        servers: &'a ServerList,
+        generation: u64,
+        place: usize,
+        lease: Lease,
+    ) -> Self {
+        Self {
+            spool,
+            servers,
+            place,
+            generation,
+            lease,
+            attempt: None,
+            chunk: Vec::new(),
+            written: 0,
+            untold: 0,
+            wrote_much: false,
+            answers: Vec::new(),
+            refusals: Vec::new(),
+            patience: Duration::ZERO,
+            silence: Deadline::after(Duration::ZERO),
+            echoed: false,
+            probe: None,
+            looked_for_better: Instant::now(),
+            gate_pause: None,
         }
     }
 
+    /// Writes and takes answers until the connection fails or is left; returns the connection to a
+    /// better server that it is left for.
+    fn serve(mut self) -> Option<Lease> {
+        let mut better = None;
+        let mut idle_since = None;
+        loop {
+            self.look_for_better(&mut better);
+            match self.turn(better.is_some()) {
+                Ok(Turn::Leave) => {
+                    self.lease.connection.settle();
+                    self.lease.keep();
+                    return better;
+                }
+                Ok(Turn::Idle) => {
+                    let since = *idle_since.get_or_insert_with(Instant::now);
+                    let left = LONGEST_IDLENESS.saturating_sub(since.elapsed());
+                    if left.is_zero() && self.retire() {
+                        return None;
+                    }
+                    self.sleep(left);
+                    continue;
+                }
+                Ok(Turn::Busy) if self.wrote_much => std::thread::sleep(REST),
+                Ok(Turn::Busy) => self.sleep(self.silence.left()),
+                Ok(Turn::Gated) => self.sleep(LONGEST_GATE_PAUSE),
+                Err(error) => {
+                    self.give_up(error);
+                    return better;
+                }
+            }
+            idle_since = None;
+        }
+    }
+
+    /// Whether the connection may go, as there has been nothing to send for a while.
+    fn retire(&mut self) -> bool {
+        let empty = self.spool.lock().window.is_empty();
+        if empty {
+            self.lease.connection.settle();
+        }
+        empty
+    }
+
     /// One round: takes the answers that have come, tells the window, and writes what it has.
-    fn turn(&mut self) -> Result<Turn, Error> {
+    fn turn(&mut self, leaving: bool) -> Result<Turn, Error> {
         let taken = self.take_answers();
         // Answers that came before the end of the connection count.
-        let turn = self.synchronise()?;
+        let turn = self.synchronise(leaving);
         for (function, error) in self.refusals.drain(..) {
-            self.shared.listener.tell(Trouble::Refused {
+            self.spool.listener.tell(Trouble::Refused {
                 function: &function,
                 error: &error,
             });
         }
+        let turn = turn?;
         taken?;
         self.wrote_much = false;
         if self.written < self.chunk.len() {
-            let rest = &self.chunk[self.written..];
-            let count = self.connection.write_now(rest, &self.silence)?;
-            self.written += count;
-            self.untold += count;
-            self.wrote_much = count >= BUSY_BYTES;
+            self.write()?;
         }
         if turn == Turn::Busy && self.silence.left().is_zero() {
-            return Err(self.connection.timed_out(Phase::Receive, &self.silence));
+            let phase = match self.written < self.chunk.len() {
+                true => Phase::Send,
+                false => Phase::Receive,
+            };
+            return Err(self.lease.connection.timed_out(phase, &self.silence));
         }
         Ok(turn)
     }
 
+    fn write(&mut self) -> Result<(), Error> {
+        let rest = &self.chunk[self.written..];
+        let count = self.lease.connection.write_now(rest, &self.silence)?;
+        self.written += count;
+        self.untold += count;
+        self.wrote_much = count >= BUSY_BYTES;
+        if count > 0 {
+            self.silence = Deadline::after(self.patience);
+        }
+        Ok(())
+    }
+
     fn take_answers(&mut self) -> Result<(), Error> {
         while self.answers.len() < MAX_ANSWERS {
-            match exchange::next_answer(&mut self.connection, &self.silence)? {
+            match exchange::next_answer(&mut self.lease.connection, &self.silence)? {
                 Some(answer) => self.answers.push(answer),
                 None => break,
             }
@@ -232,19 +341,19 @@ impl<'a> Link<'a> {
     }
 
     /// Tells the window what was written and answered, and copies out what is to be written next.
-    fn synchronise(&mut self) -> Result<Turn, Error> {
-        let leaving = self.wants_to_leave();
-        let shared = self.shared;
-        let mut state = shared.lock();
-        let was_under_way = state.window.is_under_way();
+    fn synchronise(&mut self, leaving: bool) -> Result<Turn, Error> {
+        let spool = self.spool;
+        let mut state = spool.lock();
+        self.patience = state.limits.submit;
         self.gate_pause = state.window.open_gates().then(|| {
             let pause = self.gate_pause.map_or(GATE_PAUSE, |pause| 2 * pause);
             pause.min(LONGEST_GATE_PAUSE)
         });
+        let was_under_way = state.window.is_under_way();
         state.window.wrote(std::mem::take(&mut self.untold));
-        self.settle_answers(&mut state)?;
+        self.hand_over_answers(&mut state)?;
         if !was_under_way {
-            self.silence = Deadline::after(state.silence);
+            self.silence = Deadline::after(self.patience);
         }
         if state.sender == Sender::Dismissed {
             return Ok(Turn::Leave);
@@ -274,7 +383,7 @@ impl<'a> Link<'a> {
     }
 
     /// Takes what was answered out of the window.
-    fn settle_answers(&mut self, state: &mut State) -> Result<(), Error> {
+    fn hand_over_answers(&mut self, state: &mut State) -> Result<(), Error> {
         if self.answers.is_empty() {
             return Ok(());
         }
@@ -300,60 +409,149 @@ impl<'a> Link<'a> {
         status::IN_FLIGHT.subtract(before.0 - state.window.waiting());
         status::WINDOW_BYTES_USED.subtract((before.1 - state.window.bytes()) as u64);
         if !asked {
-            return Err(self.connection.unasked(&self.silence));
+            return Err(self.lease.connection.unasked(&self.silence));
         }
-        state.trouble = None;
-        self.silence = Deadline::after(state.silence);
+        self.silence = Deadline::after(self.patience);
+        self.lease.outlast_turn();
         if let Some(attempt) = self.attempt.take() {
-            attempt.succeeded();
+            attempt.succeeded(Instant::now());
         }
-        self.shared.announce(state);
+        self.spool.announce(state);
         Ok(())
     }
 
-    /// Whether a server that comes first in the list may be tried again.
-    fn wants_to_leave(&mut self) -> bool {
+    /// Finds out, without stopping, whether a server that comes first in the list is well again.
+    fn look_for_better(&mut self, better: &mut Option<Lease>) {
+        if let Some(probe) = &self.probe {
+            match probe.try_recv() {
+                Err(mpsc::TryRecvError::Empty) => return,
+                Ok(found) => *better = found.or_else(|| better.take()),
+                Err(mpsc::TryRecvError::Disconnected) => {}
+            }
+            self.probe = None;
+        }
         let now = Instant::now();
-        if self.better.is_empty() || now - self.looked_for_better < RETURN_EVERY {
-            return false;
+        if self.place == 0 || better.is_some() || now - self.looked_for_better < RETURN_EVERY {
+            return;
         }
-        let available = |server: &Arc<JobServer>| server.health.is_available(now);
-        let leaving = self.better.iter().any(available);
-        if !leaving {
-            self.looked_for_better = now;
+        self.looked_for_better = now;
+        let is_available = |server: &Arc<JobServer>| server.health.is_available(now);
+        if !self.servers[..self.place].iter().any(is_available) {
+            return;
         }
-        leaving
+        let (servers, place) = (Arc::clone(self.servers), self.place);
+        let limits = self.spool.lock().limits;
+        let spool = Arc::clone(self.spool);
+        let (give, found) = mpsc::sync_channel(1);
+        // Without a thread it stays where it is.
+        let started = thread::spawn("gman-probe", move || {
+            // The sender may have left by now.
+            let _ = give.send(probe(&servers[..place], &limits));
+            spool.ring();
+        });
+        self.probe = started.ok().map(|_| found);
     }
 
-    fn sleep(&self, limit: Option<Duration>) {
+    fn sleep(&self, limit: Duration) {
         let mut events = PollFlags::POLLIN;
         if self.written < self.chunk.len() {
             events |= PollFlags::POLLOUT;
         }
-        let limit = match (limit, self.better.is_empty()) {
-            (limit, true) => limit,
-            (limit, false) => Some(limit.unwrap_or(RETURN_EVERY).min(RETURN_EVERY)),
+        let limit = match self.place {
+            0 => limit,
+            _ => limit.min(RETURN_EVERY),
         };
-        let limit = match (limit, self.gate_pause) {
-            (limit, None) => limit,
-            (None, pause) => pause,
-            (Some(limit), Some(pause)) => Some(limit.min(pause)),
-        };
-        let socket = PollFd::new(self.connection.as_fd(), events);
-        self.shared.sleep(Some(socket), limit);
+        let limit = self.gate_pause.map_or(limit, |pause| limit.min(pause));
+        let socket = PollFd::new(self.lease.connection.as_fd(), events);
+        self.spool.sleep(Some(socket), Some(limit));
     }
 
     fn give_up(mut self, error: Error) {
-        let mut state = self.shared.lock();
-        state.window.wrote(self.untold);
-        let jobs = state.window.broke();
-        drop(state);
-        status::JOBS_RETRIED.add(jobs);
-        let attempt = self.attempt.take();
-        // A server that has answered may close a connection that nobody uses, or be restarted: it
-        // is worth trying at once.
-        if attempt.is_some() || !error.is_hang_up() {
-            failed(self.shared, self.server, attempt, error);
+        let dropped = {
+            let mut state = self.spool.lock();
+            state.window.wrote(self.untold);
+            let under_way = state.window.is_under_way();
+            status::JOBS_RETRIED.add(state.window.broke());
+            match under_way {
+                true => self.suspect_front(&mut state, &error),
+                false => None,
+            }
+        };
+        if let Some(function) = dropped {
+            status::JOBS_FAILED.add(1);
+            self.spool.listener.tell(Trouble::SetAside {
+                function: &function,
+                attempts: MAX_FAILURES_AT_FRONT,
+                error: &error,
+            });
+        }
+        let stage = match self.attempt {
+            Some(_) => self.lease.stage,
+            None => Stage::Proven(self.silence.elapsed()),
+        };
+        let server = &self.servers[self.place];
+        match server.judge(&mut self.attempt, stage, error) {
+            // It is worth trying at once, and nobody need know.
+            Verdict::Again(_) => {}
+            verdict => note(self.spool, verdict),
         }
     }
+
+    /// Counts a failure that the first request may have caused; drops the request once there are too
+    /// many, and returns the name of its function.
+    fn suspect_front(&self, state: &mut State, error: &Error) -> Option<String> {
+        let proven_well = self.echoed || state.failures_at_front == 0;
+        if !proven_well || !may_be_the_requests_fault(error) {
+            return None;
+        }
+        state.failures_at_front += 1;
+        if state.failures_at_front < MAX_FAILURES_AT_FRONT {
+            return None;
+        }
+        let before = (state.window.waiting(), state.window.bytes());
+        let function = state.window.drop_front();
+        status::IN_FLIGHT.subtract(before.0 - state.window.waiting());
+        status::WINDOW_BYTES_USED.subtract((before.1 - state.window.bytes()) as u64);
+        self.spool.announce(state);
+        function
+    }
+}
+
+/// Whether a request can make a well server do this. A server that takes it and says nothing is
+/// slow: that is no reason to lose a job.
+fn may_be_the_requests_fault(error: &Error) -> bool {
+    match error {
+        Error::Network { phase, source, .. } => {
+            error.is_hang_up() || (*phase == Phase::Send && source.kind() == ErrorKind::TimedOut)
+        }
+        Error::Protocol { .. } => true,
+        _ => false,
+    }
+}
+
+fn connect(server: &Arc<JobServer>, limits: &Limits, with_echo: bool) -> Result<Lease, Error> {
+    let deadline = Deadline::after(limits.submit);
+    let mut lease = Lease::of(server, &deadline, limits)?;
+    if with_echo {
+        exchange::echo(&mut lease.connection, &deadline)?;
+    }
+    Ok(lease)
+}
+
+/// A connection to the first of `servers` that answers.
+fn probe(servers: &[Arc<JobServer>], limits: &Limits) -> Option<Lease> {
+    servers.iter().find_map(|server| {
+        let mut attempt = Some(server.health.attempt(Instant::now()).ok()?);
+        match connect(server, limits, true) {
+            Ok(mut lease) => {
+                lease.outlast_turn();
+                attempt.take()?.succeeded(Instant::now());
+                Some(lease)
+            }
+            Err(error) => {
+                server.judge(&mut attempt, Stage::Fresh, error);
+                None
+            }
+        }
+    })
 }

@@ -144,7 +144,9 @@ impl Window {
     /// Copies up to `max` bytes to `out` that are to be written next.
     pub(crate) fn next(&self, out: &mut Vec<u8>, max: usize) {
         let front = self.request_at(0).unwrap_or(0);
-        let allowed = MAX_WRITTEN_BYTES.max(front).min(self.open_bytes());
+        // More than is allowed may be written: a request that was begun has been written whole.
+        let allowed = MAX_WRITTEN_BYTES.max(front).max(self.written);
+        let allowed = allowed.min(self.open_bytes());
         let end = allowed.min(self.written + max);
         self.bytes.copy(self.written..end, out);
     }
@@ -174,10 +176,22 @@ impl Window {
         if front > self.written {
             return Err(Unasked);
         }
-        self.bytes.pop(front);
         self.written -= front;
         self.begun -= front;
         self.begun_requests -= 1;
+        self.remove_front(front);
+        Ok(())
+    }
+
+    /// Drops the first request, which nothing is written of; returns the name of its Gearman function.
+    pub(crate) fn drop_front(&mut self) -> Option<String> {
+        let function = self.functions().next()?;
+        self.remove_front(self.request_at(0)?);
+        Some(function)
+    }
+
+    fn remove_front(&mut self, length: usize) {
+        self.bytes.pop(length);
         self.answered += 1;
         let gone = self.accepted_bytes - self.bytes.len() as u64;
         while let Some(first) = self.large.front()
@@ -186,7 +200,6 @@ impl Window {
             self.large_bytes -= first.bytes;
             self.large.pop_front();
         }
-        Ok(())
     }
 
     /// The connection is gone: what was written and not answered has to be written again. Answers

@@ -32,6 +32,8 @@ struct State {
     rest: Option<Rest>,
     /// A call is trying the server after its rest.
     probing: bool,
+    /// When the server last did its part.
+    last_success: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -120,25 +122,35 @@ impl State {
 }
 
 impl Attempt<'_> {
+    /// When it began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Whether the server has done its part for somebody else since the attempt began.
+    pub(crate) fn was_overtaken(&self) -> bool {
+        self.health.lock().last_success > Some(self.began)
+    }
+
     /// The server did its part.
-    pub(crate) fn succeeded(self) {
+    pub(crate) fn succeeded(self, now: Instant) {
         let mut state = self.health.lock();
+        state.last_success = Some(now);
         if state.rest.is_some() {
             state.generation += 1;
             state.recover();
         }
     }
 
-    /// The server did not; it is left alone from `now` on. Answers whether that was news: one
-    /// outage that many calls see at once is one failure.
-    pub(crate) fn failed(self, cause: Arc<Error>, now: Instant) -> bool {
+    /// The server did not, which took a while to find out; it is left alone from `now` on. Returns
+    /// whether that was news: one outage that many calls see at once is one failure.
+    pub(crate) fn failed(self, cause: Arc<Error>, took: Duration, now: Instant) -> bool {
         let mut state = self.health.lock();
         if state.generation != self.generation {
             return false;
         }
         state.generation += 1;
         state.failures = state.failures.saturating_add(1);
-        let took = now.saturating_duration_since(self.began);
         let rest = backoff(state.failures).max(took).min(LONGEST_REST);
         state.probing = false;
         state.rest = Some(Rest {
@@ -180,7 +192,7 @@ mod tests {
         health
             .attempt(now)
             .expect("the server may be tried")
-            .failed(cause("x"), now + took);
+            .failed(cause("x"), took, now + took);
     }
 
     #[test]
@@ -208,7 +220,10 @@ mod tests {
     fn while_it_rests_the_last_cause_is_told() {
         let health = Health::default();
         let now = Instant::now();
-        health.attempt(now).unwrap().failed(cause("gone"), now);
+        health
+            .attempt(now)
+            .unwrap()
+            .failed(cause("gone"), Duration::ZERO, now);
         let resting = health.attempt(now + 40 * MS).unwrap_err();
         assert_eq!(resting.cause.to_string(), "gone");
         assert_eq!(resting.left, 60 * MS);
@@ -222,7 +237,7 @@ mod tests {
         let later = now + 100 * MS;
         let probe = health.attempt(later).unwrap();
         assert!(health.attempt(later).is_err());
-        probe.succeeded();
+        probe.succeeded(later);
         assert!(health.attempt(later).is_ok());
     }
 
@@ -243,7 +258,7 @@ mod tests {
         let calls: Vec<_> = (0..32).map(|_| health.attempt(now).unwrap()).collect();
         let mut told = false;
         for call in calls {
-            let news = call.failed(cause("x"), now);
+            let news = call.failed(cause("x"), Duration::ZERO, now);
             assert_eq!(news, !std::mem::replace(&mut told, true));
         }
         assert!(health.is_available(now + 100 * MS));
@@ -256,9 +271,20 @@ mod tests {
         fail(&health, now, Duration::ZERO);
         fail(&health, now + 100 * MS, Duration::ZERO);
         let now = now + 300 * MS;
-        health.attempt(now).unwrap().succeeded();
+        health.attempt(now).unwrap().succeeded(now);
         fail(&health, now, Duration::ZERO);
         assert!(health.is_available(now + 100 * MS));
+    }
+
+    #[test]
+    fn an_attempt_knows_whether_the_server_worked_for_others_meanwhile() {
+        let health = Health::default();
+        let now = Instant::now();
+        health.attempt(now).unwrap().succeeded(now);
+        let slow = health.attempt(now + MS).unwrap();
+        assert!(!slow.was_overtaken());
+        health.attempt(now + MS).unwrap().succeeded(now + 2 * MS);
+        assert!(slow.was_overtaken());
     }
 
     #[test]

@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Error;
-use crate::gearman::limits::Limits;
 use crate::gearman::servers::health::{Health, Resting};
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::pool::Pool;
+use crate::gearman::servers::refresher::Refresher;
 use crate::gearman::wire::connection::Connection;
 use crate::gearman::wire::deadline::Deadline;
+
+/// Job servers, at least one, in the order they are tried in.
+pub(crate) type ServerList = Arc<[Arc<JobServer>]>;
 
 /// One job server. It is the same in every list that names it.
 #[derive(Debug)]
@@ -21,18 +24,25 @@ pub(crate) struct JobServer {
     pub(crate) name: Arc<str>,
     pub(crate) pool: Pool,
     pub(crate) health: Health,
+    /// Asked for fresh addresses when the server fails.
+    pub(crate) refresher: Refresher,
     /// Never empty. The one that answered last comes first.
     addresses: RwLock<Arc<[SocketAddr]>>,
 }
 
 impl JobServer {
     /// A server at `addresses`, of which there is at least one.
-    pub(crate) fn new(host_port: HostPort, addresses: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        host_port: HostPort,
+        addresses: Vec<SocketAddr>,
+        refresher: Refresher,
+    ) -> Self {
         Self {
             name: Arc::from(host_port.to_string()),
             host_port,
             pool: Pool::default(),
             health: Health::default(),
+            refresher,
             addresses: RwLock::new(addresses.into()),
         }
     }
@@ -77,11 +87,6 @@ impl JobServer {
         Err(failure)
     }
 
-    /// Keeps a connection for the next call, where it is clean.
-    pub(crate) fn keep(&self, connection: Connection, limits: &Limits) {
-        self.pool.put(connection, limits.max_idle, Instant::now());
-    }
-
     /// The error of a call that did not try this server.
     pub(crate) fn at_rest(&self, resting: Resting) -> Error {
         Error::Resting {
@@ -124,7 +129,7 @@ mod tests {
             host: "name".to_owned(),
             port: here.port(),
         };
-        let server = JobServer::new(host_port, vec![gone, here]);
+        let server = JobServer::new(host_port, vec![gone, here], Refresher::default());
         server.connect(&Deadline::after(PLENTY), PLENTY).unwrap();
         assert_eq!(*server.addresses(), [here, gone]);
         // The same addresses in another order are no news.

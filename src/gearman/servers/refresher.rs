@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(30);
 const EVERY_AT_MOST: Duration = Duration::from_secs(1);
 
 /// The handle on the thread.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Refresher {
     shared: Arc<Shared>,
 }

@@ -20,6 +20,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, recv, sendmsg,
     setsockopt, socket, sockopt,
 };
+use nix::{setsockopt_impl, sockopt_impl};
 
 use crate::error::{Error, Phase};
 use crate::gearman::wire::deadline::{Deadline, Spent};
@@ -37,6 +38,19 @@ const BULK_READ_BYTES: usize = 16 * 1024;
 
 /// Longest line of text that is read.
 const MAX_LINE_BYTES: usize = 1024;
+
+/// How much a socket takes that the network has not asked for yet. With the kernel's default, which
+/// is megabytes, a large request is taken long before it has left, and nothing tells whether it moves.
+const UNSENT_BYTES: u32 = 256 * 1024;
+
+sockopt_impl!(
+    /// `TCP_NOTSENT_LOWAT` of tcp(7).
+    UnsentBytes,
+    SetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_NOTSENT_LOWAT,
+    u32
+);
 
 /// An open connection.
 #[derive(Debug)]
@@ -267,18 +281,20 @@ impl Connection {
         mut tail: &[u8],
         deadline: &Deadline<'_>,
     ) -> Result<(), Error> {
+        let mut deadline = *deadline;
         while !(head.is_empty() && tail.is_empty()) {
             match self.write(head, tail) {
                 Ok(written) => {
+                    deadline.progressed();
                     status::BYTES_SENT.add(written as u64);
                     let of_head = written.min(head.len());
                     head = &head[of_head..];
                     tail = &tail[written - of_head..];
                 }
-                Err(Errno::EAGAIN) => self.make_room(deadline)?,
+                Err(Errno::EAGAIN) => self.make_room(&deadline)?,
                 Err(Errno::EINTR) => {}
                 Err(errno) => {
-                    return Err(network(&self.server, Phase::Send, deadline, errno.into()));
+                    return Err(network(&self.server, Phase::Send, &deadline, errno.into()));
                 }
             }
         }
@@ -310,10 +326,17 @@ impl Connection {
 
     /// Waits for a whole packet among what is unread; answers what it is and its length.
     fn next_packet(&mut self, deadline: &Deadline<'_>) -> Result<(Command, usize), Error> {
+        let mut deadline = *deadline;
         loop {
-            match self.decode(deadline)? {
+            match self.decode(&deadline)? {
                 Ok(packet) => return Ok(packet),
-                Err(missing) => self.await_bytes(missing, deadline)?,
+                Err(missing) => {
+                    let before = self.unread();
+                    self.await_bytes(missing, &deadline)?;
+                    if self.unread() > before {
+                        deadline.progressed();
+                    }
+                }
             }
         }
     }
@@ -453,6 +476,7 @@ fn begin_connect(address: SocketAddr) -> nix::Result<TcpStream> {
         None,
     )?;
     setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
+    setsockopt(&socket, UnsentBytes, &UNSENT_BYTES)?;
     match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
         Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(TcpStream::from(socket)),
         Err(errno) => Err(errno),

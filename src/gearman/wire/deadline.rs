@@ -12,6 +12,9 @@ const STOP_POLL: Duration = Duration::from_millis(50);
 pub struct Deadline<'a> {
     started: Instant,
     ends: Instant,
+    /// For a wait that lasts as long as there is progress: how long there may be none, and when it
+    /// ends in spite of it.
+    patience: Option<(Duration, Instant)>,
     should_stop: Option<&'a dyn Fn() -> bool>,
 }
 
@@ -31,6 +34,7 @@ impl<'a> Deadline<'a> {
         Self {
             started,
             ends: started + limit,
+            patience: None,
             should_stop: None,
         }
     }
@@ -48,7 +52,24 @@ impl<'a> Deadline<'a> {
     pub fn within(&self, limit: Duration) -> Self {
         Self {
             ends: self.ends.min(Instant::now() + limit),
+            patience: None,
             ..*self
+        }
+    }
+
+    /// A part of the same call that goes on as long as something happens: it ends after `limit` in
+    /// which nothing did, or with the call.
+    pub fn while_progressing(&self, limit: Duration) -> Self {
+        Self {
+            patience: Some((limit, self.ends)),
+            ..self.within(limit)
+        }
+    }
+
+    /// Something has happened.
+    pub(crate) fn progressed(&mut self) {
+        if let Some((limit, call_ends)) = self.patience {
+            self.ends = call_ends.min(Instant::now() + limit);
         }
     }
 
@@ -110,6 +131,21 @@ mod tests {
         let call = Deadline::after(Duration::from_secs(1));
         let part = call.within(Duration::from_secs(60));
         assert!(part.left() <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn progress_moves_the_end_but_not_beyond_the_call() {
+        let call = Deadline::after(Duration::from_secs(60));
+        let mut part = call.while_progressing(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(part.slice(), Err(Spent::TimedOut));
+        part.progressed();
+        assert!(part.slice().is_ok());
+        let mut part = call
+            .within(Duration::ZERO)
+            .while_progressing(Duration::from_secs(1));
+        part.progressed();
+        assert_eq!(part.slice(), Err(Spent::TimedOut));
     }
 
     #[test]

@@ -147,11 +147,16 @@ pub(crate) fn result(
                 return Err(failed(connection, WORKER_FAILED.to_owned(), deadline));
             }
             Reply::Created | Reply::Data(..) | Reply::Complete(..) | Reply::Failed(_) => {
-                let expected = "a result of at most 1 GiB of the job that was submitted";
-                return Err(surprise(connection, expected, deadline));
+                return Err(unexpected_result(connection, deadline));
             }
         }
     }
+}
+
+/// The error of a result that is larger than any can be, or of another job.
+pub(crate) fn unexpected_result(connection: &Connection, deadline: &Deadline<'_>) -> Error {
+    let expected = "a result of at most 1 GiB of the job that was submitted";
+    surprise(connection, expected, deadline)
 }
 
 /// Whether a result may have one more part.

@@ -117,6 +117,29 @@ fn rows_out_of_order_are_an_error() {
     assert!(error.contains("id 4 comes after 5"), "{error}");
 }
 
+/// A loadable function returns a signed integer, so a larger one would come back as -1.
+#[test]
+fn an_id_that_no_bigint_holds_is_an_error() {
+    let server = FakeJobServer::always(Reply::Handle);
+    let mut gman = Gman::start();
+    gman.set_servers(&server.address());
+    for (id, is_right) in [
+        ("9223372036854775807", true),
+        ("9223372036854775808", false),
+        ("18446744073709551615", false),
+        ("-1", false),
+    ] {
+        let call = gman.call(&format!("gman_relay({id}, 'f', 'w')"));
+        match is_right {
+            true => assert_eq!(call.text(), id),
+            false => {
+                let error = call.error();
+                assert!(error.contains("id is negative or above"), "{error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_server_that_dies_in_a_batch_leaves_the_rest_to_the_next() {
     let gearmand = Gearmand::start();
@@ -163,5 +186,5 @@ fn a_server_that_says_nothing_is_waited_for_no_longer_than_the_setting_says() {
     assert!(call.took < std::time::Duration::from_secs(10), "{call:?}");
     assert_eq!(call.text(), "1");
     let error = gman.call("gman_relay_error()").text();
-    assert!(error.starts_with("receive "), "{error}");
+    assert!(error.starts_with("failed 2: receive "), "{error}");
 }

@@ -393,6 +393,7 @@ fn an_account_with_the_documented_privileges_can_relay() {
         "SELECT, DELETE ON test.gman_outbox",
         "SELECT, UPDATE ON test.gman_outbox_state",
         "INSERT ON test.gman_outbox_dead",
+        "SELECT, INSERT, DELETE ON test.gman_outbox_acknowledged",
     ] {
         outbox.execute(&format!("GRANT {grant} TO relay@localhost"));
     }

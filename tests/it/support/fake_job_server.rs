@@ -81,6 +81,13 @@ struct State {
 impl FakeJobServer {
     /// Answers the job with the number `n`, counted from 0 over all connections, with `plan(n)`.
     pub(crate) fn start(plan: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_judging(move |number, _| plan(number))
+    }
+
+    /// As [`FakeJobServer::start`], with a plan that looks at the job as well.
+    pub(crate) fn start_judging(
+        plan: impl Fn(usize, &Submission) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .unwrap_or_else(|error| panic!("cannot listen: {error}"));
         let port = listener.local_addr().expect("a bound socket").port();
@@ -183,7 +190,7 @@ pub(crate) fn handle(number: usize) -> String {
 fn accept(
     listener: &TcpListener,
     shared: &Arc<Shared>,
-    plan: &Arc<impl Fn(usize) -> Reply + Send + Sync + 'static>,
+    plan: &Arc<impl Fn(usize, &Submission) -> Reply + Send + Sync + 'static>,
 ) {
     for stream in listener.incoming() {
         let stream = stream.unwrap_or_else(|error| panic!("cannot accept: {error}"));
@@ -210,7 +217,7 @@ fn serve(
     mut stream: TcpStream,
     connection: usize,
     shared: &Shared,
-    plan: &(impl Fn(usize) -> Reply + ?Sized),
+    plan: &(impl Fn(usize, &Submission) -> Reply + ?Sized),
 ) -> io::Result<()> {
     loop {
         let (command, body) = receive(&mut stream)?;
@@ -218,14 +225,13 @@ fn serve(
             OPTION_REQ => stream.write_all(&packet(OPTION_RES, &[&body]))?,
             ECHO_REQ => stream.write_all(&packet(ECHO_RES, &[&body]))?,
             _ => {
+                let submission = submission(connection, command, &body);
                 let number = {
                     let mut state = shared.lock();
-                    state
-                        .submissions
-                        .push(submission(connection, command, &body));
+                    state.submissions.push(submission.clone());
                     state.submissions.len() - 1
                 };
-                answer(&mut stream, number, &plan(number))?;
+                answer(&mut stream, number, &plan(number, &submission))?;
             }
         }
     }

@@ -31,7 +31,7 @@ impl Submitter {
                 connect: PATIENCE,
                 submit: PATIENCE,
                 run: PATIENCE,
-                max_idle: 1,
+                connections: 1,
                 window_bytes: 1 << 20,
                 transaction_bytes: 64 << 20,
             },
@@ -46,7 +46,7 @@ impl Submitter {
             let job = Job::new(mode, function.as_bytes(), workload.as_bytes(), None);
             batch.submit(&self.client, job, &self.limits, &|| false);
         }
-        let outcome = batch.finish(&self.client, &self.limits, &|| false);
+        let outcome = batch.finish(&self.limits, &|| false);
         if let Some(error) = outcome.failure {
             panic!("cannot submit {function}: {error}");
         }

@@ -1,0 +1,75 @@
+//! Many sessions that submit at the same time, to a job server as Debian starts it.
+
+use std::env;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
+
+use mysql::prelude::Queryable;
+
+use crate::support::{Database, Gearmand};
+
+/// The environment variable that names other numbers of sessions to try, such as `32,512,2000`.
+const SESSIONS: &str = "GMAN_TEST_SESSIONS";
+
+/// How many updates all sessions make together.
+const UPDATES: usize = 20_480;
+
+/// Updates rows one by one in `sessions` sessions that begin together; returns how many a second.
+fn update(database: &Database, sessions: usize) -> f64 {
+    let begin = Barrier::new(sessions + 1);
+    thread::scope(|scope| {
+        let submitters: Vec<_> = (1..=sessions)
+            .map(|id| {
+                let mut session = database.connect();
+                let begin = &begin;
+                scope.spawn(move || {
+                    begin.wait();
+                    for _ in 0..UPDATES / sessions {
+                        session
+                            .query_drop(format!("UPDATE t SET n = n + 1 WHERE id = {id}"))
+                            .unwrap_or_else(|error| panic!("session {id}: {error}"));
+                    }
+                })
+            })
+            .collect();
+        begin.wait();
+        let began = Instant::now();
+        for submitter in submitters {
+            submitter.join().expect("a session that submits");
+        }
+        let updates = UPDATES / sessions * sessions;
+        updates as f64 / began.elapsed().as_secs_f64()
+    })
+}
+
+#[test]
+fn no_job_is_lost_when_many_sessions_begin_together() {
+    let chosen = env::var(SESSIONS).unwrap_or_else(|_| "256".to_owned());
+    for sessions in chosen.split(',') {
+        let sessions: usize = sessions.parse().expect("a number of sessions");
+        let gearmand = Gearmand::start();
+        let database = Database::builder()
+            .option(format!("--max-connections={}", sessions + 10))
+            .option("--innodb-flush-log-at-trx-commit=0")
+            .start();
+        database.install_functions();
+        let servers = gearmand.address();
+        database.execute(&format!("DO gman_servers_set('{servers}')"));
+        database.execute("CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB");
+        let rows: Vec<String> = (1..=sessions).map(|id| format!("({id}, 0)")).collect();
+        database.execute(&format!("INSERT INTO t VALUES {}", rows.join(",")));
+        database.execute(
+            "CREATE TRIGGER changed AFTER UPDATE ON t FOR EACH ROW \
+             SET @handle = gman_do_background('f', NEW.id)",
+        );
+        let rate = update(&database, sessions);
+        let opened = gearmand.open_sockets();
+        let queued = gearmand.status().get("f").map_or(0, |status| status.queued);
+        let lost = (UPDATES / sessions * sessions) as u64 - queued;
+        println!(
+            "{sessions} sessions: {rate:.0} updates a second, {lost} jobs lost, {opened} connections left open"
+        );
+        assert_eq!(lost, 0, "{}", database.error_log());
+    }
+}
