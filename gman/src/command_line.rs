@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{manual, worker};
+use crate::{installation, manual, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
 /// One variant for each subcommand.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Install(installation::Install),
+    Uninstall(installation::Uninstall),
     Worker(worker::Options),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -28,6 +30,8 @@ enum Command {
 /// Does what the command line says.
 pub(crate) fn run() -> Result {
     match Arguments::parse().command {
+        Command::Install(options) => installation::install(&options),
+        Command::Uninstall(options) => installation::uninstall(&options),
         Command::Worker(options) => worker::run(&options),
         Command::Completions(options) => manual::print_completions(&options),
         Command::Man(options) => manual::write_pages(&options),

@@ -7,12 +7,10 @@
 //! - [`terminal`] and [`error`]: what a subcommand prints, and how it ends.
 
 mod command_line;
-// Until the first subcommand that needs a database.
-#[allow(dead_code, unused_imports)]
 mod connections;
 mod error;
+mod installation;
 mod manual;
-#[allow(dead_code)]
 mod terminal;
 mod worker;
 

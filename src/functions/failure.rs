@@ -47,7 +47,7 @@ pub(super) fn settle<T>(function: &str, error: Error) -> Result<Option<T>, Error
         Kind::Delivery => status::JOBS_FAILED.add(1),
     }
     let message = format!("{function}: {error}");
-    status::LAST_ERROR.set(&message);
+    status::LAST_ERROR.set(&diagnostics::on_one_line(&message));
     match settings::on_failure() {
         OnFailure::Error => return Err(error),
         OnFailure::Null => {}
@@ -90,14 +90,14 @@ pub(super) fn note_trouble(trouble: Trouble<'_>) {
         ),
         Trouble::Server(error) => (format!("{error}; its jobs stay in the window"), error),
     };
-    status::LAST_ERROR.set(&message);
+    status::LAST_ERROR.set(&diagnostics::on_one_line(&message));
     log_throttle::log(server_of(error), &message);
 }
 
 /// Takes note of why `function` stopped before its last row: nothing is lost, its rows are kept.
 pub(super) fn note_kept(function: &str, error: &Error) {
     let message = format!("{function}: {error}");
-    status::LAST_ERROR.set(&message);
+    status::LAST_ERROR.set(&diagnostics::on_one_line(&message));
     if settings::on_failure() != OnFailure::Null {
         log_throttle::log(server_of(error), &message);
     }

@@ -1,5 +1,7 @@
 //! `gman_do` and its siblings: one job from one row.
 
+use std::sync::Arc;
+
 use udf::prelude::*;
 
 use crate::error::Error;
@@ -78,23 +80,9 @@ fn submit<'a>(
     job: &Job<'_>,
     answer: &'a mut Vec<u8>,
 ) -> Result<Option<&'a [u8]>, Error> {
-    let statement = Statement::current();
-    let should_stop = || statement.is_killed();
     let outcome = match job.mode() {
-        Mode::Foreground(_) => CLIENT
-            .run(job, &limits(), &should_stop)
-            .map(|completed| (completed.result, completed.passed_over)),
-        Mode::Background(_) | Mode::Epoch(_) => match settings::delivery() {
-            Delivery::Acked => CLIENT
-                .submit(job, &limits(), &should_stop)
-                .map(|submitted| (submitted.handle, submitted.passed_over)),
-            Delivery::Pipelined => CLIENT
-                .submit_later(job, &limits(), &should_stop)
-                .map(|()| (job.unique().to_vec(), Vec::new())),
-            Delivery::Committed => {
-                transaction::hold(job).map(|()| (job.unique().to_vec(), Vec::new()))
-            }
-        },
+        Mode::Foreground(_) => run(job),
+        Mode::Background(_) | Mode::Epoch(_) => hand_over(job),
     };
     match outcome {
         Ok((answered, passed_over)) => {
@@ -103,5 +91,35 @@ fn submit<'a>(
             Ok(Some(answer))
         }
         Err(error) => failure::settle(name, error),
+    }
+}
+
+/// What a call that ended well returns, and what failed before.
+type Outcome = Result<(Vec<u8>, Vec<Arc<Error>>), Error>;
+
+/// Nobody but the client wants the result: the call ends with it.
+fn run(job: &Job<'_>) -> Outcome {
+    let statement = Statement::with_client();
+    let completed = CLIENT.run(job, &limits(), &|| statement.is_unwanted())?;
+    Ok((completed.result, completed.passed_over))
+}
+
+/// The write is wanted even if its client has gone.
+fn hand_over(job: &Job<'_>) -> Outcome {
+    let statement = Statement::current();
+    let should_stop = || statement.is_killed();
+    match settings::delivery() {
+        Delivery::Acked => {
+            let submitted = CLIENT.submit(job, &limits(), &should_stop)?;
+            Ok((submitted.handle, submitted.passed_over))
+        }
+        Delivery::Pipelined => {
+            CLIENT.submit_later(job, &limits(), &should_stop)?;
+            Ok((job.unique().to_vec(), Vec::new()))
+        }
+        Delivery::Committed => {
+            transaction::hold(job, &should_stop)?;
+            Ok((job.unique().to_vec(), Vec::new()))
+        }
     }
 }

@@ -42,13 +42,13 @@ impl Aggregate for Sum {
 
     fn add(&mut self, args: &ArgList<Process>) -> Result<(), Error> {
         let job = job_args::job(FORM, args)?;
-        let statement = Statement::current();
+        let statement = Statement::with_client();
         let Self { gathering, total } = self;
         gathering.submit(
             &CLIENT,
             &job,
             &limits(),
-            &|| statement.is_killed(),
+            &|| statement.is_unwanted(),
             &mut |result| add_to(total, result),
         )
     }
@@ -64,11 +64,11 @@ impl Aggregate for Sum {
 impl Sum {
     /// The total once all workers have answered.
     fn total(&mut self) -> Result<i64, Error> {
-        let statement = Statement::current();
+        let statement = Statement::with_client();
         let mut total = self.total;
         let passed_over = std::mem::take(&mut self.gathering).finish(
             &limits(),
-            &|| statement.is_killed(),
+            &|| statement.is_unwanted(),
             &mut |result| add_to(&mut total, result),
         )?;
         failure::note_success(Self::NAME, &passed_over);

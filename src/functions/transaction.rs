@@ -15,7 +15,6 @@ use crate::gearman::delivery::held::Held;
 use crate::gearman::delivery::window::Gate;
 use crate::gearman::wire::job::Job;
 use crate::host::commit_gate::CommitGate;
-use crate::host::killed::Statement;
 use crate::host::participant::{self, Absent, Member, Xid};
 use crate::status;
 
@@ -58,12 +57,10 @@ impl Gate for CommitGate {
 }
 
 /// Holds a job back until the session's transaction commits.
-pub(super) fn hold(job: &Job<'_>) -> Result<(), Error> {
+pub(super) fn hold(job: &Job<'_>, should_stop: &dyn Fn() -> bool) -> Result<(), Error> {
     let limits = limits();
-    let statement = Statement::current();
-    let killed = || statement.is_killed();
     let held = participant::join(Transaction::default, |transaction| {
-        CLIENT.hold(job, &mut transaction.held, &limits, &killed)
+        CLIENT.hold(job, &mut transaction.held, &limits, should_stop)
     });
     match held {
         Ok(held) => held,

@@ -1,5 +1,6 @@
 //! How the person at the other end hears from us: SQL errors, warnings, and the server's error log.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void};
 use std::io::Write;
 use std::mem;
@@ -7,17 +8,18 @@ use std::mem;
 use once_cell::sync::OnceCell;
 
 use crate::error::Error;
+use crate::host::killed::Statement;
 use crate::host::session;
 use crate::host::symbols::symbol;
 
 /// `ER_UNKNOWN_ERROR` (SQLSTATE HY000): the generic code, known to every server and client.
 const GENERAL_ERROR: c_uint = 1105;
 
-/// `ER_QUERY_INTERRUPTED` (SQLSTATE 70100): what KILL QUERY ends a statement with.
-const INTERRUPTED: c_uint = 1317;
-
 /// `ME_WARNING` of MariaDB's `my_sys.h`: raise a warning, not an error.
 const AS_WARNING: c_ulong = 2048;
+
+/// The longest message in the error log; a list of servers that all failed has no bound of its own.
+const MAX_LINE_BYTES: usize = 1024;
 
 /// `my_printf_error` of MySQL up to 5.6 and of MariaDB: `mysys/my_error.c`, C linkage.
 type PrintfErrorC = unsafe extern "C" fn(c_uint, *const c_char, c_ulong, ...);
@@ -56,7 +58,7 @@ pub(crate) fn raise(function: &str, error: &Error) {
     let message = format!("{function}: {error}");
     let text = printable(&message);
     let code = match error {
-        Error::Stopped => INTERRUPTED,
+        Error::Stopped => Statement::current().kill_code(),
         _ => GENERAL_ERROR,
     };
     match speaker() {
@@ -109,14 +111,44 @@ fn push_warning() -> Option<PushWarning> {
 /// Writes one line to the server's error log, which is where its stderr goes.
 pub(crate) fn log(level: &str, message: &str) {
     let now = udf::chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
-    let line = format!("{now} 0 [{level}] gman: {}\n", message.replace('\n', " "));
+    let line = format!("{now} 0 [{level}] gman: {}\n", cut(&on_one_line(message)));
     // One write, so that lines of several threads do not mix; there is nobody to tell if it fails.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// A C string for `%s`: a NUL would cut the message, so it is shown as text.
+/// `message` without what would begin a line of its own, or tell a terminal what to do: parts of it can
+/// come from anybody who may call a function, and from a job server.
+pub(crate) fn on_one_line(message: &str) -> Cow<'_, str> {
+    if !message.contains(is_control) {
+        return Cow::Borrowed(message);
+    }
+    let mut line = String::with_capacity(message.len());
+    for c in message.chars() {
+        match is_control(c) {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    Cow::Owned(line)
+}
+
+/// Control characters, and the two that end a line in Unicode.
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// The beginning of a message that is too long for a line, and how much is missing.
+fn cut(message: &str) -> Cow<'_, str> {
+    let end = message.floor_char_boundary(MAX_LINE_BYTES);
+    match message.len() - end {
+        0 => Cow::Borrowed(message),
+        missing => Cow::Owned(format!("{} ... ({missing} more bytes)", &message[..end])),
+    }
+}
+
+/// A C string for `%s`, on one line; a NUL would cut it.
 fn printable(message: &str) -> CString {
-    CString::new(message.replace('\0', "\\0")).unwrap_or_default()
+    CString::new(on_one_line(message).into_owned()).unwrap_or_default()
 }
 
 fn speaker() -> Speaker {
@@ -139,4 +171,26 @@ fn speaker() -> Speaker {
             None => Speaker::None,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_stays_on_one_line_and_says_nothing_to_a_terminal() {
+        assert_eq!(on_one_line("déjà vu"), "déjà vu");
+        assert_eq!(
+            on_one_line("a\r\n2026-01-01 0 [ERROR]\0\x1b[31m\u{9b}\u{7f}\u{2028}é"),
+            r"a\r\n2026-01-01 0 [ERROR]\u{0}\u{1b}[31m\u{9b}\u{7f}\u{2028}é"
+        );
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters_and_says_how_much_is_missing() {
+        assert_eq!(cut(&"x".repeat(MAX_LINE_BYTES)), "x".repeat(MAX_LINE_BYTES));
+        let long = format!("x{}", "é".repeat(MAX_LINE_BYTES));
+        let expected = format!("x{} ... (1026 more bytes)", "é".repeat(511));
+        assert_eq!(cut(&long), expected);
+    }
 }

@@ -3,11 +3,13 @@
 mod support;
 
 mod bad_input;
+mod bounds;
 mod bursts;
 mod committed;
 mod demo;
 mod documents;
 mod dumps;
+mod error_log;
 mod failover;
 mod faults;
 mod interop;

@@ -17,8 +17,8 @@ use crate::support::{
     Database, FILE_NAME, Gearmand, Library, build_folder, gman_program, product_file, run,
 };
 
-/// The name of the worker in the packages.
-const WORKER: &str = "gman-redis-worker";
+/// The name of the command in the packages.
+const COMMAND: &str = "gman";
 
 /// The folder with what `scripts/package` makes of the library under test, and nothing else.
 fn packages() -> &'static Path {
@@ -29,7 +29,7 @@ fn packages() -> &'static Path {
         let built = folder.join("built");
         fs::create_dir_all(&built).expect("a folder under target");
         copy(Library::release().path(), &built.join(FILE_NAME));
-        copy(gman_program(), &built.join(WORKER));
+        copy(gman_program(), &built.join(COMMAND));
         let made = folder.join("made");
         run(Command::new(product_file("scripts/package"))
             .arg("--from")
@@ -77,7 +77,11 @@ impl Tarball {
         self.folder.path().join(FILE_NAME)
     }
 
-    /// Runs `install.sh` for this server; answers what it said.
+    fn program(&self) -> PathBuf {
+        self.folder.path().join(COMMAND)
+    }
+
+    /// Runs `gman install` for this server; answers what it said.
     fn install(&self, database: &Database, options: &[&str]) -> String {
         let output = self.try_install(database, options);
         assert!(output.status.success(), "{}", said(&output));
@@ -85,18 +89,33 @@ impl Tarball {
     }
 
     fn try_install(&self, database: &Database, options: &[&str]) -> Output {
-        install(&self.folder.path().join("install.sh"), database, options)
+        gman(&self.program(), "install", database, options)
+    }
+
+    /// Runs `gman uninstall` for this server; answers what it said.
+    fn uninstall(&self, database: &Database, options: &[&str]) -> String {
+        let output = self.try_uninstall(database, options);
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    }
+
+    fn try_uninstall(&self, database: &Database, options: &[&str]) -> Output {
+        gman(&self.program(), "uninstall", database, options)
     }
 }
 
-/// Runs an `install.sh` for this server.
-fn install(script: &Path, database: &Database, options: &[&str]) -> Output {
-    Command::new(script)
+/// Runs a `gman SUBCOMMAND` for this server.
+fn gman(program: &Path, subcommand: &str, database: &Database, options: &[&str]) -> Output {
+    Command::new(program)
+        .arg(subcommand)
         .args(options)
-        .args(["--client", "mariadb", "--no-defaults", "--user=root"])
-        .arg(format!("--socket={}", database.socket().display()))
+        .arg("--defaults-file=/dev/null")
+        .arg(format!(
+            "--mysql=mysql://root@localhost?socket={}",
+            database.socket().display()
+        ))
         .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", script.display()))
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()))
 }
 
 fn said(output: &Output) -> String {

@@ -156,7 +156,7 @@ fn the_c_plugins_are_replaced_at_the_next_start_and_their_triggers_stay_as_they_
     assert!(functions(&database).contains(&"gman_check".to_owned()));
 
     // And back.
-    let said = tarball.install(&database, &["--uninstall", "--force"]);
+    let said = tarball.uninstall(&database, &["--force"]);
     assert!(said.contains("put libgearman_mysql_udf.so back"), "{said}");
     assert_eq!(functions(&database), before);
     assert!(kept(&database).is_empty());

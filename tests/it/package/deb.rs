@@ -8,12 +8,12 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::callers::{create_table, while_calling};
-use super::{WORKER, change, has_mapped, install, package, said, set_servers};
+use super::{COMMAND, change, gman, has_mapped, package, said, set_servers};
 use crate::support::{Database, FILE_NAME, Gearmand, RecordingWorker, run, unsupported};
 
 const PACKAGE: &str = "gearman-mysql-udf";
 const PLUGIN_DIR: &str = "usr/lib/mysql/plugin";
-const SETTINGS: &str = "etc/default/gman-redis-worker";
+const SETTINGS: &str = "etc/default/gman-worker";
 
 /// What maintainer scripts use to reach the services of the system. Ours belong to nobody's system:
 /// what stands in their place only writes down how it was called.
@@ -142,8 +142,8 @@ fn the_package_is_upgraded_downgraded_and_removed_under_a_running_server() {
 
     root.dpkg("--install", &this);
     let mut database = root.database();
-    let script = root.path("usr/share/gearman-mysql-udf/install.sh");
-    let installed = install(&script, &database, &[]);
+    let program = root.path("usr/bin").join(COMMAND);
+    let installed = gman(&program, "install", &database, &[]);
     assert!(installed.status.success(), "{}", said(&installed));
     assert!(
         said(&installed).contains("as the package has it"),
@@ -193,10 +193,10 @@ fn the_package_starts_no_service_and_keeps_its_settings() {
     let root = Root::new();
     let folder = tempfile::tempdir().expect("a temporary folder");
     root.dpkg("--install", package(".deb"));
-    let version = run(Command::new(root.path("usr/bin").join(WORKER)).arg("--help"));
+    let version = run(Command::new(root.path("usr/bin").join(COMMAND)).args(["worker", "--help"]));
     assert!(version.contains("--redis"), "{version}");
     assert!(
-        root.path("usr/lib/systemd/system/gman-redis-worker.service")
+        root.path("usr/lib/systemd/system/gman-worker.service")
             .exists()
     );
     assert!(!root.path("etc/systemd").exists());
@@ -206,10 +206,10 @@ fn the_package_starts_no_service_and_keeps_its_settings() {
         .mode();
     assert_eq!(mode & 0o777, 0o640);
 
-    fs::write(root.path(SETTINGS), "GEARMAND=10.0.0.7:4730\n").expect("room for settings");
+    fs::write(root.path(SETTINGS), "GMAN_GEARMAND=10.0.0.7:4730\n").expect("room for settings");
     root.dpkg("--install", later_version(folder.path()));
     let settings = || fs::read_to_string(root.path(SETTINGS)).ok();
-    assert_eq!(settings().as_deref(), Some("GEARMAND=10.0.0.7:4730\n"));
+    assert_eq!(settings().as_deref(), Some("GMAN_GEARMAND=10.0.0.7:4730\n"));
     root.dpkg("--remove", PACKAGE);
     assert!(settings().is_some());
     root.dpkg("--purge", PACKAGE);
@@ -217,7 +217,7 @@ fn the_package_starts_no_service_and_keeps_its_settings() {
 
     let calls = root.calls();
     assert!(
-        calls.contains("deb-systemd-helper update-state gman-redis-worker.service"),
+        calls.contains("deb-systemd-helper update-state gman-worker.service"),
         "{calls}"
     );
     for call in calls.lines() {

@@ -1,4 +1,4 @@
-//! `install.sh` of the tarball.
+//! `gman install` and `gman uninstall` of the tarball.
 
 use std::fs;
 
@@ -9,11 +9,11 @@ use crate::support::{Database, FILE_NAME, Gearmand, RecordingWorker};
 const SUBMIT: &str = "gman_do_background('f', json_object_udf(NEW.id AS id, NEW.n AS n))";
 
 #[test]
-fn install_sh_asks_the_server_for_its_folder_and_says_what_it_did() {
+fn gman_install_asks_the_server_for_its_folder_and_says_what_it_did() {
     let database = Database::start();
     let tarball = Tarball::unpack();
 
-    let first = tarball.install(&database, &["--servers", "127.0.0.1:1"]);
+    let first = tarball.install(&database, &["--gearmand", "127.0.0.1:1"]);
     let plugin_dir = database.plugin_dir().display().to_string();
     assert!(
         first.contains(&format!("plugin directory {plugin_dir}")),
@@ -35,7 +35,7 @@ fn install_sh_asks_the_server_for_its_folder_and_says_what_it_did() {
 }
 
 #[test]
-fn install_sh_installs_the_plugin_once() {
+fn gman_install_installs_the_plugin_once() {
     let database = Database::start();
     let tarball = Tarball::unpack();
     let first = tarball.try_install(&database, &["--plugin"]);
@@ -55,18 +55,18 @@ fn install_sh_installs_the_plugin_once() {
         "{again}"
     );
 
-    let gone = tarball.install(&database, &["--uninstall"]);
+    let gone = tarball.uninstall(&database, &[]);
     assert!(gone.contains("uninstalled the plugin gman"), "{gone}");
 }
 
 #[test]
-fn install_sh_drops_no_function_that_a_trigger_calls() {
+fn gman_uninstall_drops_no_function_that_a_trigger_calls() {
     let database = Database::start();
     let tarball = Tarball::unpack();
     tarball.install(&database, &[]);
     create_table(&database, SUBMIT);
 
-    let refused = tarball.try_install(&database, &["--uninstall"]);
+    let refused = tarball.try_uninstall(&database, &[]);
     assert!(!refused.status.success());
     assert!(
         said(&refused).contains("trigger test.changed"),
@@ -76,7 +76,7 @@ fn install_sh_drops_no_function_that_a_trigger_calls() {
     assert!(functions(&database).contains(&"gman_do_background".to_owned()));
 
     database.execute("DROP TRIGGER changed");
-    let done = tarball.install(&database, &["--uninstall"]);
+    let done = tarball.uninstall(&database, &[]);
     assert!(done.contains(&format!("removed {FILE_NAME}")), "{done}");
     assert_eq!(functions(&database), [""; 0]);
     let left = fs::read_dir(database.plugin_dir())

@@ -1,0 +1,220 @@
+//! `gman install`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use gearman_mysql_udf::gearman::servers::host_port;
+
+use super::files::{self, LIBRARY};
+use super::server::{self, Server};
+use super::{configuration, script};
+use crate::connections::MysqlOptions;
+use crate::error::{Error, Result};
+use crate::terminal::print;
+
+/// `ER_CANT_FIND_DL_ENTRY`: the server has another library of this name open, from before.
+const NO_SUCH_SYMBOL: u16 = 1127;
+
+/// Put the library into the database server of this machine and create its functions
+///
+/// Safe to run again: that is how a new version is installed, or an old one. A running server keeps
+/// the library that it has loaded until its next start.
+///
+/// The account of the database needs all privileges on the schema mysql; this command, those of the
+/// server's plugin directory.
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    #[command(flatten)]
+    mysql: MysqlOptions,
+
+    /// The library; without this, the one beside this program or in Debian's plugin directory
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
+
+    /// Name the job servers: host:port,[::1]:4730,... Lasts until the server's next start, or for
+    /// good with --config
+    #[arg(long, env = "GMAN_GEARMAND", value_name = "LIST", value_parser = job_servers)]
+    gearmand: Option<String>,
+
+    /// Also install the plugin gman now: settings and counters of the server
+    #[arg(long, conflicts_with = "config")]
+    plugin: bool,
+
+    /// Write the lines that load the plugin at every start of the server to a file for its
+    /// configuration, such as /etc/mysql/mariadb.conf.d/gman.cnf
+    #[arg(long, value_name = "FILE", require_equals = true)]
+    config: Option<Option<PathBuf>>,
+
+    /// Also create json_object and json_array, where the server leaves these names free
+    #[arg(long)]
+    json_names: bool,
+
+    /// Take the place of the C plugins from the server's next start; functions and triggers stay as
+    /// they are, and the files are kept as FILE.c-plugin
+    #[arg(long)]
+    replace_c_plugins: bool,
+}
+
+/// Reads a list and writes it again: nothing but names, addresses and ports gets into SQL.
+fn job_servers(list: &str) -> std::result::Result<String, String> {
+    let servers = host_port::parse(list).map_err(|error| error.to_string())?;
+    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    Ok(servers.join(","))
+}
+
+/// Installs, and says what it did and what is still to be done.
+pub(crate) fn install(options: &Install) -> Result {
+    let source = files::source(options.library.as_deref())?;
+    let mut server = Server::open(&options.mysql)?;
+    if options.config.is_some() {
+        configuration::require_plugin(&server.version)?;
+    }
+    put_library(&server, &source, options.replace_c_plugins)?;
+    if options.replace_c_plugins {
+        replace_c_plugins(&mut server)?;
+    } else {
+        mention_c_plugins(&mut server)?;
+    }
+    let is_complete = create_functions(&mut server)?;
+    if is_complete {
+        finish(&mut server, options)?;
+    }
+    let written = match &options.config {
+        Some(file) => {
+            let servers = options.gearmand.as_deref();
+            let file = configuration::write(file.as_deref(), servers)?;
+            print(&format!("wrote {}", file.display()))?;
+            true
+        }
+        None => false,
+    };
+    print_what_is_left(options, is_complete, written)
+}
+
+/// What needs all functions.
+fn finish(server: &mut Server, options: &Install) -> Result {
+    if options.json_names {
+        let created = server.run_script(script::INSTALL_JSON_NAMES);
+        created.map_err(|error| server::failed("create json_object and json_array", &error))?;
+    }
+    if options.plugin {
+        install_plugin(server)?;
+    }
+    if let Some(servers) = &options.gearmand {
+        let sql = format!("SELECT gman_servers_set('{servers}')");
+        let set: String = server.value("set the job servers", &sql)?;
+        print(&format!("job servers: {set}"))?;
+    }
+    Ok(())
+}
+
+fn put_library(server: &Server, source: &Path, replace: bool) -> Result {
+    let target = server.plugin_dir.join(LIBRARY);
+    if files::is_same(source, &target) {
+        return print(&format!("{LIBRARY} is there, as the package has it"));
+    }
+    if files::is_equal(source, &target) {
+        return print(&format!("{LIBRARY} is there already"));
+    }
+    if target.exists() && !files::is_ours(&target) {
+        if !replace {
+            let target = target.display();
+            return Err(Error::failed(format!(
+                "{target} is the C plugin; use --replace-c-plugins to take its place"
+            )));
+        }
+        print(&files::keep(&target)?)?;
+    }
+    files::replace(&target, &files::read(source)?)?;
+    print(&format!("copied {LIBRARY}"))
+}
+
+fn mention_c_plugins(server: &mut Server) -> Result {
+    for library in server.foreign_libraries()? {
+        if !files::is_link_to_ours(&server.plugin_dir.join(&library)) {
+            print(&format!(
+                "{library} has functions of these names: --replace-c-plugins takes its place"
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn replace_c_plugins(server: &mut Server) -> Result {
+    for library in server.foreign_libraries()? {
+        let file = server.plugin_dir.join(&library);
+        if files::is_link_to_ours(&file) {
+            continue;
+        }
+        let strangers = server.strangers(&library)?;
+        if !strangers.is_empty() {
+            let strangers = strangers.join(", ");
+            return Err(Error::failed(format!(
+                "{library} has other functions too: {strangers}; drop them, or leave it in place"
+            )));
+        }
+        if file.exists() {
+            print(&files::keep(&file)?)?;
+        }
+        // One file behind all names: they share their settings and connections, and an upgrade is one.
+        files::link_to_ours(&file)?;
+        print(&format!("{library} is {LIBRARY} now"))?;
+    }
+    Ok(())
+}
+
+/// Whether the server has all functions now.
+fn create_functions(server: &mut Server) -> Result<bool> {
+    match server.run_script(script::INSTALL) {
+        Ok(()) => {}
+        Err(mysql::Error::MySqlError(error)) if error.code == NO_SUCH_SYMBOL => {
+            let what = "drop the procedure mysql.gman_install";
+            server.execute(what, "DROP PROCEDURE IF EXISTS mysql.gman_install")?;
+            return Ok(false);
+        }
+        Err(error) => return Err(server::failed("create the functions", &error)),
+    }
+    let functions = server.functions()?;
+    let names: Vec<&str> = functions.iter().map(|(name, _)| name.as_str()).collect();
+    print(&format!("functions: {}", names.join(" ")))?;
+    Ok(true)
+}
+
+fn install_plugin(server: &mut Server) -> Result {
+    if server.has_plugin()? {
+        return print("the plugin gman is there already");
+    }
+    let sql = format!("INSTALL PLUGIN gman SONAME '{LIBRARY}'");
+    server.execute("install the plugin gman", &sql)?;
+    print("installed the plugin gman")
+}
+
+fn print_what_is_left(options: &Install, is_complete: bool, config_written: bool) -> Result {
+    let mut steps = Vec::new();
+    if !is_complete {
+        steps.push(
+            "restart the server when it suits you, then run this again: it still runs another \
+             version, which does not have all functions",
+        );
+    } else if config_written {
+        steps.push("restart the server when it suits you: the configuration takes effect then");
+    }
+    match (&options.gearmand, config_written) {
+        (None, false) => steps.push(
+            "name the job servers: gman install --config --gearmand HOST:PORT, or SELECT \
+             gman_servers_set('HOST:PORT') after every start of the server",
+        ),
+        (None, true) => steps.push("look whether the job servers in the configuration are yours"),
+        (Some(_), false) => steps.push(
+            "keep the job servers over the server's next start: gman install --config, or \
+             gman_servers in its configuration",
+        ),
+        (Some(_), true) => {}
+    }
+    steps.push("create triggers: gman triggers DATABASE.TABLE");
+    steps.push("start a worker: systemctl enable --now gman-worker, or gman worker");
+    print("still to be done:")?;
+    steps
+        .iter()
+        .try_for_each(|step| print(&format!("  - {step}")))
+}

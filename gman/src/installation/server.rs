@@ -1,0 +1,134 @@
+//! What is asked of the database server.
+
+use std::path::{Path, PathBuf};
+
+use mysql::Conn;
+use mysql::prelude::{FromRow, FromValue, Queryable};
+
+use super::files::LIBRARY;
+use super::script;
+use crate::connections::{MysqlOptions, refused};
+use crate::error::{Error, Result};
+use crate::terminal;
+
+/// Errors of an account that may not do what it tries: `ER_DBACCESS_DENIED_ERROR`,
+/// `ER_TABLEACCESS_DENIED_ERROR`, `ER_SPECIFIC_ACCESS_DENIED_ERROR`, `ER_PROCACCESS_DENIED_ERROR`.
+const NOT_ALLOWED: [u16; 4] = [1044, 1142, 1227, 1370];
+
+/// A session in the server.
+pub(super) struct Server {
+    session: Conn,
+    /// Whence it takes libraries.
+    pub(super) plugin_dir: PathBuf,
+    pub(super) version: String,
+}
+
+impl Server {
+    /// Connects, and says to what.
+    pub(super) fn open(options: &MysqlOptions) -> Result<Self> {
+        let mut server = Self {
+            session: options.connect()?,
+            plugin_dir: PathBuf::new(),
+            version: String::new(),
+        };
+        server.version = server.value("read the version", "SELECT VERSION()")?;
+        let folder: String = server.value("read plugin_dir", "SELECT @@plugin_dir")?;
+        terminal::print(&format!(
+            "server {}, plugin directory {folder}",
+            server.version
+        ))?;
+        server.plugin_dir = Path::new(&folder).components().collect();
+        if !server.plugin_dir.is_dir() {
+            return Err(Error::failed(format!(
+                "the plugin directory {folder} is not here; run this on the machine of the server"
+            )));
+        }
+        Ok(server)
+    }
+
+    pub(super) fn query<T: FromRow>(&mut self, what: &str, sql: &str) -> Result<Vec<T>> {
+        let rows = self.session.query(sql);
+        rows.map_err(|error| failed(what, &error))
+    }
+
+    pub(super) fn execute(&mut self, what: &str, sql: &str) -> Result {
+        let done = self.session.query_drop(sql);
+        done.map_err(|error| failed(what, &error))
+    }
+
+    /// The first column of the first row.
+    pub(super) fn value<T: FromValue>(&mut self, what: &str, sql: &str) -> Result<T> {
+        let value = self.session.query_first(sql);
+        let value = value.map_err(|error| failed(what, &error))?;
+        value.ok_or_else(|| Error::failed(format!("cannot {what}: the server answers nothing")))
+    }
+
+    /// Runs one of our SQL files.
+    pub(super) fn run_script(&mut self, text: &str) -> mysql::Result<()> {
+        script::run(&mut self.session, text)
+    }
+
+    /// The functions that the server has under our names, each with the file it takes them from.
+    pub(super) fn functions(&mut self) -> Result<Vec<(String, String)>> {
+        let sql = format!(
+            "SELECT name, dl FROM mysql.func WHERE LOWER(name) IN ({}) ORDER BY name",
+            quoted_names()
+        );
+        let found: Vec<(String, String)> = self.query("read mysql.func", &sql)?;
+        // The server takes libraries from its plugin directory alone: a path is nothing to follow.
+        Ok(found
+            .into_iter()
+            .filter(|(_, file)| !file.contains('/'))
+            .collect())
+    }
+
+    /// The files, ours aside, from which the server takes functions of our names.
+    pub(super) fn foreign_libraries(&mut self) -> Result<Vec<String>> {
+        let functions = self.functions()?;
+        let mut files: Vec<String> = functions.into_iter().map(|(_, file)| file).collect();
+        files.retain(|file| file != LIBRARY);
+        files.sort();
+        files.dedup();
+        Ok(files)
+    }
+
+    /// Functions of a file that ours has not.
+    pub(super) fn strangers(&mut self, file: &str) -> Result<Vec<String>> {
+        let file = file.replace('\\', "\\\\").replace('\'', "''");
+        let sql = format!(
+            "SELECT name FROM mysql.func WHERE dl = '{file}' AND LOWER(name) NOT IN ({})",
+            quoted_names()
+        );
+        self.query("read mysql.func", &sql)
+    }
+
+    pub(super) fn has_plugin(&mut self) -> Result<bool> {
+        self.value(
+            "read the list of plugins",
+            "SELECT COUNT(*) FROM information_schema.plugins WHERE plugin_name = 'gman'",
+        )
+    }
+}
+
+/// Our functions as an SQL list.
+fn quoted_names() -> String {
+    let names: Vec<String> = script::function_names()
+        .iter()
+        .map(|name| format!("'{name}'"))
+        .collect();
+    names.join(",")
+}
+
+/// What a statement failed for.
+pub(super) fn failed(what: &str, error: &mysql::Error) -> Error {
+    let problem = refused(what, error);
+    match error {
+        mysql::Error::MySqlError(error) if NOT_ALLOWED.contains(&error.code) => {
+            Error::failed(format!(
+                "{}; the account needs all privileges on the schema mysql",
+                problem.text()
+            ))
+        }
+        _ => problem,
+    }
+}
