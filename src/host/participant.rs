@@ -114,6 +114,7 @@ pub(crate) mod with_handlerton {
         unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void) -> c_int;
     pub(crate) type CanRelease = unsafe extern "C" fn(*mut c_void, *mut c_void) -> bool;
     pub(crate) type AtEnd = unsafe extern "C" fn(*mut c_void, *mut c_void, bool) -> c_int;
+    pub(crate) type InOrder = unsafe extern "C" fn(*mut c_void, *mut c_void, bool);
     pub(crate) type Recover = unsafe extern "C" fn(*mut c_void, *mut c_void, c_uint) -> c_int;
     pub(crate) type ByXid = unsafe extern "C" fn(*mut c_void, *const Xid) -> c_int;
 }
@@ -126,6 +127,7 @@ pub(crate) mod bare {
     pub(crate) type AtSavepoint = unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int;
     pub(crate) type CanRelease = unsafe extern "C" fn(*mut c_void) -> bool;
     pub(crate) type AtEnd = unsafe extern "C" fn(*mut c_void, bool) -> c_int;
+    pub(crate) type InOrder = unsafe extern "C" fn(*mut c_void, bool);
     pub(crate) type Recover = unsafe extern "C" fn(*mut c_void, c_uint) -> c_int;
     pub(crate) type ByXid = unsafe extern "C" fn(*const Xid) -> c_int;
 }
@@ -143,7 +145,7 @@ pub(crate) struct Maria10 {
     pub(crate) savepoint_rollback_can_release_mdl: Option<with_handlerton::CanRelease>,
     pub(crate) savepoint_release: Option<with_handlerton::AtSavepoint>,
     pub(crate) commit: Option<with_handlerton::AtEnd>,
-    _commit_ordered: *const c_void,
+    pub(crate) commit_ordered: Option<with_handlerton::InOrder>,
     pub(crate) rollback: Option<with_handlerton::AtEnd>,
     pub(crate) prepare: Option<with_handlerton::AtEnd>,
     _prepare_ordered: *const c_void,
@@ -152,7 +154,8 @@ pub(crate) struct Maria10 {
     pub(crate) rollback_by_xid: Option<with_handlerton::ByXid>,
 }
 
-/// The beginning of `struct transaction_participant`, MariaDB 11.8.
+/// The beginning of `struct transaction_participant`, MariaDB 11.8. Where `commit_ordered` is shows in the
+/// server's own `TC_LOG::run_commit_ordered`, which calls it for every participant that has it.
 #[repr(C)]
 pub(crate) struct Maria11 {
     _slot: c_uint,
@@ -169,6 +172,10 @@ pub(crate) struct Maria11 {
     pub(crate) recover: Option<bare::Recover>,
     pub(crate) commit_by_xid: Option<bare::ByXid>,
     pub(crate) rollback_by_xid: Option<bare::ByXid>,
+    _recover_rollback_by_xid: *const c_void,
+    _recovery_done: *const c_void,
+    _start_consistent_snapshot: *const c_void,
+    pub(crate) commit_ordered: Option<bare::InOrder>,
 }
 
 /// The beginning of `struct handlerton`, MySQL 9.7.
@@ -467,6 +474,7 @@ mod tests {
         assert_eq!(offset_of!(Maria10, close_connection), pointer(0));
         assert_eq!(offset_of!(Maria10, savepoint_set), pointer(2));
         assert_eq!(offset_of!(Maria10, commit), pointer(6));
+        assert_eq!(offset_of!(Maria10, commit_ordered), pointer(7));
         assert_eq!(offset_of!(Maria10, rollback), pointer(8));
         assert_eq!(offset_of!(Maria10, prepare), pointer(9));
         assert_eq!(offset_of!(Maria10, rollback_by_xid), pointer(13));
@@ -475,6 +483,7 @@ mod tests {
         assert_eq!(offset_of!(Maria11, commit), pointer(5));
         assert_eq!(offset_of!(Maria11, prepare), pointer(7));
         assert_eq!(offset_of!(Maria11, rollback_by_xid), pointer(10));
+        assert_eq!(offset_of!(Maria11, commit_ordered), pointer(14));
         assert_eq!(offset_of!(Mysql9, _savepoint_offset), 12);
         assert_eq!(offset_of!(Mysql9, close_connection), pointer(0));
         assert_eq!(offset_of!(Mysql9, savepoint_set), pointer(4));

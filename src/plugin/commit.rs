@@ -52,9 +52,10 @@ pub(super) unsafe extern "C" fn deinit(_structure: *mut c_void) -> c_int {
 /// `structure` is of `layout`, and nobody else uses it.
 unsafe fn fill_in(layout: Layout, structure: NonNull<c_void>) {
     macro_rules! fill_in {
-        ($structure:ty, $callbacks:ident) => {{
+        ($structure:ty, $callbacks:ident $(, $ordered:ident)?) => {{
             // SAFETY: the caller's promise.
             let participant = unsafe { structure.cast::<$structure>().as_mut() };
+            $(participant.$ordered = Some($callbacks::$ordered);)?
             participant.close_connection = Some($callbacks::close_connection);
             participant.savepoint_set = Some($callbacks::savepoint_set);
             participant.savepoint_rollback = Some($callbacks::savepoint_rollback);
@@ -68,8 +69,8 @@ unsafe fn fill_in(layout: Layout, structure: NonNull<c_void>) {
         }};
     }
     match layout {
-        Layout::Maria10 => fill_in!(Maria10, with_handlerton),
-        Layout::Maria11 => fill_in!(Maria11, bare),
+        Layout::Maria10 => fill_in!(Maria10, with_handlerton, commit_ordered),
+        Layout::Maria11 => fill_in!(Maria11, bare, commit_ordered),
         Layout::Mysql9 => fill_in!(Mysql9, with_handlerton),
     }
 }
@@ -120,6 +121,7 @@ both_forms! {
     can_release_mdl(thd: *mut c_void) -> bool;
     savepoint_release(thd: *mut c_void, at: *mut c_void) -> c_int;
     commit(thd: *mut c_void, all: bool) -> c_int;
+    commit_ordered(thd: *mut c_void, all: bool) -> ();
     rollback(thd: *mut c_void, all: bool) -> c_int;
     prepare(thd: *mut c_void, all: bool) -> c_int;
     recover(list: *mut c_void, length: c_uint) -> c_int;
@@ -130,6 +132,19 @@ both_forms! {
 unsafe fn commit(thd: *mut c_void, all: bool) -> c_int {
     // SAFETY: the server's callback for this session.
     unsafe { ended(thd, all, true) }
+}
+
+/// With a binary log MariaDB's InnoDB lets go of its locks in here, one transaction after the other in the
+/// order of the log, and calls `commit` later and in any order. So the jobs take their place now.
+unsafe fn commit_ordered(thd: *mut c_void, all: bool) {
+    // SAFETY: the server's callback for this session, whose own thread waits meanwhile.
+    unsafe {
+        with_member(thd, |member| {
+            if all || !member.is_in_transaction() {
+                transaction::ended(member, true);
+            }
+        })
+    };
 }
 
 unsafe fn rollback(thd: *mut c_void, all: bool) -> c_int {
