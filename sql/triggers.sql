@@ -4,8 +4,8 @@
 --     mysql DATABASE < triggers.sql
 --
 -- Run install.sql first, and name the job servers (gman_servers_set). Starts over when run again: the
--- table `product` is dropped first. For a table of your own, scripts/make-trigger DATABASE.TABLE prints
--- such triggers.
+-- table `product` is dropped first. For a table of your own, `gman triggers DATABASE.TABLE` prints such
+-- triggers, and creates them with --create.
 --
 -- A job says what a key of Redis is from then on, a hash with every column of the row, or nothing:
 --

@@ -10,6 +10,7 @@
 //! - [`settings`]: every setting with its default, unit and range.
 //! - [`mod@status`]: counters of what happened.
 //! - [`error`]: the one error type.
+//! - `memory`: asked for where its size is somebody else's to decide.
 //!
 //! Imports run downwards: `plugin` uses everything, `functions` all but `plugin`, `json` and `gearman`
 //! neither those nor `host`. `unsafe` is in `host` and `plugin` alone.
@@ -22,4 +23,5 @@ pub mod status;
 
 mod functions;
 mod host;
+mod memory;
 mod plugin;

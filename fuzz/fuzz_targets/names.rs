@@ -25,7 +25,7 @@ fuzz_target!(|expression: &[u8]| {
 fn assert_is_written(name: &str) {
     let mut writer = Writer::default();
     writer.begin("{");
-    writer.member(&Name::new(name), Value::Integer(1));
+    writer.member(&Name::new(name).expect("room"), Value::Integer(1));
     let prepared = writer.end("}").expect("room").to_owned();
     writer.begin("{");
     writer.named_member(name, Value::Integer(1));

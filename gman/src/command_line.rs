@@ -1,9 +1,9 @@
 //! The subcommands.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{installation, manual, worker};
+use crate::{installation, manual, triggers, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -22,6 +22,7 @@ pub(crate) struct Arguments {
 enum Command {
     Install(installation::Install),
     Uninstall(installation::Uninstall),
+    Triggers(triggers::Options),
     Worker(worker::Options),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -32,8 +33,11 @@ pub(crate) fn run() -> Result {
     match Arguments::parse().command {
         Command::Install(options) => installation::install(&options),
         Command::Uninstall(options) => installation::uninstall(&options),
+        Command::Triggers(options) => triggers::run(&options),
         Command::Worker(options) => worker::run(&options),
-        Command::Completions(options) => manual::print_completions(&options),
-        Command::Man(options) => manual::write_pages(&options),
+        Command::Completions(options) => {
+            manual::print_completions(&options, &mut Arguments::command())
+        }
+        Command::Man(options) => manual::write_pages(&options, Arguments::command()),
     }
 }

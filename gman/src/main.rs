@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! - [`command_line`]: the subcommands, each in a file or folder of its own;
-//! - [`connections`]: how the servers are named, and reached;
+//! - [`connections`]: how the servers are named, and reached; [`sql`]: how names stand in statements;
 //! - [`terminal`] and [`error`]: what a subcommand prints, and how it ends.
 
 mod command_line;
@@ -11,7 +11,9 @@ mod connections;
 mod error;
 mod installation;
 mod manual;
+mod sql;
 mod terminal;
+mod triggers;
 mod worker;
 
 use std::process::ExitCode;

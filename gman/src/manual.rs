@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::command_line::Arguments;
 use crate::error::{Error, Result};
 use crate::terminal;
 
@@ -28,24 +27,19 @@ pub(crate) struct Man {
 /// # Errors
 ///
 /// If nobody reads them.
-pub(crate) fn print_completions(options: &Completions) -> Result {
+pub(crate) fn print_completions(options: &Completions, command: &mut Command) -> Result {
     let mut script = Vec::new();
-    clap_complete::generate(
-        options.shell,
-        &mut Arguments::command(),
-        "gman",
-        &mut script,
-    );
+    clap_complete::generate(options.shell, command, "gman", &mut script);
     terminal::print_bytes(&script)
 }
 
 /// # Errors
 ///
 /// If the folder cannot be written to.
-pub(crate) fn write_pages(options: &Man) -> Result {
+pub(crate) fn write_pages(options: &Man, command: Command) -> Result {
     let folder = &options.folder;
     fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder))
+        .and_then(|()| clap_mangen::generate_to(command, folder))
         .map_err(|error| {
             let folder = folder.display();
             Error::failed(format!(

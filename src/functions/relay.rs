@@ -11,6 +11,7 @@ use crate::functions::job_args::{self, Form};
 use crate::gearman::delivery::batch::Batch;
 use crate::host::function::{Aggregate, Function, PerRow, entry_points};
 use crate::host::killed::Statement;
+use crate::memory;
 
 /// Longest answer of `gman_relay_error`, in bytes; more is cut off.
 const MAX_ERROR_BYTES: usize = 4096;
@@ -61,8 +62,7 @@ impl Aggregate for Relay {
                 "id {id} comes after {last}, expected rows in the order of their ids"
             )));
         }
-        self.ids.try_reserve(1).map_err(|_| Error::no_memory())?;
-        self.ids.push(id);
+        memory::push(&mut self.ids, id)?;
         let statement = Statement::current();
         self.batch.submit(
             &CLIENT,

@@ -14,8 +14,7 @@ use crate::host::function::{Function, PerRow, entry_points};
 use crate::json::{Value, Writer};
 use crate::settings;
 
-/// Longest answer, in bytes: longer lists are answered whole all the same, but a column that is
-/// made from the answer holds this much.
+/// Longest list, in bytes: what is kept of one for every job, and shown in messages, is bounded.
 const MAX_LIST_BYTES: usize = 64 * 1024;
 
 /// `gman_servers_set(servers[, function])`: sets the default list, or that of one Gearman function;
@@ -145,6 +144,12 @@ fn set(servers: &str, function: Option<&[u8]>) -> Result<(), Error> {
 fn text<'a>(args: &'a ArgList<'a, Process>, index: usize, name: &str) -> Result<&'a str, Error> {
     let value = args::string(args, index)?;
     let value = value.ok_or_else(|| Error::Input(format!("{name} is NULL, expected a string")))?;
+    if value.len() > MAX_LIST_BYTES {
+        return Err(Error::Input(format!(
+            "{name} is {} bytes long, expected at most {MAX_LIST_BYTES}",
+            value.len()
+        )));
+    }
     str::from_utf8(value).map_err(|_| Error::Input(format!("{name} is not UTF-8")))
 }
 

@@ -80,6 +80,35 @@ fn text(args: &ArgList<Process>, index: usize) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 
+/// `gman_test_fail_allocation(n)`: fails the n-th large allocation from now on, none for 0; answers 1 if
+/// the one that was to fail before is still to come.
+struct TestFailAllocation;
+
+entry_points!(TestFailAllocation: PerRow, "gman_test_fail_allocation");
+
+impl Function for TestFailAllocation {
+    const NAME: &'static str = "gman_test_fail_allocation";
+    type Output<'a> = i64;
+
+    fn init(cfg: &UdfCfg<Init>, _args: &ArgList<Init>) -> Result<Self, Error> {
+        cfg.set_is_const(false);
+        Ok(Self)
+    }
+}
+
+impl PerRow for TestFailAllocation {
+    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<i64>, Error> {
+        let nth = match args.get(0).map(|arg| arg.value()) {
+            Some(SqlResult::Int(Some(nth))) => nth.unsigned_abs(),
+            other => return Err(Error::Input(format!("n must be a number, not {other:?}"))),
+        };
+        #[cfg(not(test))]
+        return Ok(Some(crate::host::failing_allocator::fail(nth).into()));
+        #[cfg(test)]
+        return Ok(Some(i64::try_from(nth).unwrap_or(0)));
+    }
+}
+
 /// `gman_test_panic(where)`: panics in `init` for `'init'`, in the row for anything else.
 struct TestPanic;
 

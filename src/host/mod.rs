@@ -6,6 +6,8 @@ pub(crate) mod args;
 pub(crate) mod charset;
 pub(crate) mod commit_gate;
 pub(crate) mod diagnostics;
+#[cfg(all(feature = "test-switches", not(test)))]
+pub(crate) mod failing_allocator;
 pub(crate) mod function;
 pub(crate) mod guard;
 pub(crate) mod killed;

@@ -1,9 +1,8 @@
 //! Bytes as Base64 text (RFC 4648, section 4): with padding and without line ends.
 
-use std::sync::LazyLock;
-
 use super::writer::MAX_TEXT_BYTES;
 use crate::error::Error;
+use crate::memory;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -11,12 +10,15 @@ const PADDING: u8 = b'=';
 
 /// The two characters of every twelve bits: with half as many look-ups as there are characters, a
 /// MiB takes about a millisecond.
-static PAIRS: LazyLock<Box<[[u8; 2]]>> = LazyLock::new(|| {
-    let character = |six: usize| ALPHABET[six & 0x3f];
-    (0..1 << 12)
-        .map(|twelve| [character(twelve >> 6), character(twelve)])
-        .collect()
-});
+static PAIRS: [[u8; 2]; 1 << 12] = {
+    let mut pairs = [[0; 2]; 1 << 12];
+    let mut twelve = 0;
+    while twelve < pairs.len() {
+        pairs[twelve] = [ALPHABET[twelve >> 6], ALPHABET[twelve & 0x3f]];
+        twelve += 1;
+    }
+    pairs
+};
 
 /// Replaces what is in `out` with the Base64 text of `bytes`.
 ///
@@ -33,9 +35,8 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     }
     out.clear();
     // And one more, as some servers look at the byte behind a result.
-    out.try_reserve(length + 1)
-        .map_err(|_| Error::no_memory())?;
-    let pairs = &PAIRS[..];
+    memory::reserve(out, length + 1)?;
+    let pairs = &PAIRS;
     let (groups, rest) = bytes.as_chunks::<3>();
     out.extend(groups.iter().flat_map(|&[a, b, c]| {
         let [first, second] = [

@@ -41,7 +41,8 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-fn is_escaped(byte: u8) -> bool {
+/// Whether a string holds this byte only in an escape.
+pub(super) fn is_escaped(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 

@@ -124,7 +124,7 @@ proptest! {
         writer.begin("{");
         for (name, sample, is_known) in &members {
             sample.lend(|value| if *is_known {
-                writer.member(&Name::new(name), value);
+                writer.member(&Name::new(name).expect("room"), value);
             } else {
                 writer.named_member(name, value);
             });

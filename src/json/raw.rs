@@ -1,12 +1,19 @@
-//! Text that claims to be JSON already: checked by `serde_json` without building a tree.
+//! Text that claims to be JSON already: read once, without building anything.
+//!
+//! Nothing here allocates: the text is a row's, and a reader that copies a string to undo its escapes
+//! would need as much memory again.
 
-use std::fmt;
-
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use super::escape::is_escaped;
 
 /// How deep containers may be nested in a text that is taken for JSON: one level less than
 /// `serde_json` reads by default, because the text ends up inside an object or an array.
 const MAX_DEPTH: u8 = 126;
+
+/// How many bytes of a string are looked at at once.
+const BLOCK: usize = 64;
+
+/// A number without an exponent is finite if it is no longer than this: a double holds 308 digits.
+const FINITE_DIGITS: usize = 300;
 
 /// Whether `text` is one complete JSON value.
 pub fn is_value(text: &str) -> bool {
@@ -50,9 +57,7 @@ fn is_list(text: &str, after: impl Fn(&str) -> Option<&str>) -> bool {
 /// What follows the value at the beginning of `text` and the white space after it; `None` where
 /// there is no value.
 fn after_value(text: &str) -> Option<&str> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Checked>();
-    values.next()?.ok()?;
-    Some(text[values.byte_offset()..].trim_start_matches(is_space))
+    value(skip_space(text), MAX_DEPTH).map(skip_space)
 }
 
 /// White space as JSON has it (RFC 8259, section 2).
@@ -60,84 +65,122 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// A JSON value that was read and found good; nothing of it is kept.
-struct Checked;
+fn skip_space(text: &str) -> &str {
+    text.trim_start_matches(is_space)
+}
 
-impl<'de> Deserialize<'de> for Checked {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let depth_left = MAX_DEPTH;
-        Check { depth_left }.deserialize(deserializer)
+/// Skips one value, in which containers may be nested `depth_left` deep.
+fn value(text: &str, depth_left: u8) -> Option<&str> {
+    match text.as_bytes().first()? {
+        b'"' => string(text),
+        b'-' | b'0'..=b'9' => number(text),
+        b'[' => container(text, ']', depth_left, value),
+        b'{' => container(text, '}', depth_left, member),
+        _ => ["null", "true", "false"]
+            .iter()
+            .find_map(|word| text.strip_prefix(word)),
     }
 }
 
-/// Reads a value as `serde_json::Value` would, so that numbers out of range and halves of surrogate
-/// pairs are found too, which `IgnoredAny` lets pass.
-#[derive(Clone, Copy)]
-struct Check {
+fn member(text: &str, depth_left: u8) -> Option<&str> {
+    let rest = skip_space(string(text)?).strip_prefix(':')?;
+    value(skip_space(rest), depth_left)
+}
+
+/// Skips a bracket, items separated by commas, and the bracket `close`.
+fn container<'a>(
+    text: &'a str,
+    close: char,
     depth_left: u8,
-}
-
-impl Check {
-    fn deeper<E: Error>(self) -> Result<Self, E> {
-        match self.depth_left.checked_sub(1) {
-            Some(depth_left) => Ok(Self { depth_left }),
-            None => Err(E::custom("nested too deep")),
+    item: fn(&'a str, u8) -> Option<&'a str>,
+) -> Option<&'a str> {
+    let depth_left = depth_left.checked_sub(1)?;
+    let mut rest = skip_space(&text[1..]);
+    if let Some(empty) = rest.strip_prefix(close) {
+        return Some(empty);
+    }
+    loop {
+        rest = skip_space(item(rest, depth_left)?);
+        match rest.strip_prefix(',') {
+            Some(next) => rest = skip_space(next),
+            None => return rest.strip_prefix(close),
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Check {
-    type Value = Checked;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Checked, D::Error> {
-        deserializer.deserialize_any(self)
+fn string(text: &str) -> Option<&str> {
+    let mut rest = text.strip_prefix('"')?;
+    loop {
+        rest = &rest[plain_bytes(rest.as_bytes())..];
+        rest = match rest.as_bytes() {
+            [b'"', ..] => return Some(&rest[1..]),
+            [b'\\', b'u', ..] => unicode_escape(rest)?,
+            [
+                b'\\',
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
+                ..,
+            ] => &rest[2..],
+            _ => return None,
+        };
     }
 }
 
-impl<'de> Visitor<'de> for Check {
-    type Value = Checked;
+/// How many bytes come before a quote, a backslash or a control character.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    let plain_blocks = bytes.chunks_exact(BLOCK).take_while(|block| {
+        !block
+            .iter()
+            .fold(false, |any, &byte| any | is_escaped(byte))
+    });
+    let plain = plain_blocks.count() * BLOCK;
+    let more = bytes[plain..].iter().position(|&byte| is_escaped(byte));
+    more.map_or(bytes.len(), |more| plain + more)
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Checked, E> {
-        Ok(Checked)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Checked, E> {
-        Ok(Checked)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Checked, E> {
-        Ok(Checked)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Checked, E> {
-        Ok(Checked)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Checked, E> {
-        Ok(Checked)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Checked, E> {
-        Ok(Checked)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Checked, A::Error> {
-        let inner = self.deeper()?;
-        while items.next_element_seed(inner)?.is_some() {}
-        Ok(Checked)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Checked, A::Error> {
-        let inner = self.deeper()?;
-        while members.next_key_seed(inner)?.is_some() {
-            members.next_value_seed(inner)?;
+/// Skips `\uXXXX`, or two of them for a character above U+FFFF; half of such a pair is none.
+fn unicode_escape(text: &str) -> Option<&str> {
+    let (unit, rest) = code_unit(text)?;
+    match unit {
+        0xd800..=0xdbff => {
+            let (low, rest) = code_unit(rest)?;
+            (0xdc00..=0xdfff).contains(&low).then_some(rest)
         }
-        Ok(Checked)
+        0xdc00..=0xdfff => None,
+        _ => Some(rest),
     }
+}
+
+fn code_unit(text: &str) -> Option<(u16, &str)> {
+    let (digits, rest) = text.strip_prefix("\\u")?.split_at_checked(4)?;
+    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let unit = is_hex.then(|| u16::from_str_radix(digits, 16).ok())?;
+    Some((unit?, rest))
+}
+
+/// Skips a number that a double can hold: RFC 8259, section 6.
+fn number(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix('-').unwrap_or(text);
+    let mut rest = match rest.strip_prefix('0') {
+        Some(rest) => rest,
+        None => digits(rest)?,
+    };
+    if let Some(fraction) = rest.strip_prefix('.') {
+        rest = digits(fraction)?;
+    }
+    let exponent = rest.strip_prefix(['e', 'E']);
+    if let Some(exponent) = exponent {
+        rest = digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))?;
+    }
+    let length = text.len() - rest.len();
+    let is_finite = (exponent.is_none() && length <= FINITE_DIGITS)
+        || text[..length].parse::<f64>().is_ok_and(f64::is_finite);
+    is_finite.then_some(rest)
+}
+
+/// Skips one digit or more.
+fn digits(text: &str) -> Option<&str> {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    (rest.len() < text.len()).then_some(rest)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::number::{
     Decimal, ROOM_FOR_NUMBER, push_decimal, push_double, push_float, push_integer, room_for_decimal,
 };
 use crate::error::Error;
+use crate::memory;
 
 /// The longest text: no server passes more on, `max_allowed_packet` ends there.
 pub(super) const MAX_TEXT_BYTES: usize = 1 << 30;
@@ -58,15 +59,21 @@ impl Value<'_> {
 
 /// The name of a member, ready to be written: quoted, escaped, with its comma and its colon.
 #[derive(Debug)]
-pub struct Name(Box<[u8]>);
+pub struct Name(Vec<u8>);
 
 impl Name {
     /// Prepares `name`.
-    pub fn new(name: &str) -> Self {
-        let mut text = vec![b','];
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub fn new(name: &str) -> Result<Self, Error> {
+        let mut text = Vec::new();
+        memory::reserve(&mut text, room_for_string(name) + ROOM_FOR_PUNCTUATION)?;
+        text.push(b',');
         push_string(&mut text, name);
         text.push(b':');
-        Self(text.into())
+        Ok(Self(text))
     }
 }
 
@@ -147,8 +154,8 @@ impl Writer {
             Error::Input(format!(
                 "the text would be longer than {MAX_TEXT_BYTES} bytes"
             ))
-        } else if self.text.try_reserve(bytes).is_err() {
-            Error::no_memory()
+        } else if let Err(error) = memory::reserve(&mut self.text, bytes) {
+            error
         } else {
             return self.refused.is_none();
         });
@@ -185,7 +192,7 @@ mod tests {
         for _ in 0..2 {
             writer.begin("{");
             writer.splice(" ");
-            writer.member(&Name::new("a"), Value::Null);
+            writer.member(&Name::new("a").unwrap(), Value::Null);
             writer.splice("\"b\":1,\"c\":2");
             writer.named_member("d", Value::Json("[]"));
             let text = writer.end("}").unwrap();

@@ -1,5 +1,9 @@
-//! The triggers of `sql/triggers.sql`, and those that `scripts/make-trigger` prints for any table: each
+//! The triggers of `sql/triggers.sql`, and those that `gman triggers` makes for any table: each
 //! change of a row is a job that says what its key in Redis is from then on.
+
+mod cascade;
+mod options;
+mod values;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -11,8 +15,8 @@ use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Gearmand, Gman, Language, RecordingWorker, Redis, RedisWorker, product_file, unsupported,
-    wait_until,
+    Gearmand, Gman, Language, RecordingWorker, Redis, RedisWorker, gman_program, product_file,
+    unsupported, wait_until,
 };
 
 const FUNCTION: &str = "syncRowToRedis";
@@ -45,28 +49,59 @@ impl Path {
 
     /// Prints the triggers of `table` and creates them, as a user would.
     fn make_triggers(&self, table: &str, options: &[&str]) {
-        let output = self.make_trigger(table, options);
-        let problems = String::from_utf8_lossy(&output.stderr);
+        self.make_triggers_with_warnings(table, options);
+    }
+
+    /// As [`Path::make_triggers`]; answers what was said besides.
+    fn make_triggers_with_warnings(&self, table: &str, options: &[&str]) -> String {
+        let output = self.gman_triggers(table, options);
+        let problems = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{table}: {problems}");
         let script = String::from_utf8(output.stdout).expect("UTF-8");
         self.gman.database.run_text(&script);
+        problems
     }
 
-    /// What `scripts/make-trigger` says to a table that it cannot do.
+    /// Has them created; answers what was printed, and what was said besides.
+    fn create_triggers(&self, table: &str, options: &[&str]) -> (String, String) {
+        let output = self.gman_triggers(table, &[options, &["--create"]].concat());
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let (printed, said) = (text(output.stdout), text(output.stderr));
+        assert!(output.status.success(), "{table}: {said}");
+        (printed, said)
+    }
+
+    /// What is said to a table that cannot have triggers: one line, and what to do.
     fn refusal(&self, table: &str) -> String {
-        let output = self.make_trigger(table, &[]);
+        self.refusal_of(table, &[])
+    }
+
+    fn refusal_of(&self, table: &str, options: &[&str]) -> String {
+        let output = self.gman_triggers(table, options);
         assert!(!output.status.success(), "{table}: {output:?}");
         assert!(output.stdout.is_empty(), "{table}: {output:?}");
-        String::from_utf8(output.stderr).expect("UTF-8")
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        said
     }
 
-    fn make_trigger(&self, table: &str, options: &[&str]) -> Output {
-        Command::new(product_file("scripts/make-trigger"))
+    fn gman_triggers(&self, table: &str, options: &[&str]) -> Output {
+        let socket = self.gman.database.socket();
+        self.gman_triggers_at(
+            &format!("mysql://root@localhost?socket={}", socket.display()),
+            table,
+            options,
+        )
+    }
+
+    fn gman_triggers_at(&self, server: &str, table: &str, options: &[&str]) -> Output {
+        Command::new(gman_program())
+            .arg("triggers")
             .args(options)
-            .args([table, "--"])
-            .args(self.gman.database.client_options())
+            .args(["--mysql", server, table])
+            .env_remove("HOME")
             .output()
-            .expect("scripts/make-trigger starts")
+            .expect("gman starts")
     }
 
     /// Runs `change`, and answers the workloads of the jobs that it sends.
@@ -187,7 +222,7 @@ fn what_the_example_says_that_triggers_do_not_see_they_do_not_see() {
         "CREATE TABLE child (id INT PRIMARY KEY, parent INT,
            FOREIGN KEY (parent) REFERENCES parent (id) ON DELETE CASCADE ON UPDATE CASCADE) ENGINE=InnoDB",
     );
-    path.make_triggers("test.child", &[]);
+    path.make_triggers("test.child", &["--prefix", "child:"]);
     path.gman.execute("INSERT INTO parent VALUES (1), (2)");
     path.jobs("INSERT INTO child VALUES (1, 1), (2, 2), (3, 2)", 3);
 
@@ -207,7 +242,7 @@ fn making_the_triggers_again_misses_no_change() {
     let mut path = Path::start();
     path.gman
         .execute("CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB");
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
     path.jobs("INSERT INTO t VALUES (1, 0)", 1);
     let stop = AtomicBool::new(false);
     let changes = thread::scope(|scope| {
@@ -223,7 +258,7 @@ fn making_the_triggers_again_misses_no_change() {
             changes
         });
         for _ in 0..3 {
-            path.make_triggers("test.t", &[]);
+            path.make_triggers("test.t", &["--prefix", "t:"]);
         }
         stop.store(true, Ordering::Relaxed);
         writer.join().expect("a number")
@@ -248,8 +283,8 @@ fn the_triggers_write_into_the_outbox_where_there_is_one() {
     path.gman
         .execute("CREATE TABLE t (id INT PRIMARY KEY) ENGINE=InnoDB");
     // Twice: the second time the triggers that are replaced are in use.
-    path.make_triggers("test.t", &[]);
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
 
     path.gman.execute("INSERT INTO t VALUES (1)");
 
@@ -261,7 +296,7 @@ fn the_triggers_write_into_the_outbox_where_there_is_one() {
 }
 
 #[test]
-fn the_example_is_what_make_trigger_prints() {
+fn the_example_is_what_gman_triggers_prints() {
     let mut path = Path::start();
     path.gman
         .database
@@ -269,7 +304,7 @@ fn the_example_is_what_make_trigger_prints() {
     let example = path.triggers();
     assert_eq!(example.len(), 3, "{example:?}");
 
-    path.make_triggers("test.product", &[]);
+    path.make_triggers("test.product", &["--prefix", "product:"]);
 
     assert_eq!(path.triggers(), example);
 }
@@ -296,22 +331,22 @@ fn triggers_are_made_for_the_table_of_the_tutorial() {
 
     assert_eq!(
         path.jobs("UPDATE test SET name = 'sm' WHERE id = 1", 1),
-        [r#"{"key":"test:1","row":{"id":1,"name":"sm"}}"#]
+        [r#"{"key":"test.test:1","row":{"id":1,"name":"sm"}}"#]
     );
     assert_eq!(
         path.jobs("REPLACE INTO test VALUES (1, NULL)", 2),
         [
-            r#"{"key":"test:1","row":null}"#,
-            r#"{"key":"test:1","row":{"id":1,"name":null}}"#,
+            r#"{"key":"test.test:1","row":null}"#,
+            r#"{"key":"test.test:1","row":{"id":1,"name":null}}"#,
         ]
     );
     assert_eq!(
         path.jobs("INSERT INTO test VALUES (10, 'ten')", 1),
-        [r#"{"key":"test:10","row":{"id":10,"name":"ten"}}"#]
+        [r#"{"key":"test.test:10","row":{"id":10,"name":"ten"}}"#]
     );
     assert_eq!(
         path.jobs("DELETE FROM test WHERE id = 10", 1),
-        [r#"{"key":"test:10","row":null}"#]
+        [r#"{"key":"test.test:10","row":null}"#]
     );
 }
 
@@ -343,7 +378,8 @@ fn columns_of_every_type_arrive() {
            bi BINARY(2), pic BLOB, geo POINT, line GEOMETRY
          )",
     );
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
+    path.gman.execute("SET time_zone = '+00:00'");
 
     let job = path.job(
         "INSERT INTO t VALUES (
@@ -362,7 +398,7 @@ fn columns_of_every_type_arrive() {
         json!({
             "id": 1,
             "big": u64::MAX, "deci": 12.50, "f": 0.1, "d": 1e308, "bits": 21, "y": 2024, "z": 7,
-            "da": "2024-02-29", "dt": "2024-02-29 12:34:56", "ts": "2024-02-29 12:34:56", "ti": "-01:02:03",
+            "da": "2024-02-29", "dt": "2024-02-29 12:34:56", "ts": "2024-02-29T12:34:56Z", "ti": "-01:02:03",
             "e": "ä", "s": "x,y",
             "plain": "é", "l": "ü", "u": "日本", "g": "漢字", "m": "🐬",
             "bi": "AP8=", "pic": zeros, "geo": "POINT(1 2)", "line": null,
@@ -387,7 +423,7 @@ fn names_may_hold_anything() {
     let job = path.job(
         "INSERT INTO `my.shop`.`odd ``table'.$$ ; \"\\{0}\n-- %s` VALUES (0,1,2,3,4,5,6,7,8,9,10)",
     );
-    assert_eq!(job["key"], "odd `table'.$$ ; \"\\{0}\n-- %s:0");
+    assert_eq!(job["key"], "my.shop.odd `table'.$$ ; \"\\{0}\n-- %s:0");
     assert_eq!(
         job["row"],
         json!({
@@ -409,7 +445,7 @@ fn long_table_names_have_triggers_of_their_own() {
     assert_eq!(path.triggers().len(), 6);
     for table in [&a, &b] {
         let job = path.job(&format!("INSERT INTO {table} VALUES (1)"));
-        assert_eq!(job["key"], format!("{table}:1"));
+        assert_eq!(job["key"], format!("test.{table}:1"));
     }
 }
 
@@ -422,7 +458,7 @@ fn different_rows_have_different_keys() {
            bi BINARY(2), n INT, PRIMARY KEY (a, b, bi, n)
          )",
     );
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
     let mut key = |values: &str| {
         let job = path.job(&format!("INSERT INTO t (a, b, bi, n) VALUES ({values})"));
         job["key"].as_str().expect("a key").to_owned()
@@ -438,7 +474,7 @@ fn a_key_that_changes_only_in_its_case_is_another_key() {
     let mut path = Path::start();
     path.gman
         .execute("CREATE TABLE t (id VARCHAR(9) PRIMARY KEY) DEFAULT CHARSET=utf8");
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
     path.gman.execute("INSERT INTO t VALUES ('a')");
     path.seen = 1;
     for (change, old, new) in [
@@ -464,14 +500,14 @@ fn keys_of_numbers_and_times_are_exact() {
         "CREATE TABLE t (d DOUBLE, bits BIT(12), ts TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
                          PRIMARY KEY (d, bits, ts))",
     );
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
     path.gman.execute("SET time_zone = '+00:00'");
     let job = path.job("INSERT INTO t VALUES (0.1234567890123, 257, '2024-02-29 12:00:00')");
-    assert_eq!(job["key"], "t:0.1234567890123:257:1709208000");
+    assert_eq!(job["key"], "t:0.1234567890123:257:2024-02-29T12:00:00Z");
     // A session elsewhere means the same row.
     path.gman.execute("SET time_zone = '+05:00'");
     let job = path.job("DELETE FROM t");
-    assert_eq!(job["key"], "t:0.1234567890123:257:1709208000");
+    assert_eq!(job["key"], "t:0.1234567890123:257:2024-02-29T12:00:00Z");
 }
 
 #[test]
@@ -480,7 +516,7 @@ fn json_columns_go_in_as_json() {
     if !path.create("CREATE TABLE t (id INT PRIMARY KEY, doc JSON, text LONGTEXT)") {
         unsupported!("no type JSON");
     }
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
     let job = path.job(r#"INSERT INTO t VALUES (1, '{"a": [1, "x"]}', '{"a": 1}')"#);
     assert_eq!(
         job["row"],
@@ -500,7 +536,7 @@ fn generated_columns_go_in_like_others() {
     ) {
         unsupported!("no stored generated columns");
     }
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
     let job = path.job("INSERT INTO t (id, n) VALUES (1, 1)");
     assert_eq!(
         job["row"],
@@ -519,7 +555,7 @@ fn vectors_go_in_as_their_bytes() {
     if !path.create("CREATE TABLE t (id INT PRIMARY KEY, v VECTOR(2))") {
         unsupported!("no type VECTOR");
     }
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
     let job = path.job("INSERT INTO t VALUES (1, X'0000803F00000040')");
     assert_eq!(job["row"], json!({ "id": 1, "v": "AACAPwAAAEA=" }));
 }
@@ -530,7 +566,7 @@ fn uuids_and_addresses_go_in_as_text() {
     if !path.create("CREATE TABLE t (id UUID PRIMARY KEY, ip INET6)") {
         unsupported!("no type UUID");
     }
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
     let job = path.job("INSERT INTO t VALUES ('123e4567-e89b-12d3-a456-426655440000', '::1')");
     assert_eq!(
         job,
@@ -547,14 +583,14 @@ fn a_table_that_cannot_have_them_is_refused_with_the_reason() {
     path.gman.execute("CREATE TABLE bare (id INT, UNIQUE (id))");
     path.gman.execute("CREATE VIEW seen AS SELECT * FROM bare");
     for (table, reason) in [
-        ("test.bare", "`bare` has no primary key"),
-        ("test.seen", "`seen` is a view"),
+        ("test.bare", "`test`.`bare` has no primary key"),
+        ("test.seen", "`test`.`seen` is a view"),
         ("test.missing", "no table `test`.`missing`"),
         ("test", "expected DATABASE.TABLE, got test"),
         ("a.b.c", "expected DATABASE.TABLE, got a.b.c"),
     ] {
         let problem = path.refusal(table);
-        assert!(problem.starts_with("make-trigger: "), "{problem}");
+        assert!(problem.starts_with("gman: "), "{problem}");
         assert!(problem.contains(reason), "{table}: {problem}");
     }
 }
@@ -569,11 +605,13 @@ fn a_table_that_keeps_its_history_sends_what_is_current() {
     ) {
         unsupported!("no system versioning");
     }
-    path.make_triggers("test.t", &[]);
+    path.make_triggers("test.t", &["--prefix", "t:"]);
     path.jobs("INSERT INTO t (id, n) VALUES (1, 1)", 1);
     let job = path.job("UPDATE t SET n = 2");
     assert_eq!((&job["row"]["n"], &job["key"]), (&json!(2), &json!("t:1")));
-    let since: String = path.gman.database.value("SELECT since FROM t");
+    let since: String = path.gman.database.value(
+        "SELECT DATE_FORMAT(CONVERT_TZ(since, @@time_zone, '+00:00'), '%Y-%m-%dT%H:%i:%s.%fZ') FROM t",
+    );
     assert_eq!(job["row"]["since"], since);
     assert_eq!(
         path.jobs("DELETE FROM t", 1),

@@ -1,12 +1,11 @@
 //! What a job asks for: from its workload to the commands for Redis.
 
+use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-use super::options::Mode;
 
 /// How many fields one HSET writes: a Lua call takes less than 8,000 words.
 const FIELDS_AT_ONCE: usize = 1000;
@@ -54,6 +53,17 @@ pub(super) enum Effect {
     LeftOut,
     /// The key held another type, named here, which the row has taken the place of.
     Replaced(String),
+}
+
+/// What a job of `--function` does with the key, which is `--prefix` and the row's "id".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// SET the key to "name"; DEL it where "name" is null
+    Set,
+    /// HSET every member of the row as a string, HDEL those that are null; other fields stay
+    Hash,
+    /// DEL the key
+    Delete,
 }
 
 /// How workloads are to be read.

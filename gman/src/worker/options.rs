@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, value_parser};
 
-use super::change::Format;
+use super::change::{Format, Mode};
 use crate::connections::{GearmandOptions, RedisOptions};
 use crate::error::{Error, Result};
 
@@ -107,17 +107,6 @@ pub(crate) struct Options {
     /// Print every job to stdout
     #[arg(long, env = "GMAN_WORKER_VERBOSE", value_parser = FalseyValueParser::new())]
     pub(super) verbose: bool,
-}
-
-/// What a job of `--function` does with the key, which is `--prefix` and the row's "id".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// SET the key to "name"; DEL it where "name" is null
-    Set,
-    /// HSET every member of the row as a string, HDEL those that are null; other fields stay
-    Hash,
-    /// DEL the key
-    Delete,
 }
 
 impl Options {

@@ -19,6 +19,9 @@ const FLOAT_WIDTH: usize = 12;
 /// The shortest width that an integer above 2^63-1 needs: it has 19 digits.
 const UNSIGNED_WIDTH: usize = 19;
 
+/// How much of a value that is no number goes into the message.
+const SHOWN_BYTES: usize = 100;
+
 /// The widest BIT column.
 const MAX_BITS: usize = 64;
 
@@ -152,7 +155,7 @@ impl Argument {
             None => Err(Error::Input(format!(
                 "argument {} should be a number, but the server passes '{}'",
                 self.index + 1,
-                String::from_utf8_lossy(text),
+                String::from_utf8_lossy(&text[..text.len().min(SHOWN_BYTES)]),
             ))),
         }
     }
@@ -205,10 +208,10 @@ fn is_base64(text: &[u8]) -> bool {
 
 fn not_utf8(index: usize, name: &[u8], bytes: &[u8], offset: usize) -> Error {
     /// As many bytes as one character can have.
-    const SHOWN_BYTES: usize = 4;
+    const CHARACTER_BYTES: usize = 4;
     /// Long expressions would push the remedy out of the message.
     const SHOWN_NAME: usize = 64;
-    let bad = &bytes[offset..bytes.len().min(offset + SHOWN_BYTES)];
+    let bad = &bytes[offset..bytes.len().min(offset + CHARACTER_BYTES)];
     let bad: String = bad.iter().map(|byte| format!("\\x{byte:02X}")).collect();
     let alias = match json::member_name(name) {
         Ok(alias) if alias.len() <= SHOWN_NAME => format!(" AS `{alias}`"),

@@ -19,7 +19,7 @@ impl NamedMember {
         let value = Argument::new(list, index);
         match argument_name(list, index) {
             Ok(name) => Ok(Self {
-                name: Ok(Name::new(name)),
+                name: Ok(Name::new(name)?),
                 value,
             }),
             Err(error) if value.is_json() => Ok(Self {
@@ -109,7 +109,7 @@ impl Pair {
             .and_then(|bytes| str::from_utf8(bytes).ok());
         Ok(Self {
             name: match constant {
-                Some(text) => PairName::Constant(Name::new(rule(text)?)),
+                Some(text) => PairName::Constant(Name::new(rule(text)?)?),
                 None => PairName::Row(name),
             },
             value: Argument::new(list, index + 1),

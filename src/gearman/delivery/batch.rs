@@ -16,7 +16,8 @@ use crate::gearman::servers::failover::Stage;
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange::{self, Answer};
-use crate::gearman::wire::job::Job;
+use crate::gearman::wire::job::{Job, MAX_HEAD_BYTES};
+use crate::memory;
 use crate::status;
 
 /// How many bytes are collected before they are written.
@@ -85,7 +86,10 @@ impl Batch {
             return;
         }
         let place = self.acknowledged.len();
-        self.acknowledged.push(false);
+        if let Err(error) = memory::push(&mut self.acknowledged, false) {
+            self.failure = Some(Failure { place, error });
+            return;
+        }
         let deadline = self.deadline(limits, should_stop);
         let submitted = job
             .map_err(|error| Failure { place, error })
@@ -140,8 +144,8 @@ impl Batch {
         let deadline = &deadline.while_progressing(limits.submit);
         let submitted = self.lanes[lane].submit(place, job, &mut self.acknowledged, deadline);
         submitted.map_err(|failure| match failure.error {
-            // The connection goes on to answer what went out behind the job.
-            Error::Refused { .. } => failure,
+            // The connection goes on to answer what went out before or behind the job.
+            Error::Refused { .. } | Error::System { .. } => failure,
             _ => self.lanes.swap_remove(lane).judged(failure),
         })
     }
@@ -165,7 +169,7 @@ impl Batch {
             .iter()
             .position(|lane| Arc::ptr_eq(lane.lease.server(), &server));
         if let Some(lane) = known {
-            self.lane_of.insert(job.function().to_vec(), lane);
+            self.remember_lane(place, job, lane)?;
         }
         Ok(known)
     }
@@ -184,9 +188,18 @@ impl Batch {
         self.acknowledged[place] = true;
         self.passed_over
             .extend(delivered.passed_over.iter().cloned());
-        self.lane_of
-            .insert(job.function().to_vec(), self.lanes.len());
         self.lanes.push(Lane::new(delivered));
+        self.remember_lane(place, job, self.lanes.len() - 1)
+    }
+
+    /// There is an entry for each function that the rows name.
+    fn remember_lane(&mut self, place: usize, job: &Job<'_>, lane: usize) -> Result<(), Failure> {
+        let room = self.lane_of.try_reserve(1);
+        room.map_err(|_| Failure {
+            place,
+            error: Error::no_memory(),
+        })?;
+        self.lane_of.insert(job.function().to_vec(), lane);
         Ok(())
     }
 }
@@ -210,10 +223,8 @@ impl Lane {
         acknowledged: &mut [bool],
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
-        job.encode_head(&mut self.unwritten);
-        self.unwritten.extend_from_slice(job.workload());
-        self.unwritten_jobs += 1;
-        self.unanswered.push_back(place);
+        self.take_in(place, job)
+            .map_err(|error| Failure { place, error })?;
         if self.unwritten.len() < CHUNK_BYTES {
             return Ok(());
         }
@@ -226,6 +237,16 @@ impl Lane {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Puts a request behind those that are not written yet.
+    fn take_in(&mut self, place: usize, job: &Job<'_>) -> Result<(), Error> {
+        memory::reserve(&mut self.unwritten, MAX_HEAD_BYTES + job.workload().len())?;
+        memory::push_back(&mut self.unanswered, place)?;
+        job.encode_head(&mut self.unwritten);
+        self.unwritten.extend_from_slice(job.workload());
+        self.unwritten_jobs += 1;
+        Ok(())
     }
 
     fn finish(

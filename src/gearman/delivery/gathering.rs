@@ -16,6 +16,7 @@ use crate::gearman::servers::lease::Lease;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange::{self, Reply};
 use crate::gearman::wire::job::Job;
+use crate::memory;
 use crate::status;
 
 /// Takes one result; an `Err` says what was expected.
@@ -144,12 +145,13 @@ impl Lane {
             Reply::Progress => return Ok(()),
             Reply::Data(handle, data) => {
                 let open = self.parts.len() as u64;
+                let room = self.parts.try_reserve(1);
+                room.map_err(|_| Error::no_memory())?;
                 let parts = self.parts.entry(handle.to_vec()).or_default();
                 if (parts.is_empty() && open >= self.outstanding) || !exchange::fits(parts, data) {
                     return Err(exchange::unexpected_result(connection, deadline));
                 }
-                parts.extend_from_slice(data);
-                return Ok(());
+                return memory::append(parts, data);
             }
             Reply::Complete(handle, data) => (handle, data),
             Reply::Failed(_) => {
@@ -167,7 +169,7 @@ impl Lane {
                 return Err(exchange::unexpected_result(connection, deadline));
             }
             Some(mut parts) => {
-                parts.extend_from_slice(data);
+                memory::append(&mut parts, data)?;
                 take(&parts)
             }
         };

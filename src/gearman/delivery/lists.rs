@@ -8,7 +8,7 @@ use crate::gearman::delivery::pipeline::Pipeline;
 use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::job_server::{JobServer, ServerList};
-use crate::gearman::servers::refresher::Refresher;
+use crate::gearman::servers::refresher::{Named, Refresher};
 
 /// All lists. A server that several of them name is the same in each.
 #[derive(Debug)]

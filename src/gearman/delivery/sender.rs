@@ -18,6 +18,7 @@ use crate::gearman::servers::lease::Lease;
 use crate::gearman::thread;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange::{self, Answer};
+use crate::memory;
 use crate::status;
 
 /// How many bytes are copied out of the window and written at a time.
@@ -332,6 +333,7 @@ impl<'a> Link<'a> {
 
     fn take_answers(&mut self) -> Result<(), Error> {
         while self.answers.len() < MAX_ANSWERS {
+            memory::reserve(&mut self.answers, 1)?;
             match exchange::next_answer(&mut self.lease.connection, &self.silence)? {
                 Some(answer) => self.answers.push(answer),
                 None => break,
@@ -362,6 +364,7 @@ impl<'a> Link<'a> {
         if self.written == self.chunk.len() {
             self.chunk.clear();
             self.written = 0;
+            memory::reserve(&mut self.chunk, CHUNK_BYTES)?;
             match leaving {
                 true => state.window.rest_of_request(&mut self.chunk, CHUNK_BYTES),
                 false => state.window.next(&mut self.chunk, CHUNK_BYTES),
@@ -387,6 +390,7 @@ impl<'a> Link<'a> {
         if self.answers.is_empty() {
             return Ok(());
         }
+        memory::reserve(&mut self.refusals, self.answers.len())?;
         let before = (state.window.waiting(), state.window.bytes());
         let mut asked = true;
         for answer in self.answers.drain(..) {

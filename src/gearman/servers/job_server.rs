@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::gearman::servers::health::{Health, Resting};
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::pool::Pool;
-use crate::gearman::servers::refresher::Refresher;
+use crate::gearman::servers::refresher::{Named, Refresher};
 use crate::gearman::wire::connection::Connection;
 use crate::gearman::wire::deadline::Deadline;
 
@@ -51,15 +51,6 @@ impl JobServer {
     pub(crate) fn addresses(&self) -> Arc<[SocketAddr]> {
         let addresses = self.addresses.read();
         Arc::clone(&addresses.unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Takes note of where the server is now. The order stays where the addresses do.
-    pub(crate) fn set_addresses(&self, addresses: &[SocketAddr]) {
-        let known = self.addresses();
-        let same = known.len() == addresses.len() && known.iter().all(|a| addresses.contains(a));
-        if !same {
-            self.store_addresses(addresses.into());
-        }
     }
 
     /// Opens a connection: tries every address, all together for at most `limit`.
@@ -108,6 +99,21 @@ impl JobServer {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *current = addresses;
+    }
+}
+
+impl Named for JobServer {
+    fn host_port(&self) -> &HostPort {
+        &self.host_port
+    }
+
+    /// The order stays where the addresses do.
+    fn set_addresses(&self, addresses: &[SocketAddr]) {
+        let known = self.addresses();
+        let same = known.len() == addresses.len() && known.iter().all(|a| addresses.contains(a));
+        if !same {
+            self.store_addresses(addresses.into());
+        }
     }
 }
 

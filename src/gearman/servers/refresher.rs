@@ -2,11 +2,13 @@
 //!
 //! The thread exists only while a list has names in it. A lookup that fails changes nothing.
 
+use std::fmt::Debug;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gearman::servers::job_server::JobServer;
+use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::resolver;
 use crate::gearman::thread;
 
@@ -16,6 +18,15 @@ const EVERY: Duration = Duration::from_secs(30);
 
 /// How often at most, however often servers fail.
 const EVERY_AT_MOST: Duration = Duration::from_secs(1);
+
+/// Something with a name whose addresses change.
+pub(crate) trait Named: Debug + Send + Sync {
+    /// The name.
+    fn host_port(&self) -> &HostPort;
+
+    /// Takes note of where it is now.
+    fn set_addresses(&self, addresses: &[SocketAddr]);
+}
 
 /// The handle on the thread.
 #[derive(Debug, Clone, Default)]
@@ -37,10 +48,10 @@ struct State {
 }
 
 impl Refresher {
-    /// Starts the thread unless it runs. It ends once `named_servers` answers none.
-    pub(crate) fn run(
+    /// Starts the thread unless it runs. It ends once `named_servers` returns none.
+    pub(crate) fn run<N: Named + 'static>(
         &self,
-        named_servers: impl Fn() -> Vec<Arc<JobServer>> + Send + 'static,
+        named_servers: impl Fn() -> Vec<Arc<N>> + Send + 'static,
     ) -> io::Result<()> {
         let mut state = self.shared.lock();
         if !state.running {
@@ -62,7 +73,7 @@ impl Refresher {
 }
 
 impl Shared {
-    fn refresh(&self, named_servers: &dyn Fn() -> Vec<Arc<JobServer>>) {
+    fn refresh<N: Named>(&self, named_servers: &dyn Fn() -> Vec<Arc<N>>) {
         loop {
             self.pause();
             let servers = {
@@ -77,7 +88,7 @@ impl Shared {
                 return;
             }
             for server in servers {
-                if let Ok(addresses) = resolver::look_up(&server.host_port) {
+                if let Ok(addresses) = resolver::look_up(server.host_port()) {
                     server.set_addresses(&addresses);
                 }
             }

@@ -427,7 +427,7 @@ impl Connection {
         phase: Phase,
         deadline: &Deadline<'_>,
     ) -> Result<(), Error> {
-        let read = recv(self.socket.as_raw_fd(), self.received.room(wanted), flags);
+        let read = recv(self.socket.as_raw_fd(), self.received.room(wanted)?, flags);
         self.received.filled(read.unwrap_or(0));
         match read {
             Ok(0) => {

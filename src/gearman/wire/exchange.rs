@@ -9,6 +9,7 @@ use crate::gearman::wire::connection::Connection;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::job::{Job, Mode};
 use crate::gearman::wire::packet::{self, Command, MAX_DATA_BYTES, Magic};
+use crate::memory;
 
 /// The option that makes the job server hand on `WORK_EXCEPTION`, for as long as the connection lasts.
 const EXCEPTIONS: &[u8] = b"exceptions";
@@ -135,10 +136,10 @@ pub(crate) fn result(
         match reply(connection, deadline)? {
             Reply::Progress => {}
             Reply::Data(of, data) if of == handle && fits(&result, data) => {
-                result.extend_from_slice(data);
+                memory::append(&mut result, data)?;
             }
             Reply::Complete(of, data) if of == handle && fits(&result, data) => {
-                result.extend_from_slice(data);
+                memory::append(&mut result, data)?;
                 connection.settle();
                 return Ok(result);
             }

@@ -16,6 +16,13 @@ pub const MAX_FUNCTION_BYTES: usize = 255;
 /// (`GEARMAN_MAX_UNIQUE_SIZE` of libgearman's `limits.h`).
 pub const MAX_UNIQUE_BYTES: usize = 63;
 
+/// Longest request without its workload, in bytes: the header, and the names and the time with a NUL behind each.
+pub(crate) const MAX_HEAD_BYTES: usize =
+    packet::HEADER_BYTES + MAX_FUNCTION_BYTES + MAX_UNIQUE_BYTES + MAX_EPOCH_DIGITS + 3;
+
+/// Digits of the largest time.
+const MAX_EPOCH_DIGITS: usize = 20;
+
 /// A UUID, in bytes: RFC 9562.
 const UUID_BYTES: usize = 16;
 

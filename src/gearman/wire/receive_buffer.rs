@@ -1,5 +1,8 @@
 //! The bytes that have arrived on a connection.
 
+use crate::error::Error;
+use crate::memory;
+
 /// How much is read at once at least. The usual answer, a job handle, is 32 bytes.
 const MIN_ROOM_BYTES: usize = 4 * 1024;
 
@@ -40,7 +43,11 @@ impl ReceiveBuffer {
     }
 
     /// Room for about `wanted` more bytes.
-    pub(crate) fn room(&mut self, wanted: usize) -> &mut [u8] {
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub(crate) fn room(&mut self, wanted: usize) -> Result<&mut [u8], Error> {
         if self.taken > 0 {
             self.bytes.copy_within(self.taken..self.filled, 0);
             self.filled -= self.taken;
@@ -48,10 +55,8 @@ impl ReceiveBuffer {
             self.last = 0;
         }
         let end = self.filled + wanted.clamp(MIN_ROOM_BYTES, MAX_ROOM_BYTES);
-        if self.bytes.len() < end {
-            self.bytes.resize(end, 0);
-        }
-        &mut self.bytes[self.filled..end]
+        memory::lengthen(&mut self.bytes, end)?;
+        Ok(&mut self.bytes[self.filled..end])
     }
 
     /// Takes note that the first `count` bytes of the room have been filled.
@@ -78,7 +83,7 @@ mod tests {
     use super::*;
 
     fn arrive(buffer: &mut ReceiveBuffer, bytes: &[u8]) {
-        buffer.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        buffer.room(bytes.len()).unwrap()[..bytes.len()].copy_from_slice(bytes);
         buffer.filled(bytes.len());
     }
 
@@ -97,8 +102,8 @@ mod tests {
     #[test]
     fn room_is_bounded_whatever_is_wanted() {
         let mut buffer = ReceiveBuffer::default();
-        assert_eq!(buffer.room(usize::MAX).len(), MAX_ROOM_BYTES);
-        assert_eq!(buffer.room(0).len(), MIN_ROOM_BYTES);
+        assert_eq!(buffer.room(usize::MAX).unwrap().len(), MAX_ROOM_BYTES);
+        assert_eq!(buffer.room(0).unwrap().len(), MIN_ROOM_BYTES);
         assert!(buffer.memory() <= 2 * MAX_ROOM_BYTES);
     }
 

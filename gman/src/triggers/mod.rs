@@ -1,0 +1,334 @@
+//! `gman triggers`: the triggers that keep a table's rows in Redis.
+//!
+//! - [`describe`]: what the server says of a table;
+//! - [`table`]: what is sent of it;
+//! - [`script`]: the statements that create the triggers, as pure text;
+//! - [`cascade`]: triggers on the tables that its foreign keys refer to;
+//! - [`install`]: creates and drops them;
+//! - [`copies`]: finds those that belong to another schema.
+
+mod cascade;
+mod copies;
+mod describe;
+mod install;
+mod script;
+mod table;
+
+use clap::Args;
+use mysql::Conn;
+
+use self::describe::Described;
+use self::script::{Delivery, Style, Trigger};
+use self::table::{Dialect, EVENTS, trigger_name};
+use crate::connections::MysqlOptions;
+use crate::error::{Error, Result};
+use crate::sql::{self, TableName, quoted};
+use crate::terminal;
+
+/// Print, create or drop the triggers that keep a table's rows in Redis
+///
+/// After each INSERT, UPDATE and DELETE the job syncRowToRedis has the workload
+/// {"key":"shop.orders:1","row":{"id":1,...}}, or "row":null for a row that is gone. The key is the
+/// prefix and the primary key, its columns separated by colons.
+///
+/// Without --create or --drop nothing on the server is changed: the statements are printed, for the
+/// mysql or mariadb client.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gman triggers shop.orders                      print them
+  gman triggers shop.orders shop.items --create  create them, or replace them
+  gman triggers shop.users --except password_hash --outbox --create
+  gman triggers '`my.shop`.`order lines`'        names with dots, in backticks")]
+pub(crate) struct Options {
+    /// The tables; a name with a dot goes in backticks
+    #[arg(value_name = "DATABASE.TABLE", required_unless_present = "check")]
+    tables: Vec<String>,
+
+    /// Create the triggers, in the place of those of the same names; no change slips through
+    #[arg(long, conflicts_with_all = ["drop", "check"])]
+    create: bool,
+
+    /// Drop the triggers
+    #[arg(long, conflicts_with = "check")]
+    drop: bool,
+
+    /// Look for triggers that send the keys of another schema, as in a copy of it; exit status 1 if any do
+    ///
+    /// On all tables that the account may see, if none is named.
+    #[arg(long)]
+    check: bool,
+
+    /// Write the jobs into the table gman_outbox, in the transaction of the change
+    #[arg(long)]
+    outbox: bool,
+
+    /// Make the JSON with the server's JSON_OBJECT; then neither the library nor its plugin is needed
+    #[arg(long, requires = "outbox")]
+    native_json: bool,
+
+    /// Send these columns alone, and the primary key; separated by commas
+    #[arg(long, value_name = "COLUMNS")]
+    columns: Option<String>,
+
+    /// Send all but these columns; the primary key is always sent
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "columns")]
+    except: Option<String>,
+
+    /// What keys begin with, instead of the schema, a dot, the table and a colon
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+
+    /// The Gearman function; one for all three, which keeps them in order
+    #[arg(long, value_name = "NAME", default_value = "syncRowToRedis")]
+    function: String,
+
+    /// Send a TIMESTAMP as the writer's session sees it, and not in UTC
+    #[arg(long)]
+    session_time_zone: bool,
+
+    /// Add triggers to the tables that ON DELETE and ON UPDATE of foreign keys refer to
+    #[arg(long)]
+    cascade: bool,
+
+    #[command(flatten)]
+    mysql: MysqlOptions,
+}
+
+/// # Errors
+///
+/// If a table cannot have triggers, or the server refuses.
+pub(crate) fn run(options: &Options) -> Result {
+    let tables = options
+        .tables
+        .iter()
+        .map(|text| TableName::parse(text))
+        .collect::<Result<Vec<_>>>()?;
+    if options.prefix.is_some() && tables.len() > 1 {
+        return Err(Error::usage(
+            "--prefix: expected one table; rows of two would have the same keys",
+        ));
+    }
+    let filter = Filter::of(options)?;
+    let mut conn = options.mysql.connect()?;
+    if options.check {
+        return check(&mut conn, &tables);
+    }
+    if options.drop {
+        return tables.iter().try_for_each(|table| drop(&mut conn, table));
+    }
+    let style = style(options);
+    // All of them before the first is changed.
+    let described = tables
+        .iter()
+        .map(|table| {
+            let mut described = describe::describe(&mut conn, table)?;
+            describe::refuse_a_second_trigger(&described)?;
+            filter.apply(&mut described)?;
+            Ok(described)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for described in &described {
+        let cascading = cascading(&mut conn, options, described, &style)?;
+        warn(options, described);
+        if options.create {
+            create(&mut conn, described, &style, cascading)?;
+        } else {
+            let mut triggers = script::triggers(&described.table, &style);
+            triggers.extend(cascading);
+            terminal::print_bytes(script::script(&triggers, &style).as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn style(options: &Options) -> Style {
+    Style {
+        delivery: match options.outbox {
+            true => Delivery::Outbox,
+            false => Delivery::Call,
+        },
+        dialect: Dialect {
+            session_time_zone: options.session_time_zone,
+            native: options.native_json,
+        },
+        prefix: options.prefix.clone(),
+        function: options.function.clone(),
+    }
+}
+
+/// Which columns are sent.
+enum Filter {
+    All,
+    Only(Vec<String>),
+    Except(Vec<String>),
+}
+
+impl Filter {
+    fn of(options: &Options) -> Result<Self> {
+        Ok(match (&options.columns, &options.except) {
+            (Some(text), _) => Self::Only(column_names("--columns", text)?),
+            (None, Some(text)) => Self::Except(column_names("--except", text)?),
+            (None, None) => Self::All,
+        })
+    }
+
+    /// Leaves the other columns out.
+    fn apply(&self, described: &mut Described) -> Result {
+        let (option, names) = match self {
+            Self::All => return Ok(()),
+            Self::Only(names) => ("--columns", names),
+            Self::Except(names) => ("--except", names),
+        };
+        let table = &mut described.table;
+        // As the server compares names of columns.
+        let is = |column: &str, name: &str| column.to_lowercase() == name.to_lowercase();
+        for name in names {
+            if !table.columns.iter().any(|column| is(&column.name, name)) {
+                return Err(Error::usage(format!(
+                    "{option}: {} has no column {}; it has {}",
+                    table.name.quoted(),
+                    quoted(name),
+                    sql::list(table.columns.iter().map(|column| column.name.as_str()))
+                )));
+            }
+        }
+        let wanted = matches!(self, Self::Only(_));
+        let key = table.key.clone();
+        table.columns.retain(|column| {
+            key.contains(column) || names.iter().any(|name| is(&column.name, name)) == wanted
+        });
+        Ok(())
+    }
+}
+
+/// Reads `a,b`, each in backticks or without a comma.
+fn column_names(option: &str, text: &str) -> Result<Vec<String>> {
+    let expected = || {
+        Error::usage(format!(
+            "{option}: expected names of columns with commas between them, got {text}; a name with a \
+             comma, a dot or a backtick goes in backticks"
+        ))
+    };
+    let mut names = Vec::new();
+    let mut rest = text;
+    loop {
+        let (name, after) = sql::identifier(rest).ok_or_else(expected)?;
+        names.push(name);
+        match after.strip_prefix(',') {
+            Some(more) => rest = more,
+            None if after.is_empty() => return Ok(names),
+            None => return Err(expected()),
+        }
+    }
+}
+
+/// What the user should know, and the triggers do not say.
+fn warn(options: &Options, described: &Described) {
+    let table = described.table.name.quoted();
+    if options.outbox && !described.is_transactional {
+        terminal::say(&format!(
+            "{table} is of the engine {}, which has no transactions: a statement that fails leaves rows \
+             whose jobs are rolled back; ALTER TABLE {table} ENGINE=InnoDB",
+            described.engine
+        ));
+    }
+    for complaint in described.triggers.iter().filter_map(copies::complaint) {
+        terminal::say(&complaint);
+    }
+    if !options.cascade {
+        for key in &described.cascades {
+            terminal::say(&format!(
+                "{table} is the child of {} by the key {}, {}: what that does to its rows fires no \
+                 trigger, and they stay in Redis as they are; --cascade adds triggers to the parent",
+                key.parent.quoted(),
+                quoted(&key.name),
+                key.rules()
+            ));
+        }
+    }
+}
+
+/// The triggers on the parents, if they are wanted.
+fn cascading(
+    conn: &mut Conn,
+    options: &Options,
+    described: &Described,
+    style: &Style,
+) -> Result<Vec<Trigger>> {
+    if !options.cascade {
+        return Ok(Vec::new());
+    }
+    let cascading = cascade::triggers(conn, described, style)?;
+    for problem in &cascading.impossible {
+        terminal::say(problem);
+    }
+    Ok(cascading.triggers)
+}
+
+fn create(
+    conn: &mut Conn,
+    described: &Described,
+    style: &Style,
+    cascading: Vec<Trigger>,
+) -> Result {
+    let mut triggers = script::triggers(&described.table, style);
+    triggers.extend(cascading);
+    install::create(conn, &triggers)?;
+    triggers.iter().try_for_each(|trigger| {
+        terminal::print(&format!("created {}", printable(&trigger.name.quoted())))
+    })
+}
+
+fn drop(conn: &mut Conn, table: &TableName) -> Result {
+    let ours: Vec<TableName> = describe::all_triggers(conn)?
+        .into_iter()
+        .filter(|trigger| is_ours(trigger, table))
+        .map(|trigger| trigger.name)
+        .collect();
+    if ours.is_empty() {
+        terminal::say(&format!(
+            "{} has no triggers of ours that this account may see",
+            table.quoted()
+        ));
+    }
+    for name in ours {
+        install::drop(conn, &name)?;
+        terminal::print(&format!("dropped {}", printable(&name.quoted())))?;
+    }
+    Ok(())
+}
+
+/// Whether a trigger is one of those that are made for `table`.
+fn is_ours(trigger: &describe::Existing, table: &TableName) -> bool {
+    let on_itself = trigger.on == *table
+        && EVENTS
+            .iter()
+            .any(|event| trigger.name.table == trigger_name(&table.table, event));
+    on_itself || cascade::is_for(trigger, table)
+}
+
+fn check(conn: &mut Conn, tables: &[TableName]) -> Result {
+    let triggers = describe::all_triggers(conn)?;
+    let complaints: Vec<String> = triggers
+        .iter()
+        .filter(|trigger| tables.is_empty() || tables.contains(&trigger.on))
+        .filter_map(copies::complaint)
+        .collect();
+    for complaint in &complaints {
+        terminal::print(&printable(complaint))?;
+    }
+    match complaints.len() {
+        0 => Ok(()),
+        1 => Err(Error::failed(
+            "1 trigger sends the keys of another schema; see above",
+        )),
+        many => Err(Error::failed(format!(
+            "{many} triggers send the keys of another schema; see above"
+        ))),
+    }
+}
+
+fn printable(text: &str) -> String {
+    terminal::printable(text).into_owned()
+}
