@@ -331,7 +331,7 @@ pub static TRANSACTION: Number = Number::new(
 pub static MAX_CONNECTIONS: Number = Number::new(
     "gman_max_connections",
     "How many connections to each job server submissions use at the same time; more of them wait for their turn, within gman_timeout_ms",
-    64,
+    16,
     1,
     10_000,
 );

@@ -115,7 +115,7 @@ pub(crate) fn settings(lists: Vec<String>) -> BTreeMap<&'static str, Vec<String>
             "gman_window_bytes",
             words(&["16777216", "65536", "1048576"]),
         ),
-        ("gman_max_connections", words(&["64", "4", "16"])),
+        ("gman_max_connections", words(&["16", "4", "8"])),
     ])
 }
 

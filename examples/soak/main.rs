@@ -77,7 +77,7 @@ const THREADS_GROWTH: u64 = 8;
 const LISTED: u64 = 3;
 
 /// The largest `gman_max_connections` that is set.
-const MAX_CONNECTIONS: u64 = 64;
+const MAX_CONNECTIONS: u64 = 16;
 
 /// How long the program waits between two lines that say how it gets on.
 const PROGRESS: Duration = Duration::from_secs(60);

@@ -13,6 +13,15 @@ declare(strict_types=1);
 const IDS = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 const NAME_LENGTH = 8; // characters: the column is a CHAR(8)
 
+/*
+ * What is wrong with a value, and not with the server: ER_TRUNCATED_WRONG_VALUE_FOR_FIELD, for letters that
+ * the column cannot hold, and ER_DATA_TOO_LONG.
+ */
+const VALUE_ERRORS = [1366, 1406];
+
+/* Errors of the client begin here: no connection, or none any more. */
+const FIRST_CLIENT_ERROR = 2000;
+
 // Seconds. No page takes longer than all of them together.
 const REDIS_TIMEOUT = 0.5;
 const MYSQL_CONNECT_TIMEOUT = 1;
@@ -100,17 +109,35 @@ function change(): ?string
     }
     $id = filter_var($_POST['id'] ?? null, FILTER_VALIDATE_INT);
     $name = $_POST['name'] ?? null;
-    if (!in_array($id, IDS, true) || !is_string($name) || !preg_match('/^.{1,' . NAME_LENGTH . '}$/us', $name)) {
-        return refuse(422, 'A name has 1 to ' . NAME_LENGTH . ' characters. Nothing was changed.');
+    $wrong = in_array($id, IDS, true) ? what_is_wrong_with($name) : 'There is no row of this id.';
+    if ($wrong !== null) {
+        return refuse(422, "$wrong Nothing was changed.");
     }
     $mysql = new Server('MySQL');
     $mysql->ask(fn () => mysql()->prepare('UPDATE test SET name = ? WHERE id = ?')->execute([$name, $id]));
     if ($mysql->problem !== null) {
-        return refuse(503, "Nothing was changed. MySQL says: $mysql->problem");
+        return match (true) {
+            $mysql->isAway() => refuse(503, 'MySQL is away. Nothing was changed.'),
+            in_array($mysql->code, VALUE_ERRORS, true) => refuse(422, 'This table cannot hold that name. Nothing was changed.'),
+            default => refuse(503, "MySQL refuses: $mysql->problem. Nothing was changed."),
+        };
     }
     // So that reloading does not change the row once more.
     header("Location: /?changed=$id", true, 303);
     exit;
+}
+
+/** In plain words, why something cannot be a name; null where it can. */
+function what_is_wrong_with(mixed $name): ?string
+{
+    return match (true) {
+        !is_string($name) || !preg_match('/^.{1,' . NAME_LENGTH . '}$/us', $name) => 'A name has 1 to ' . NAME_LENGTH . ' characters.',
+        // What is seen of it: separators, controls and format characters leave nothing.
+        (bool) preg_match('/^[\s\p{Z}\p{C}]*$/u', $name) => 'Spaces alone are no name.',
+        // The table of the tutorial is utf8, which ends at three bytes a character.
+        (bool) preg_match('/[\x{10000}-\x{10FFFF}]/u', $name) => 'This table cannot hold emoji; take them out of the name.',
+        default => null,
+    };
 }
 
 function refuse(int $status, string $problem): string
@@ -125,11 +152,18 @@ function refuse(int $status, string $problem): string
 final class Server
 {
     public ?string $problem = null;
+    public int $code = 0;
     public bool $asked = false;
     public float $milliseconds = 0;
 
     public function __construct(public readonly string $name)
     {
+    }
+
+    /** Whether there is nobody to ask: it has not refused, it is not there. */
+    public function isAway(): bool
+    {
+        return $this->problem !== null && ($this->code === 0 || $this->code >= FIRST_CLIENT_ERROR);
     }
 
     /** What $question answers; null where the server is away, and then $problem says why. */
@@ -141,6 +175,7 @@ final class Server
             return $question();
         } catch (RedisException | mysqli_sql_exception $problem) {
             $this->problem = $problem->getMessage();
+            $this->code = $problem->getCode();
             return null;
         } finally {
             $this->milliseconds += (hrtime(true) - $started) / 1e6;
@@ -213,7 +248,8 @@ function notice(Server $redis, Server $mysql): ?string
     return match (true) {
         $redis->problem !== null && $mysql->problem !== null => 'Redis and MySQL are away. There is nothing to show.',
         $redis->problem !== null => 'Redis is away. The names come from MySQL.',
-        $mysql->problem !== null => 'MySQL is away. Here is what Redis has; names cannot be changed.',
+        $mysql->isAway() => 'MySQL is away. Here is what Redis has; names cannot be changed.',
+        $mysql->problem !== null => 'MySQL refuses to answer. Here is what Redis has.',
         default => null,
     };
 }
@@ -239,6 +275,9 @@ function show(array $answers, ?string $problem): void
         http_response_code(503);
     }
     $changed = filter_var($_GET['changed'] ?? null, FILTER_VALIDATE_INT);
+    // After a refusal the form is as it was sent.
+    $typed = $problem !== null && is_string($_POST['name'] ?? null) ? $_POST['name'] : '';
+    $chosen = $problem === null ? $changed : filter_var($_POST['id'] ?? null, FILTER_VALIDATE_INT);
     $took = (microtime(true) - $_SERVER['REQUEST_TIME_FLOAT']) * 1000;
     require __DIR__ . '/page.html.php';
 }

@@ -1,7 +1,7 @@
 <?php
 /*
- * What the reader sees: $rows, $redis and $mysql as read() answers them, $notice, $problem, $changed
- * and $took. Included by index.php.
+ * What the reader sees: $rows, $redis and $mysql as read() answers them, $notice, $problem, $changed,
+ * $took, and what the form holds: $chosen and $typed. Included by index.php.
  */
 ?>
 <!doctype html>
@@ -109,12 +109,12 @@
       <label>id
         <select name="id">
 <?php foreach (array_keys($rows) as $id): ?>
-          <option<?= $id === $changed ? ' selected' : '' ?>><?= $id ?></option>
+          <option<?= $id === $chosen ? ' selected' : '' ?>><?= $id ?></option>
 <?php endforeach ?>
         </select>
       </label>
-      <label class="name">new name
-        <input name="name" required maxlength="<?= NAME_LENGTH ?>" autocomplete="off" autocapitalize="off">
+      <label class="name">new name, 1 to <?= NAME_LENGTH ?> characters
+        <input name="name" value="<?= h($typed) ?>" required maxlength="<?= NAME_LENGTH ?>" autocomplete="off" autocapitalize="off">
       </label>
       <button>Change</button>
     </form>

@@ -11,6 +11,7 @@ use crate::gearman::servers::check::Report;
 use crate::gearman::servers::host_port;
 use crate::host::args;
 use crate::host::function::{Function, PerRow, entry_points};
+use crate::host::killed::Statement;
 use crate::json::{Value, Writer};
 use crate::settings;
 
@@ -81,7 +82,8 @@ impl PerRow for Check {
     fn row(&mut self, _args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
         let mut report = Writer::default();
         report.begin("[");
-        for server in CLIENT.check(&limits()) {
+        let statement = Statement::with_client();
+        for server in CLIENT.check(&limits(), &|| statement.is_unwanted())? {
             report.element(Value::Json(&describe(&server)?));
         }
         report.end("]")?.clone_into(&mut self.report);

@@ -10,7 +10,7 @@
 //!     connect: Duration::from_millis(250),
 //!     submit: Duration::from_secs(1),
 //!     run: Duration::from_secs(30),
-//!     connections: 64,
+//!     connections: 16,
 //!     window_bytes: 16 << 20,
 //!     transaction_bytes: 64 << 20,
 //! };

@@ -10,10 +10,10 @@ use nix::sys::signal::SigSet;
 /// # Errors
 ///
 /// When signals cannot be blocked or the system has no thread to give.
-pub(crate) fn spawn(
+pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
-    body: impl FnOnce() + Send + 'static,
-) -> io::Result<thread::JoinHandle<()>> {
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<thread::JoinHandle<T>> {
     // A thread inherits the mask of its parent, so there is no moment without it.
     let mut before = SigSet::empty();
     nix::sys::signal::pthread_sigmask(

@@ -115,6 +115,8 @@ pub(crate) mod with_handlerton {
     pub(crate) type CanRelease = unsafe extern "C" fn(*mut c_void, *mut c_void) -> bool;
     pub(crate) type AtEnd = unsafe extern "C" fn(*mut c_void, *mut c_void, bool) -> c_int;
     pub(crate) type InOrder = unsafe extern "C" fn(*mut c_void, *mut c_void, bool);
+    pub(crate) type Create =
+        unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void) -> *mut c_void;
     pub(crate) type Recover = unsafe extern "C" fn(*mut c_void, *mut c_void, c_uint) -> c_int;
     pub(crate) type ByXid = unsafe extern "C" fn(*mut c_void, *const Xid) -> c_int;
 }
@@ -152,6 +154,9 @@ pub(crate) struct Maria10 {
     pub(crate) recover: Option<with_handlerton::Recover>,
     pub(crate) commit_by_xid: Option<with_handlerton::ByXid>,
     pub(crate) rollback_by_xid: Option<with_handlerton::ByXid>,
+    _checkpoints_and_cursors: [*const c_void; 5],
+    /// Makes the server's side of a table.
+    pub(crate) create: Option<with_handlerton::Create>,
 }
 
 /// The beginning of `struct transaction_participant`, MariaDB 11.8. Where `commit_ordered` is shows in the
@@ -160,7 +165,7 @@ pub(crate) struct Maria10 {
 pub(crate) struct Maria11 {
     _slot: c_uint,
     _savepoint_offset: c_uint,
-    _flags: c_uint,
+    pub(crate) flags: c_uint,
     pub(crate) close_connection: Option<bare::Close>,
     pub(crate) savepoint_set: Option<bare::AtSavepoint>,
     pub(crate) savepoint_rollback: Option<bare::AtSavepoint>,
@@ -178,7 +183,8 @@ pub(crate) struct Maria11 {
     pub(crate) commit_ordered: Option<bare::InOrder>,
 }
 
-/// The beginning of `struct handlerton`, MySQL 9.7.
+/// The beginning of `struct handlerton`, MySQL 9.7. Where `flags` is shows in the server's own
+/// `ha_resolve_by_name`, which asks it whether an engine can be chosen.
 #[repr(C)]
 pub(crate) struct Mysql9 {
     _state: c_int,
@@ -200,7 +206,13 @@ pub(crate) struct Mysql9 {
     _recover_prepared_in_tc: *const c_void,
     pub(crate) commit_by_xid: Option<with_handlerton::ByXid>,
     pub(crate) rollback_by_xid: Option<with_handlerton::ByXid>,
+    _tables_and_dictionary: [*const c_void; 30],
+    pub(crate) flags: u32,
 }
+
+/// `HTON_HIDDEN | HTON_NOT_USER_SELECTABLE` of both servers' `handler.h`: not in SHOW ENGINES, and unknown
+/// to CREATE TABLE.
+pub(crate) const NO_ENGINE_FOR_TABLES: u32 = 1 << 3 | 1 << 5;
 
 /// How a session is registered; the last argument is a number, or a pointer to one, for engines that
 /// number their transactions: 0 and NULL are the same register.
@@ -478,7 +490,9 @@ mod tests {
         assert_eq!(offset_of!(Maria10, rollback), pointer(8));
         assert_eq!(offset_of!(Maria10, prepare), pointer(9));
         assert_eq!(offset_of!(Maria10, rollback_by_xid), pointer(13));
+        assert_eq!(offset_of!(Maria10, create), pointer(19));
         assert_eq!(offset_of!(Maria11, _savepoint_offset), 4);
+        assert_eq!(offset_of!(Maria11, flags), 8);
         assert_eq!(offset_of!(Maria11, close_connection), pointer(0));
         assert_eq!(offset_of!(Maria11, commit), pointer(5));
         assert_eq!(offset_of!(Maria11, prepare), pointer(7));
@@ -491,6 +505,7 @@ mod tests {
         assert_eq!(offset_of!(Mysql9, prepare), pointer(10));
         assert_eq!(offset_of!(Mysql9, commit_by_xid), pointer(13));
         assert_eq!(offset_of!(Mysql9, rollback_by_xid), pointer(14));
+        assert_eq!(offset_of!(Mysql9, flags), 0x178);
         assert_eq!(size_of::<Xid>(), 152);
     }
 

@@ -5,11 +5,13 @@
 //! stores nothing, and no table can be made with it.
 
 use std::ffi::{c_int, c_uint, c_void};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use crate::error::Error;
 use crate::functions::transaction;
-use crate::host::participant::{self, Layout, Maria10, Maria11, Member, Mysql9, Xid};
+use crate::host::participant::{
+    self, Layout, Maria10, Maria11, Member, Mysql9, NO_ENGINE_FOR_TABLES, Xid,
+};
 use crate::host::server::Server;
 use crate::host::{diagnostics, guard};
 
@@ -52,10 +54,10 @@ pub(super) unsafe extern "C" fn deinit(_structure: *mut c_void) -> c_int {
 /// `structure` is of `layout`, and nobody else uses it.
 unsafe fn fill_in(layout: Layout, structure: NonNull<c_void>) {
     macro_rules! fill_in {
-        ($structure:ty, $callbacks:ident $(, $ordered:ident)?) => {{
+        ($structure:ty, $callbacks:ident, $($field:ident = $value:expr),+) => {{
             // SAFETY: the caller's promise.
             let participant = unsafe { structure.cast::<$structure>().as_mut() };
-            $(participant.$ordered = Some($callbacks::$ordered);)?
+            $(participant.$field = $value;)+
             participant.close_connection = Some($callbacks::close_connection);
             participant.savepoint_set = Some($callbacks::savepoint_set);
             participant.savepoint_rollback = Some($callbacks::savepoint_rollback);
@@ -69,10 +71,34 @@ unsafe fn fill_in(layout: Layout, structure: NonNull<c_void>) {
         }};
     }
     match layout {
-        Layout::Maria10 => fill_in!(Maria10, with_handlerton, commit_ordered),
-        Layout::Maria11 => fill_in!(Maria11, bare, commit_ordered),
-        Layout::Mysql9 => fill_in!(Mysql9, with_handlerton),
+        Layout::Maria10 => fill_in!(
+            Maria10,
+            with_handlerton,
+            commit_ordered = Some(with_handlerton::commit_ordered),
+            create = Some(create)
+        ),
+        Layout::Maria11 => fill_in!(
+            Maria11,
+            bare,
+            commit_ordered = Some(bare::commit_ordered),
+            flags = NO_ENGINE_FOR_TABLES
+        ),
+        Layout::Mysql9 => fill_in!(Mysql9, with_handlerton, flags = NO_ENGINE_FOR_TABLES),
     }
+}
+
+/// Refuses a table: without this callback the server would give it to another engine.
+unsafe extern "C" fn create(
+    _handlerton: *mut c_void,
+    _share: *mut c_void,
+    _memory: *mut c_void,
+) -> *mut c_void {
+    answered((), || {
+        let problem =
+            "it stores nothing, and no table can be made with it; ENGINE=InnoDB makes one";
+        diagnostics::raise("gman_commit", &Error::Input(problem.to_owned()));
+    });
+    ptr::null_mut()
 }
 
 /// Puts `prepare` into the structure, which the server may be reading.

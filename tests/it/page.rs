@@ -145,11 +145,8 @@ fn without_mysql_the_page_serves_what_redis_has_and_says_so() {
 
     let refused = system.page.change(&system.origin(), "1", "sm");
     assert_eq!(refused.status, 503, "{}", refused.body);
-    assert!(
-        refused.body.contains("Nothing was changed."),
-        "{}",
-        refused.body
-    );
+    let expected = "MySQL is away. Nothing was changed.";
+    assert!(refused.body.contains(expected), "{}", refused.body);
 }
 
 #[test]
@@ -225,6 +222,10 @@ fn a_form_from_elsewhere_or_with_no_good_name_changes_nothing() {
         ("null", "1", "sm", 403),
         (&*origin, "1", "", 422),
         (&*origin, "1", "nine char", 422),
+        (&*origin, "1", "   ", 422),
+        (&*origin, "1", "\u{a0}\u{3000}\t", 422),
+        (&*origin, "1", "\u{200b}", 422),
+        (&*origin, "1", "sm 😀", 422),
         (&*origin, "10", "sm", 422),
         (&*origin, "1 OR 1=1", "sm", 422),
         (&*origin, "1", "\u{FFFD}\u{FFFD}", 303),
@@ -239,6 +240,45 @@ fn a_form_from_elsewhere_or_with_no_good_name_changes_nothing() {
     for path in ["/index.php", "/page.html.php", "/account.sql", "/serve"] {
         assert_eq!(system.page.get(path).status, 404, "{path}");
     }
+}
+
+#[test]
+fn what_a_person_typed_wrongly_is_told_in_plain_words_and_kept_in_the_form() {
+    let system = System::start();
+    let origin = system.origin();
+    assert!(system.page.get("/").body.contains("1 to 8 characters"));
+    for (name, reason) in [
+        ("nine char", "A name has 1 to 8 characters."),
+        ("   ", "Spaces alone are no name."),
+        ("sm 😀", "This table cannot hold emoji"),
+    ] {
+        let answer = system.page.change(&origin, "3", name);
+        assert_eq!(answer.status, 422, "{name}");
+        assert!(answer.body.contains(reason), "{}", answer.body);
+        assert!(
+            answer.body.contains("Nothing was changed."),
+            "{}",
+            answer.body
+        );
+        assert!(!answer.body.contains("MySQL says"), "{}", answer.body);
+        let kept = format!("value=\"{name}\"");
+        assert!(answer.body.contains(&kept), "{}", answer.body);
+        assert!(
+            answer.body.contains("<option selected>3<"),
+            "{}",
+            answer.body
+        );
+    }
+    // A table whose column is shorter than the page knows.
+    system.database.execute("DROP TRIGGER datatoredis");
+    system
+        .database
+        .execute("SET GLOBAL sql_mode = 'STRICT_ALL_TABLES'");
+    system
+        .database
+        .execute("ALTER TABLE test MODIFY name CHAR(5)");
+    let answer = system.page.change(&origin, "3", "sixsix");
+    assert_eq!(answer.status, 422, "{}", answer.body);
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn every_setting_is_a_variable_with_its_default() {
         ("gman_delivery", "acked"),
         ("gman_do_timeout_ms", "30000"),
         ("gman_legacy_json_names", "OFF"),
-        ("gman_max_connections", "64"),
+        ("gman_max_connections", "16"),
         ("gman_on_failure", "warning"),
         ("gman_servers", ""),
         ("gman_servers_set_enabled", "ON"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -19,7 +19,6 @@ use crate::gearman::servers::job_server::{JobServer, ServerList};
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::servers::refresher::Refresher;
 use crate::gearman::servers::resolver;
-use crate::gearman::thread;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange;
 use crate::gearman::wire::job::{self, Job, Mode};
@@ -217,31 +216,21 @@ impl Client {
         })
     }
 
-    /// Asks every server of every list how it is, all at once. A server that answers gets jobs
-    /// again at once, where it was left alone. Takes [`Limits::connect`] at most.
-    pub fn check(&self, limits: &Limits) -> Vec<Report> {
-        let deadline = Deadline::after(limits.connect);
+    /// Asks every server of every list how it is, all at once. A server that answers gets jobs again
+    /// at once, even if it was being left alone. Takes [`Limits::connect`] at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] once `should_stop` returns true.
+    pub fn check(
+        &self,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<Report>, Error> {
         let servers = self.read_lists().listed();
-        let (give, outcomes) = mpsc::channel();
-        for (index, listed) in servers.iter().enumerate() {
-            let (give_back, left) = (give.clone(), deadline.left());
-            let server = Arc::clone(&listed.server);
-            let started = thread::spawn("gman-check", move || {
-                let outcome = check::ask(&server, &Deadline::after(left));
-                // The other end waits for everybody.
-                let _ = give_back.send((index, outcome));
-            });
-            if let Err(source) = started {
-                let _ = give.send((index, Err(Error::no("thread", source))));
-            }
-        }
-        drop(give);
-        let mut reports: Vec<_> = outcomes
-            .iter()
-            .map(|(index, outcome)| (index, report(&servers[index], outcome)))
-            .collect();
-        reports.sort_by_key(|(index, _)| *index);
-        reports.into_iter().map(|(_, report)| report).collect()
+        let asked = servers.iter().map(|listed| &listed.server);
+        let answers = check::ask_all(asked, limits.connect, should_stop)?;
+        Ok(servers.iter().zip(answers).map(report).collect())
     }
 
     /// The server that a job for `function` would be tried on first, now.
@@ -355,7 +344,7 @@ impl Default for Client {
     }
 }
 
-fn report(listed: &Listed, outcome: Result<Answer, Error>) -> Report {
+fn report((listed, outcome): (&Listed, Result<Answer, Error>)) -> Report {
     let Listed { server, lists } = listed;
     if outcome.is_ok() {
         server.health.reset();

@@ -1,10 +1,14 @@
 //! Asks a job server how it is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::gearman::servers::job_server::JobServer;
+use crate::gearman::thread;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange;
 
@@ -31,8 +35,57 @@ pub struct Answer {
     pub version: String,
 }
 
+/// How often it is looked whether the caller still wants to know.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Asks all of `servers` at the same time, for `limit` at most; the answers come in their order.
+///
+/// # Errors
+///
+/// [`Error::Stopped`] once `should_stop` returns true.
+pub(crate) fn ask_all<'s>(
+    servers: impl Iterator<Item = &'s Arc<JobServer>>,
+    limit: Duration,
+    should_stop: &dyn Fn() -> bool,
+) -> Result<Vec<Result<Answer, Error>>, Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // Closed once every thread has ended, however it did.
+    let (running, ended) = mpsc::channel::<()>();
+    let asked: Vec<_> = servers
+        .map(|server| {
+            let (server, stop, running) = (Arc::clone(server), Arc::clone(&stop), running.clone());
+            thread::spawn("gman-check", move || {
+                let _running = running;
+                let should_stop = || stop.load(Ordering::Relaxed);
+                ask(&server, &Deadline::unless_stopped(limit, &should_stop))
+            })
+        })
+        .collect();
+    drop(running);
+    while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        if should_stop() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    }
+    let answers = asked.into_iter().map(|asked| match asked {
+        Ok(thread) => joined(thread),
+        Err(source) => Err(Error::no("thread", source)),
+    });
+    let answers = answers.collect();
+    match stop.load(Ordering::Relaxed) {
+        true => Err(Error::Stopped),
+        false => Ok(answers),
+    }
+}
+
+fn joined(thread: JoinHandle<Result<Answer, Error>>) -> Result<Answer, Error> {
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(Error::Panic("while a job server was asked".to_owned())))
+}
+
 /// Connects anew, and asks.
-pub(crate) fn ask(server: &JobServer, deadline: &Deadline<'_>) -> Result<Answer, Error> {
+fn ask(server: &JobServer, deadline: &Deadline<'_>) -> Result<Answer, Error> {
     let mut connection = server.connect(deadline, deadline.left())?;
     let asked = Instant::now();
     exchange::echo(&mut connection, deadline)?;
