@@ -280,6 +280,9 @@ static OPEN: RwLock<bool> = RwLock::new(false);
 /// Sessions that are registered and have not heard of the end yet.
 static REGISTERED: AtomicU64 = AtomicU64::new(0);
 
+/// Sessions that keep something for the participant.
+static SESSIONS: AtomicU64 = AtomicU64::new(0);
+
 /// What a session keeps for the participant.
 struct Kept {
     gate: Arc<CommitGate>,
@@ -335,6 +338,15 @@ pub(crate) fn remove() {
     }
 }
 
+/// Lets no session join any more, unless one has; answers whether that is so. MySQL tells a plugin that is
+/// being removed of the end of no session.
+pub(crate) fn close_if_unused() -> bool {
+    let mut open = OPEN.write().unwrap_or_else(PoisonError::into_inner);
+    let unused = SESSIONS.load(Ordering::Acquire) == 0;
+    *open &= !unused;
+    unused
+}
+
 /// Whether the plugin is installed.
 pub(crate) fn is_installed() -> bool {
     *OPEN.read().unwrap_or_else(PoisonError::into_inner)
@@ -369,6 +381,7 @@ pub(crate) fn join<T: Any + Send, R>(
                     data: Box::new(make()),
                 }),
             }));
+            SESSIONS.fetch_add(1, Ordering::AcqRel);
             // The server keeps the plugin from being removed until the session has ended.
             (services.set_data)(thd, structure, kept.cast());
             if let (Some(set), Some(structure)) = (SET_PREPARE.get(), NonNull::new(structure)) {
@@ -469,6 +482,7 @@ impl Member<'_> {
             (self.services.set_data)(self.session.address(), structure, ptr::null());
             drop(Box::from_raw(ptr::from_ref(self.kept).cast_mut()));
         }
+        SESSIONS.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

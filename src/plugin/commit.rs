@@ -49,6 +49,11 @@ pub(super) unsafe extern "C" fn deinit(_structure: *mut c_void) -> c_int {
     0
 }
 
+/// The plugin's `check_uninstall`, which MySQL has: 0 lets it be removed.
+pub(super) unsafe extern "C" fn check_uninstall(_plugin: *mut c_void) -> c_int {
+    c_int::from(!answered(false, participant::close_if_unused))
+}
+
 /// # Safety
 ///
 /// `structure` is of `layout`, and nobody else uses it.

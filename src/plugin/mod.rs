@@ -199,6 +199,7 @@ unsafe fn declare_for_mysql(version: i32) {
         description: COMMIT_DESCRIPTION,
         license: LICENSE_BSD,
         init: Some(commit::init),
+        check_uninstall: Some(commit::check_uninstall),
         deinit: Some(commit::deinit),
         version: VERSION,
         ..MysqlPlugin::END

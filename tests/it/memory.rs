@@ -41,7 +41,7 @@ fn calls() -> Vec<String> {
         format!("gman_do_low_background('f', {text})"),
         format!("gman_do_epoch('f', {text}, 1)"),
         format!("gman_sum('n', {text}) FROM t"),
-        format!("gman_sum('parts', id) FROM t"),
+        "gman_sum('parts', id) FROM t".to_owned(),
         format!("gman_relay(id, 'f', {text}) FROM t"),
         "gman_relay(id, CONCAT('f', id), 'w') FROM many".to_owned(),
         "gman_relay_error()".to_owned(),
