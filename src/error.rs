@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::settings::Plugin;
+
 /// What a call was doing when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -147,9 +149,15 @@ impl fmt::Display for Error {
             Self::System { wanted, source } => {
                 write!(f, "the system has no {wanted} to give: {source}")
             }
-            Self::NoServers => f.write_str(
-                "no job servers are set; SELECT gman_servers_set('host:4730') sets them",
-            ),
+            Self::NoServers => {
+                f.write_str(
+                    "no job servers are set; SELECT gman_servers_set('host:4730') sets them",
+                )?;
+                match Plugin::is_inactive() {
+                    true => write!(f, "; {PLUGIN_IS_INACTIVE}"),
+                    false => Ok(()),
+                }
+            }
             Self::Network {
                 server,
                 phase,
@@ -218,8 +226,8 @@ impl fmt::Display for Error {
             Self::Behind { jobs, cause } => {
                 write!(
                     f,
-                    "{jobs} jobs of pipelined delivery wait for the same job servers, and this one \
-                     must not overtake them"
+                    "{jobs} jobs of pipelined delivery wait for their job servers, and this one must \
+                     not overtake them"
                 )?;
                 cause.iter().try_for_each(|cause| write!(f, "; {cause}"))
             }
@@ -247,6 +255,10 @@ impl fmt::Display for Error {
 /// The codes with which gearmand says that it takes no job now: its queue is at its `maxqueue`, or
 /// its queue module failed (`gearmand_error_t` of its `libgearman-server`).
 const WANTS_NONE: [&str; 2] = ["JOB_QUEUE_FULL", "QUEUE_ERROR"];
+
+/// What a mistake in the configuration leads to without stopping the server.
+const PLUGIN_IS_INACTIVE: &str = "the plugin gman is not active, so no setting of the configuration \
+     is in force: SHOW PLUGINS shows it, and the error log says why if the server turned it off";
 
 /// What keeps a database server from connecting where everybody else can.
 const SELINUX: &str =
@@ -344,13 +356,18 @@ impl Error {
                 _ => None,
             },
             Self::Protocol { .. } => Some("something else than gearmand may listen on this port"),
+            Self::NoServers => Some(match Plugin::is_inactive() {
+                true => PLUGIN_IS_INACTIVE,
+                false => {
+                    "SET GLOBAL gman_servers, or gman_servers in the configuration, names them"
+                }
+            }),
             Self::Resting { cause, .. } => cause.hint(),
             Self::WindowFull { cause, .. } | Self::Behind { cause, .. } => {
                 cause.as_ref().and_then(|cause| cause.hint())
             }
             Self::Input(_)
             | Self::System { .. }
-            | Self::NoServers
             | Self::Refused { .. }
             | Self::Busy { .. }
             | Self::Undelivered(_)

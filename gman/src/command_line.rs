@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{installation, manual, triggers, worker};
+use crate::{installation, manual, migrate, triggers, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -22,6 +22,7 @@ pub(crate) struct Arguments {
 enum Command {
     Install(installation::Install),
     Uninstall(installation::Uninstall),
+    Migrate(migrate::Options),
     Triggers(triggers::Options),
     Worker(worker::Options),
     Completions(manual::Completions),
@@ -33,6 +34,7 @@ pub(crate) fn run() -> Result {
     match Arguments::parse().command {
         Command::Install(options) => installation::install(&options),
         Command::Uninstall(options) => installation::uninstall(&options),
+        Command::Migrate(options) => migrate::run(&options),
         Command::Triggers(options) => triggers::run(&options),
         Command::Worker(options) => worker::run(&options),
         Command::Completions(options) => {

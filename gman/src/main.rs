@@ -11,6 +11,7 @@ mod connections;
 mod error;
 mod installation;
 mod manual;
+mod migrate;
 mod sql;
 mod terminal;
 mod triggers;

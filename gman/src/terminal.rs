@@ -25,7 +25,8 @@ pub(crate) fn print(text: &str) -> Result {
 ///
 /// As [`print`].
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result {
-    let mut stdout = anstream::stdout().lock();
+    // Not by anstream: it takes out what is no UTF-8, and control characters of names.
+    let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
     written.map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe => Error::failed(

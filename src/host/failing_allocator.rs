@@ -27,7 +27,7 @@ pub(crate) fn fail(nth: u64) -> bool {
 
 fn fails(size: usize) -> bool {
     size >= LARGE
-        && COUNTDOWN.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        && COUNTDOWN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
             left.checked_sub(1)
         }) == Ok(1)
 }

@@ -26,6 +26,7 @@ use crate::host::plugin_abi::{
 };
 use crate::host::server::Server;
 use crate::host::{diagnostics, guard};
+use crate::settings;
 
 /// `MARIA_PLUGIN_INTERFACE_VERSION` of MariaDB 10.2; a server takes any with its own major number.
 const MARIA_INTERFACE: c_int = 0x010d;
@@ -165,6 +166,7 @@ unsafe fn declare_for_maria(version: i32) {
     };
     // SAFETY: the caller's promise.
     unsafe {
+        settings::Plugin::Inactive.becomes();
         DAEMON.set(Daemon::of_server(version));
         _maria_plugin_declarations_.set([plugin, commit, MariaPlugin::END]);
         _maria_plugin_interface_version_.set(MARIA_INTERFACE);
@@ -211,6 +213,7 @@ unsafe fn declare_for_mysql(version: i32) {
     };
     // SAFETY: the caller's promise.
     unsafe {
+        settings::Plugin::Inactive.becomes();
         DAEMON.set(Daemon::of_server(version));
         _mysql_plugin_declarations_.set([plugin, commit, MysqlPlugin::END]);
         _mysql_plugin_interface_version_.set(MYSQL_INTERFACE);
@@ -219,6 +222,7 @@ unsafe fn declare_for_mysql(version: i32) {
 
 unsafe extern "C" fn init(_plugin: *mut c_void) -> c_int {
     let done = guard::caught(|| {
+        settings::Plugin::Active.becomes();
         variables::adopt_servers();
         native_names::free_names_if_asked();
         Ok(())
@@ -234,6 +238,7 @@ unsafe extern "C" fn init(_plugin: *mut c_void) -> c_int {
 
 /// The functions go on without the plugin; what waits is delivered, in case the server shuts down.
 unsafe extern "C" fn deinit(_plugin: *mut c_void) -> c_int {
+    settings::Plugin::Inactive.becomes();
     drain();
     0
 }

@@ -105,7 +105,7 @@ fn number(setting: &'static Number) -> *const c_void {
             VARIABLE_ULONGLONG,
             setting.name,
             setting.description,
-            None,
+            Some(check_number),
             Some(update_number),
         ),
         value: setting.storage(),
@@ -196,6 +196,53 @@ unsafe extern "C" fn update_switch(
     }
 }
 
+/// Refuses a number that the server would move to the nearest end of the range.
+unsafe extern "C" fn check_number(
+    _session: *mut c_void,
+    variable: *mut c_void,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    // SAFETY: the server passes the variable that was declared with this function.
+    let storage = unsafe { (*variable.cast::<NumberVariable>()).value };
+    let mut number: c_longlong = 0;
+    // SAFETY: the server passes a valid value, and has checked that it is a whole number or NULL.
+    let (is_null, is_unsigned) = unsafe {
+        (
+            ((*value).val_int)(value, &raw mut number) != 0,
+            ((*value).is_unsigned)(value) != 0,
+        )
+    };
+    let number = match is_unsigned {
+        true => i128::from(number.cast_unsigned()),
+        false => i128::from(number),
+    };
+    let setting = settings::NUMBERS
+        .iter()
+        .find(|setting| setting.storage() == storage);
+    let checked = setting.map_or(Ok(0), |setting| {
+        in_range(setting, (!is_null).then_some(number))
+    });
+    // SAFETY: `save` has room for a number, as the variable is one.
+    unsafe { *save.cast::<c_ulonglong>() = *checked.as_ref().unwrap_or(&0) };
+    let name = setting.map_or("", |setting| setting.name);
+    refused(name, || checked.map(drop))
+}
+
+/// `value`, which is NULL for `None`, if the setting takes it.
+fn in_range(setting: &Number, value: Option<i128>) -> Result<u64, Error> {
+    let (min, max) = (setting.min, setting.max);
+    let shown = value.map_or_else(|| "NULL".to_owned(), |value| value.to_string());
+    value
+        .and_then(|value| u64::try_from(value).ok())
+        .filter(|value| (min..=max).contains(value))
+        .ok_or_else(|| {
+            Error::Input(format!(
+                "it cannot be {shown}, expected a number from {min} to {max}"
+            ))
+        })
+}
+
 unsafe extern "C" fn check_servers(
     _session: *mut c_void,
     _variable: *mut c_void,
@@ -209,7 +256,14 @@ unsafe extern "C" fn check_servers(
     let mut length: c_int = 1;
     // SAFETY: the server passes a valid value; `length` is the size of `buffer`.
     let text = unsafe { ((*value).val_str)(value, buffer.as_mut_ptr(), &mut length) };
-    let kept = if text.is_null() || text == buffer.as_ptr() {
+    if text.is_null() {
+        return refused(settings::SERVERS.name, || {
+            Err(Error::Input(
+                "it cannot be NULL; '' takes the job servers away".to_owned(),
+            ))
+        });
+    }
+    let kept = if text == buffer.as_ptr() {
         c"".as_ptr()
     } else {
         text
@@ -286,12 +340,12 @@ unsafe extern "C" fn update_servers(
     refused(settings::SERVERS.name, || servers::set_default(list));
 }
 
-/// Runs a hook; an error is raised into the statement, and the answer is 1.
-fn refused(setting: &str, body: impl FnOnce() -> Result<(), Error>) -> c_int {
+/// Runs a hook of the variable `name`; an error is raised into the statement, and the answer is 1.
+fn refused(name: &str, body: impl FnOnce() -> Result<(), Error>) -> c_int {
     match guard::caught(body) {
         Ok(()) => 0,
         Err(error) => {
-            diagnostics::raise(setting, &error);
+            diagnostics::raise(name, &error);
             1
         }
     }

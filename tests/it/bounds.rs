@@ -95,7 +95,7 @@ fn jobs_that_are_stuck_cost_the_next_call_nothing_and_it_says_why() {
         let error = gman.call("gman_do_background('f', 'w')").error();
         assert!(
             error.contains(
-                "5 jobs of pipelined delivery wait for the same job servers, and this one must not \
+                "5 jobs of pipelined delivery wait for their job servers, and this one must not \
                  overtake them"
             ),
             "{error}"

@@ -1,4 +1,4 @@
-//! `scripts/find-json-calls`: a schema full of calls of `json_object`, on the server that it was
+//! `gman migrate`: a schema full of calls of `json_object`, on the server that it was
 //! written for and on its way to one with a native function of that name.
 
 use std::fs;
@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use mysql::prelude::Queryable;
 
 use crate::support::{
-    Database, FILE_NAME, Gearmand, Library, RecordingWorker, product_file, unsupported,
+    Database, FILE_NAME, Gearmand, Library, RecordingWorker, gman_program, product_file,
+    unsupported,
 };
 
 /// The schema, as `tests/it/migrating/old.sql` has it.
@@ -55,23 +56,26 @@ fn new_server() -> Database {
     database
 }
 
-/// What `scripts/find-json-calls` printed.
+/// What `gman migrate` printed.
 #[derive(Debug)]
 struct Printed {
     /// Whether it could read everything.
     whole: bool,
+    code: Option<i32>,
     sql: Vec<u8>,
     report: String,
 }
 
 fn find(arguments: &[String], input: &[u8]) -> Printed {
-    let mut child = Command::new(product_file("scripts/find-json-calls"))
+    let mut child = Command::new(gman_program())
+        .arg("migrate")
         .args(arguments)
+        .env_remove("HOME")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("cannot start find-json-calls: {error}"));
+        .unwrap_or_else(|error| panic!("cannot start gman: {error}"));
     let mut stdin = child.stdin.take().expect("it is piped");
     let input = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(&input));
@@ -79,13 +83,21 @@ fn find(arguments: &[String], input: &[u8]) -> Printed {
     writer.join().expect("no panic").expect("it reads all");
     Printed {
         whole: output.status.success(),
+        code: output.status.code(),
         sql: output.stdout,
         report: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 
 fn find_on(database: &Database) -> Printed {
-    find(&database.client_options(), b"")
+    find(&server(database), b"")
+}
+
+/// The options that name a server.
+fn server(database: &Database) -> [String; 2] {
+    let socket = database.socket();
+    let url = format!("mysql://root@localhost?socket={}", socket.display());
+    ["--mysql".to_owned(), url]
 }
 
 fn rewrite_dump(dump: &[u8]) -> Printed {
@@ -361,4 +373,115 @@ fn the_functions_of_the_c_plugin_are_taken_over_at_a_restart() {
     fs::remove_file(database.plugin_dir().join(PLUGIN)).expect("it is there");
     database.restart();
     check(&database);
+}
+
+#[test]
+fn definitions_are_replaced_after_the_old_ones_are_kept() {
+    let database = match old_server() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    // Their texts are gbk and latin1, which gman cannot send.
+    database.execute("DROP PROCEDURE send");
+    database.execute("DROP TRIGGER changed");
+    let body = || -> String {
+        database.value(
+            "SELECT CONVERT(action_statement USING utf8) FROM information_schema.triggers
+              WHERE trigger_name = 'inserted'",
+        )
+    };
+    let (before, old_body) = (facts(&database), body());
+    let folder = tempfile::tempdir().expect("a folder");
+    let kept = folder.path().join("old.sql");
+    let keep = ["--keep".to_owned(), kept.display().to_string()];
+    let apply = |more: &[&str]| {
+        let more = more.iter().map(|&word| word.to_owned());
+        let arguments: Vec<String> = server(&database)
+            .into_iter()
+            .chain(["--apply".to_owned()])
+            .chain(keep.clone())
+            .chain(more)
+            .collect();
+        find(&arguments, b"y\n")
+    };
+    // Nobody is there to be asked.
+    let asked = apply(&[]);
+    assert_eq!(asked.code, Some(2), "{asked:?}");
+    assert!(asked.report.contains("no terminal to ask on"), "{asked:?}");
+    let shown = String::from_utf8_lossy(&asked.sql).into_owned();
+    assert!(shown.contains("trigger test.inserted\n"), "{shown}");
+    assert!(shown.contains("json_object_udf(NEW.id AS"), "{shown}");
+    assert!(!kept.exists());
+    assert_eq!(body(), old_body);
+
+    let applied = apply(&["--yes"]);
+    assert!(applied.whole, "{}", applied.report);
+    assert_eq!(facts(&database), before);
+    assert!(
+        find_on(&database)
+            .report
+            .contains("0 things to be replaced")
+    );
+    assert!(body().contains("json_object_udf("), "{}", body());
+    assert_eq!(database.value::<String>("SELECT describe_row(4)"), "[4,5]");
+
+    // A second time there is nothing to do, and what was kept is kept.
+    let old = fs::read(&kept).expect("the old definitions");
+    assert!(apply(&["--yes"]).whole);
+    assert_eq!(fs::read(&kept).expect("the old definitions"), old);
+    database
+        .try_sql(&old)
+        .expect("the old definitions come back");
+    assert_eq!(body(), old_body);
+    assert_eq!(facts(&database), before);
+    let refused = apply(&["--yes"]);
+    assert!(
+        refused.report.contains("cannot keep the old definitions"),
+        "{refused:?}"
+    );
+    assert_eq!(body(), old_body);
+}
+
+#[test]
+fn what_is_in_another_character_set_is_left_to_the_client() {
+    let database = match old_server() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let keep = folder.path().join("old.sql").display().to_string();
+    let options = ["--apply", "--yes", "--keep", &keep].map(str::to_owned);
+    let applied = find(&[&server(&database)[..], &options].concat(), b"");
+    assert_eq!(applied.code, Some(1));
+    assert!(
+        applied
+            .report
+            .contains("procedure test.send cannot be sent by gman"),
+        "{}",
+        applied.report
+    );
+    database
+        .try_sql(&find_on(&database).sql)
+        .expect("the statements work");
+    check(&database);
+    check_gbk(&database);
+}
+
+#[test]
+fn what_is_wrong_is_one_line_that_says_what_to_do() {
+    let away = ["--mysql", "/no/such/socket"].map(str::to_owned);
+    let dump_and_apply = ["--dump", "--apply"].map(str::to_owned);
+    for (arguments, code, expected) in [
+        (
+            &away,
+            1,
+            "cannot reach the database server at /no/such/socket",
+        ),
+        (&dump_and_apply, 2, "--dump"),
+    ] {
+        let refused = find(arguments, b"");
+        assert_eq!(refused.code, Some(code), "{refused:?}");
+        assert!(refused.report.contains(expected), "{refused:?}");
+        assert!(refused.sql.is_empty(), "{refused:?}");
+    }
 }

@@ -480,6 +480,64 @@ fn a_list_of_servers_costs_one_thread_however_many_sessions_there_are() {
     assert_eq!(ours, ["gman-sender"]);
 }
 
+/// How many threads send jobs.
+fn senders(gman: &Gman) -> usize {
+    let threads = threads(gman.database.pid());
+    threads.iter().filter(|name| *name == "gman-sender").count()
+}
+
+#[test]
+fn lists_that_are_the_same_cost_one_thread_and_there_are_at_most_64() {
+    let sink = Sink::start();
+    let mut gman = pipelined(&sink.address());
+    for number in 0..64 {
+        let list = format!("gman_servers_set('{}', 'f{number}')", sink.address());
+        gman.call(&list).text();
+        gman.call(&format!("gman_do_background('f{number}', '')"))
+            .text();
+    }
+    flush(&mut gman);
+    assert_eq!(senders(&gman), 1);
+
+    let one_more = format!("gman_servers_set('{}', 'one more')", sink.address());
+    let refused = gman.call(&one_more).error();
+    assert!(
+        refused.contains("64 functions have a list of their own"),
+        "{refused}"
+    );
+    assert_eq!(gman.call("gman_servers_set('', 'f7')").text(), "");
+    gman.call(&one_more).text();
+    gman.call("gman_do_background('f7', '')").text();
+    flush(&mut gman);
+    assert_eq!(sink.jobs(), 65);
+}
+
+#[test]
+fn a_function_that_gets_a_list_of_its_own_does_not_overtake_its_earlier_jobs() {
+    let mut old = Gearmand::start();
+    let new = Gearmand::start();
+    let mut gman = pipelined(&old.address());
+    old.kill();
+    submit(&mut gman.session, 0..3);
+    gman.call("gman_do_background('g', '')").text();
+    gman.call(&format!("gman_servers_set('{}', 'f')", new.address()))
+        .text();
+    wait_until(PATIENCE, "the old server to be found dead", || {
+        match gman.call("gman_do_background('f', '3', '3')").answer {
+            Err(error) if error.contains("Connection refused") => Ok(()),
+            other => Err(other),
+        }
+    });
+    assert!(new.status().is_empty(), "{:?}", new.status());
+
+    old.restart();
+    flush(&mut gman);
+    submit(&mut gman.session, 3..5);
+    flush(&mut gman);
+    assert_eq!((old.status()["f"].queued, old.status()["g"].queued), (3, 1));
+    assert_eq!(new.status()["f"].queued, 2);
+}
+
 #[test]
 fn a_full_window_takes_its_size_in_memory_and_little_more() {
     const WINDOW: u64 = 16 << 20;

@@ -140,10 +140,37 @@ fn a_value_out_of_range_or_unknown_is_not_taken() {
         Err(reason) => unsupported!("{reason}"),
     };
     let mut session = database.connect();
-    session
-        .query_drop("SET GLOBAL gman_window_bytes = 1")
-        .expect("a number that is cut to its range");
-    assert_eq!(variable(&database, "gman_window_bytes"), "65536");
+    for (sql, expected) in [
+        (
+            "SET GLOBAL gman_window_bytes = 1",
+            "gman_window_bytes: it cannot be 1, expected a number from 65536 to 68719476736",
+        ),
+        (
+            "SET GLOBAL gman_do_timeout_ms = 0",
+            "gman_do_timeout_ms: it cannot be 0, expected a number from 1 to 86400000",
+        ),
+        (
+            "SET GLOBAL gman_do_timeout_ms = -5",
+            "gman_do_timeout_ms: it cannot be -5, expected",
+        ),
+        (
+            "SET GLOBAL gman_do_timeout_ms = 18446744073709551615",
+            "gman_do_timeout_ms: it cannot be 18446744073709551615, expected",
+        ),
+        (
+            "SET GLOBAL gman_servers = NULL",
+            "gman_servers: it cannot be NULL; '' takes the job servers away",
+        ),
+        (
+            "SET GLOBAL gman_servers = '127.0.0.1,,127.0.0.2'",
+            "gman_servers: servers: entry 2 is empty, expected a host name or an address",
+        ),
+    ] {
+        let message = error(&mut session, sql);
+        assert!(message.contains(expected), "{sql}: {message}");
+    }
+    assert_eq!(variable(&database, "gman_window_bytes"), "16777216");
+    assert_eq!(variable(&database, "gman_do_timeout_ms"), "30000");
     for sql in [
         "SET GLOBAL gman_on_failure = 'sometimes'",
         "SET GLOBAL gman_delivery = 'maybe'",
@@ -155,6 +182,52 @@ fn a_value_out_of_range_or_unknown_is_not_taken() {
     assert_eq!(variable(&database, "gman_on_failure"), "warning");
     assert_eq!(variable(&database, "gman_delivery"), "acked");
     assert_eq!(variable(&database, "gman_timeout_ms"), "1000");
+}
+
+/// DNS may be late when a machine boots, or one of several hosts may be gone.
+#[test]
+fn a_name_that_does_not_resolve_at_the_start_is_kept_and_the_others_work() {
+    if let Some(reason) = refusal() {
+        unsupported!("{reason}");
+    }
+    let gearmand = Gearmand::start();
+    let list = format!("nosuchhost.invalid,localhost:{}", gearmand.port());
+    let database = Database::builder()
+        .library()
+        .configuration(AT_START)
+        .configuration(&format!("gman_servers={list}"))
+        .start();
+    database.run_script(&product_file("sql/install.sql"));
+    assert_eq!(variable(&database, "gman_servers"), list);
+    let submit = "SELECT gman_do_background('f', 'w')";
+    assert!(database.value::<Option<String>>(submit).is_some());
+}
+
+/// Servers start without a plugin of whose values they cannot read one.
+#[test]
+fn a_plugin_that_a_typo_has_turned_off_is_named_where_its_servers_are_missed() {
+    if let Some(reason) = refusal() {
+        unsupported!("{reason}");
+    }
+    const INACTIVE: &str =
+        "the plugin gman is not active, so no setting of the configuration is in force";
+    let gearmand = Gearmand::start();
+    let database = Database::builder()
+        .library()
+        .configuration(AT_START)
+        .configuration(&format!("gman_servers={}", gearmand.address()))
+        .configuration("gman_timeout_ms=abc")
+        .start();
+    database.run_script(&product_file("sql/install.sql"));
+    let check: String = database.value("SELECT gman_check()");
+    assert!(check.contains(INACTIVE), "{check}");
+    let handle: Option<String> = database.value("SELECT gman_do_background('f', 'w')");
+    assert_eq!(handle, None);
+    let log = database.error_log();
+    assert!(log.contains(INACTIVE), "{log}");
+    let status: String = database
+        .value("SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'gman'");
+    assert_eq!(status, "DISABLED", "the server counts it in");
 }
 
 #[test]

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::error::Error;
 use crate::gearman::delivery::pipeline::Pipeline;
 use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::job_server::{JobServer, ServerList};
-use crate::gearman::servers::refresher::{Named, Refresher};
+use crate::gearman::servers::refresher::Refresher;
+use crate::gearman::wire::deadline::Deadline;
+
+/// How many functions can have a list of their own: each list may take a thread and a connection, and
+/// any account can set one.
+const MAX_LISTS: usize = 64;
 
 /// All lists. A server that several of them name is the same in each.
 #[derive(Debug)]
@@ -16,17 +22,47 @@ pub(crate) struct Lists {
     default: Route,
     /// Those of single Gearman functions, by the function's name.
     of_function: BTreeMap<Vec<u8>, Route>,
+    /// Pipelines that no list leads to any more, until their jobs are answered.
+    draining: Vec<Arc<Pipeline>>,
+    /// Jobs that went another way before a list changed and must not be overtaken: those of functions
+    /// whose own list it was, and those of all the others.
+    earlier_of_function: BTreeMap<Vec<u8>, Earlier>,
+    earlier: Option<Earlier>,
     listener: Listener,
     refresher: Refresher,
 }
 
-/// A list, and the pipeline of the jobs that go there. The pipeline stays when the list changes, and
-/// takes its jobs along.
+/// A list, and the pipeline of the jobs that go there. Lists that are the same share one.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     /// `None` until it is set.
     servers: Option<ServerList>,
     pub(crate) pipeline: Arc<Pipeline>,
+}
+
+/// The jobs that a pipeline had accepted by some time.
+#[derive(Debug, Clone)]
+pub(crate) struct Earlier {
+    pipeline: Arc<Pipeline>,
+    last: u64,
+}
+
+impl Earlier {
+    fn of(pipeline: &Arc<Pipeline>) -> Self {
+        Self {
+            pipeline: Arc::clone(pipeline),
+            last: pipeline.accepted_so_far(),
+        }
+    }
+
+    /// Waits until they are answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::wait_for_earlier_jobs`].
+    pub(crate) fn wait(&self, deadline: &Deadline<'_>) -> Result<(), Error> {
+        self.pipeline.wait_for_answers_up_to(self.last, deadline)
+    }
 }
 
 /// A server and the lists that name it: functions, and `None` for the default list.
@@ -43,49 +79,172 @@ impl Lists {
         Self {
             default: Route::new(&listener),
             of_function: BTreeMap::new(),
+            draining: Vec::new(),
+            earlier_of_function: BTreeMap::new(),
+            earlier: None,
             listener,
             refresher,
         }
     }
 
-    /// The function's own list, or else the default one; `None` where there is neither.
+    /// The function's own list, or else the default one; `None` if there is neither.
     pub(crate) fn of(&self, function: &[u8]) -> Option<(ServerList, &Arc<Pipeline>)> {
-        let own = self.of_function.get(function);
-        let route = own.unwrap_or(&self.default);
-        let servers = route.servers.clone()?;
-        Some((servers, &route.pipeline))
+        let route = self.route(function);
+        Some((route.servers.clone()?, &route.pipeline))
     }
 
-    /// Sets the function's own list, or the default one, to servers with their addresses.
+    /// What the next job for `function` must not overtake.
+    pub(crate) fn earlier(&self, function: &[u8]) -> Option<Earlier> {
+        let own = self.earlier_of_function.get(function);
+        let has_list = self.of_function.contains_key(function);
+        let of_all = self.earlier.as_ref().filter(|_| !has_list);
+        own.or(of_all).cloned()
+    }
+
+    fn route(&self, function: &[u8]) -> &Route {
+        self.of_function.get(function).unwrap_or(&self.default)
+    }
+
+    /// Sets the function's own list, or the default one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] if there are [`MAX_LISTS`] already; nothing has changed then.
     pub(crate) fn set(
         &mut self,
         function: Option<&[u8]>,
-        servers: Vec<(HostPort, Vec<SocketAddr>)>,
-    ) {
+        servers: Vec<HostPort>,
+    ) -> Result<(), Error> {
+        self.forget_what_is_answered();
+        let is_new = function.is_some_and(|function| !self.of_function.contains_key(function));
+        if self.draining.len() >= MAX_LISTS || (is_new && self.of_function.len() >= MAX_LISTS) {
+            return Err(Error::Input(format!(
+                "{MAX_LISTS} functions have a list of their own already, which is the most; \
+                 SELECT gman_servers_set('', 'function') takes one away"
+            )));
+        }
         let list: ServerList = servers
             .into_iter()
-            .map(|(host_port, addresses)| self.known_or_new(host_port, addresses))
+            .map(|host_port| self.known_or_new(host_port))
             .collect();
-        let route = match function {
-            None => &mut self.default,
-            Some(function) => self
-                .of_function
-                .entry(function.to_vec())
-                .or_insert_with(|| Route::new(&self.listener)),
+        let old = match function {
+            None => self.default.clone(),
+            Some(function) => self.route(function).clone(),
         };
-        route.set(Some(list));
+        let route = self.route_to(list, function, &old);
+        if !Arc::ptr_eq(&route.pipeline, &old.pipeline) {
+            self.note_earlier(function, &old.pipeline);
+        }
+        match function {
+            None => self.default = route,
+            Some(function) => drop(self.of_function.insert(function.to_vec(), route)),
+        }
+        self.let_go_of(old.pipeline);
+        Ok(())
     }
 
-    /// Takes the default list away.
+    /// Takes the default list away. Its jobs wait for another one.
     pub(crate) fn unset(&mut self) {
-        self.default.set(None);
+        if self.users(&self.default.pipeline) > 1 {
+            self.default = Route::new(&self.listener);
+        }
+        self.default.servers = None;
+        self.default.pipeline.set_servers(None);
+    }
+
+    /// Takes a function's own list away: its jobs go to the default one from now on. Without
+    /// such a list there is nothing to do.
+    pub(crate) fn unset_of(&mut self, function: &[u8]) {
+        let Some(old) = self.of_function.remove(function) else {
+            return;
+        };
+        if !Arc::ptr_eq(&old.pipeline, &self.default.pipeline) {
+            self.note_earlier(Some(function), &old.pipeline);
+        }
+        if self.users(&old.pipeline) == 0 {
+            // Nobody else needs the old list: what waits goes to the default one as well.
+            old.pipeline.set_servers(self.default.servers.clone());
+        }
+        self.let_go_of(old.pipeline);
     }
 
     /// The pipelines of all lists.
     pub(crate) fn pipelines(&self) -> Vec<Arc<Pipeline>> {
-        self.routes()
-            .map(|(_, route)| Arc::clone(&route.pipeline))
-            .collect()
+        let mut pipelines: Vec<Arc<Pipeline>> = self.draining.clone();
+        for (_, route) in self.routes() {
+            if !pipelines
+                .iter()
+                .any(|known| Arc::ptr_eq(known, &route.pipeline))
+            {
+                pipelines.push(Arc::clone(&route.pipeline));
+            }
+        }
+        pipelines
+    }
+
+    /// The route to `list` for a function, or for all others, that took `old` so far.
+    fn route_to(&self, list: ServerList, function: Option<&[u8]>, old: &Route) -> Route {
+        let is_own = function.is_none_or(|function| self.of_function.contains_key(function));
+        let is_alone = is_own && self.users(&old.pipeline) == 1;
+        let same = self.routes().find(|(_, route)| {
+            let servers = route.servers.as_ref();
+            servers.is_some_and(|servers| is_same(servers, &list))
+        });
+        let pipeline = match same {
+            Some((_, route)) => Arc::clone(&route.pipeline),
+            // Its jobs go along.
+            None if is_alone => Arc::clone(&old.pipeline),
+            None => Arc::new(Pipeline::new(&self.listener)),
+        };
+        pipeline.set_servers(Some(Arc::clone(&list)));
+        if is_alone && !Arc::ptr_eq(&pipeline, &old.pipeline) {
+            // Nobody else needs the old list: what waits goes to the new one as well.
+            old.pipeline.set_servers(Some(Arc::clone(&list)));
+        }
+        Route {
+            servers: Some(list),
+            pipeline,
+        }
+    }
+
+    /// What waits in `pipeline` for a function, or for all without a list of their own, must not be
+    /// overtaken.
+    fn note_earlier(&mut self, function: Option<&[u8]>, pipeline: &Arc<Pipeline>) {
+        let waits = pipeline.has_jobs(|name| match function {
+            Some(function) => name.as_bytes() == function,
+            None => !self.of_function.contains_key(name.as_bytes()),
+        });
+        match function {
+            _ if !waits => {}
+            None => self.earlier = Some(Earlier::of(pipeline)),
+            Some(function) => {
+                let earlier = Earlier::of(pipeline);
+                self.earlier_of_function.insert(function.to_vec(), earlier);
+            }
+        }
+    }
+
+    fn forget_what_is_answered(&mut self) {
+        let waits = |pipeline: &Pipeline| pipeline.has_jobs(|_| true);
+        self.draining.retain(|pipeline| waits(pipeline));
+        self.earlier_of_function
+            .retain(|_, earlier| waits(&earlier.pipeline));
+        self.earlier = self.earlier.take().filter(|e| waits(&e.pipeline));
+    }
+
+    /// How many lists lead to `pipeline`.
+    fn users(&self, pipeline: &Arc<Pipeline>) -> usize {
+        let users = self.routes();
+        users
+            .filter(|(_, route)| Arc::ptr_eq(&route.pipeline, pipeline))
+            .count()
+    }
+
+    /// Keeps a pipeline that no list leads to any more until its jobs are answered.
+    fn let_go_of(&mut self, pipeline: Arc<Pipeline>) {
+        if self.users(&pipeline) == 0 && pipeline.has_jobs(|_| true) {
+            self.draining.push(pipeline);
+        }
     }
 
     /// Every server of every list, those that several lists name several times.
@@ -122,15 +281,17 @@ impl Lists {
 
     /// A server keeps its connections when a list that has it is set again, and gets a fresh
     /// chance where it failed.
-    fn known_or_new(&self, host_port: HostPort, addresses: Vec<SocketAddr>) -> Arc<JobServer> {
+    fn known_or_new(&self, host_port: HostPort) -> Arc<JobServer> {
         match self.all().find(|server| server.host_port == host_port) {
             Some(server) => {
-                server.set_addresses(&addresses);
                 server.health.reset();
                 Arc::clone(server)
             }
             None => {
+                let address = host_port.literal();
+                let addresses = address.map(|ip| SocketAddr::new(ip, host_port.port));
                 let refresher = self.refresher.clone();
+                let addresses = addresses.into_iter().collect();
                 Arc::new(JobServer::new(host_port, addresses, refresher))
             }
         }
@@ -144,11 +305,12 @@ impl Route {
             pipeline: Arc::new(Pipeline::new(listener)),
         }
     }
+}
 
-    fn set(&mut self, servers: Option<ServerList>) {
-        self.pipeline.set_servers(servers.clone());
-        self.servers = servers;
-    }
+/// Whether two lists name the same servers in the same order.
+fn is_same(one: &ServerList, other: &ServerList) -> bool {
+    let pairs = || one.iter().zip(other.iter());
+    one.len() == other.len() && pairs().all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 #[cfg(test)]
@@ -162,11 +324,8 @@ mod tests {
 
     fn set(lists: &mut Lists, function: Option<&str>, list: &str) {
         let servers = host_port::parse(list).unwrap();
-        let resolved = servers.into_iter().map(|server| {
-            let address = SocketAddr::new(server.literal().unwrap(), server.port);
-            (server, vec![address])
-        });
-        lists.set(function.map(str::as_bytes), resolved.collect());
+        let set = lists.set(function.map(str::as_bytes), servers);
+        set.unwrap_or_else(|error| panic!("{error}"));
     }
 
     fn names(lists: &Lists, function: &str) -> Vec<String> {
@@ -207,5 +366,51 @@ mod tests {
         set(&mut lists, None, "127.0.0.1:2,127.0.0.1:1");
         let (after, _) = lists.of(b"f").unwrap();
         assert!(Arc::ptr_eq(&before[0], &after[1]));
+    }
+
+    #[test]
+    fn lists_that_are_the_same_share_a_pipeline() {
+        let mut lists = lists();
+        set(&mut lists, None, "127.0.0.1:1,127.0.0.1:2");
+        for function in ["f", "g"] {
+            set(&mut lists, Some(function), "127.0.0.1:2");
+        }
+        assert_eq!(lists.pipelines().len(), 2);
+        set(&mut lists, Some("g"), "127.0.0.1:1,127.0.0.1:2");
+        assert_eq!(lists.pipelines().len(), 2);
+        set(&mut lists, Some("g"), "127.0.0.1:2,127.0.0.1:1");
+        assert_eq!(lists.pipelines().len(), 3);
+        lists.unset_of(b"g");
+        lists.unset_of(b"f");
+        assert_eq!(lists.pipelines().len(), 1);
+    }
+
+    #[test]
+    fn a_list_that_is_alone_keeps_its_pipeline_when_it_changes() {
+        let mut lists = lists();
+        set(&mut lists, None, "127.0.0.1:1");
+        let before = Arc::clone(lists.of(b"f").unwrap().1);
+        set(&mut lists, None, "127.0.0.1:2");
+        assert!(Arc::ptr_eq(&before, lists.of(b"f").unwrap().1));
+        set(&mut lists, Some("g"), "127.0.0.1:2");
+        set(&mut lists, None, "127.0.0.1:1");
+        assert!(Arc::ptr_eq(&before, lists.of(b"g").unwrap().1));
+        assert!(!Arc::ptr_eq(&before, lists.of(b"f").unwrap().1));
+        lists.unset();
+        assert!(lists.of(b"f").is_none());
+        assert_eq!(names(&lists, "g"), ["127.0.0.1:2"]);
+    }
+
+    #[test]
+    fn there_are_at_most_64_lists_of_single_functions() {
+        let mut lists = lists();
+        for number in 0..MAX_LISTS {
+            set(&mut lists, Some(&number.to_string()), "127.0.0.1:1");
+        }
+        let refused = lists.set(Some(b"one more"), Vec::new()).unwrap_err();
+        assert!(refused.to_string().starts_with("64 functions"), "{refused}");
+        set(&mut lists, Some("7"), "127.0.0.1:2");
+        lists.unset_of(b"7");
+        set(&mut lists, Some("one more"), "127.0.0.1:1");
     }
 }

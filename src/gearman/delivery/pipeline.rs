@@ -251,8 +251,17 @@ impl Pipeline {
     /// [`Error::Behind`] if they were not answered in time, at once while every server is being left
     /// alone or another call has waited in vain; [`Error::Stopped`].
     pub(crate) fn wait_for_earlier_jobs(&self, deadline: &Deadline<'_>) -> Result<(), Error> {
+        let last = self.accepted_so_far();
+        self.wait_for_answers_up_to(last, deadline)
+    }
+
+    /// As [`Pipeline::wait_for_earlier_jobs`], for the jobs that were accepted before there were `last`.
+    pub(crate) fn wait_for_answers_up_to(
+        &self,
+        last: u64,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
         let mut state = self.spool.lock();
-        let last = state.window.accepted_so_far();
         let before = state.window.answered_so_far();
         while state.window.answered_so_far() < last {
             if state.is_hopeless() {
@@ -268,6 +277,17 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+
+    /// How many jobs were accepted, ever.
+    pub(crate) fn accepted_so_far(&self) -> u64 {
+        self.spool.lock().window.accepted_so_far()
+    }
+
+    /// Whether a job waits for an answer whose function `is_meant`.
+    pub(crate) fn has_jobs(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        let state = self.spool.lock();
+        state.window.functions().any(|function| is_meant(&function))
     }
 
     /// How many jobs wait for an answer, by Gearman function.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::error::Error;
+use crate::memory;
 
 /// The port where an entry names none: `GEARMAN_DEFAULT_TCP_PORT` of libgearman's `protocol.h`.
 pub const DEFAULT_PORT: u16 = 4730;
@@ -41,27 +42,38 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// Reads a list. Entries are separated by commas; white space around them does not matter, empty
-/// entries and repetitions are left out.
+/// Reads a list. Entries are separated by commas; white space around them does not matter, and
+/// repetitions are left out.
 ///
 /// # Errors
 ///
 /// [`Error::Input`] that names the entry and what was expected; also for a list without entries.
 pub fn parse(list: &str) -> Result<Vec<HostPort>, Error> {
+    if list
+        .trim_matches(|c: char| c == ',' || c.is_whitespace())
+        .is_empty()
+    {
+        return Err(Error::Input(
+            "servers is empty, expected a list such as 'host:4730,[::1]:4730'".to_owned(),
+        ));
+    }
     let mut servers = Vec::new();
-    let entries = list.split(',').map(str::trim);
-    for entry in entries.filter(|entry| !entry.is_empty()) {
+    // libgearman takes a comma at the end, too.
+    let entries = list.trim_end();
+    let entries = entries.strip_suffix(',').unwrap_or(entries).split(',');
+    for (index, entry) in entries.map(str::trim).enumerate() {
+        if entry.is_empty() {
+            return Err(Error::Input(format!(
+                "servers: entry {} is empty, expected a host name or an address",
+                index + 1
+            )));
+        }
         let server = parse_entry(entry).map_err(|expected| {
             Error::Input(format!("servers: in \"{entry}\" expected {expected}"))
         })?;
         if !servers.contains(&server) {
-            servers.push(server);
+            memory::push(&mut servers, server)?;
         }
-    }
-    if servers.is_empty() {
-        return Err(Error::Input(
-            "servers is empty, expected a list such as 'host:4730,[::1]:4730'".to_owned(),
-        ));
     }
     Ok(servers)
 }
@@ -159,6 +171,8 @@ mod tests {
         for (list, expected) in [
             ("", "servers is empty"),
             (" , ", "servers is empty"),
+            ("a,,b", "entry 2 is empty, expected a host name"),
+            (",a", "entry 1 is empty"),
             ("a,b:0", "in \"b:0\" expected a port from 1 to 65535"),
             ("b:65536", "in \"b:65536\" expected a port"),
             ("b:+1", "in \"b:+1\" expected a port"),

@@ -32,6 +32,34 @@ fn gman_install_asks_the_server_for_its_folder_and_says_what_it_did() {
         again.contains(&format!("{FILE_NAME} is there already")),
         "{again}"
     );
+    let (_, steps) = again.split_once("still to be done:").expect("the steps");
+    for step in ["name the job servers", "gman triggers", "gman worker"] {
+        assert!(steps.contains(step), "{again}");
+    }
+}
+
+#[test]
+fn gman_install_writes_a_configuration_with_which_the_server_starts_with_the_plugin() {
+    let mut database = Database::start();
+    let tarball = Tarball::unpack();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("gman.cnf");
+    let config = format!("--config={}", file.display());
+    let done = tarball.try_install(&database, &["--gearmand=127.0.0.1:7", &config]);
+    if said(&done).contains("no plugin") {
+        crate::support::unsupported!("no plugin for this server, the functions only");
+    }
+    assert!(done.status.success(), "{}", said(&done));
+    assert!(
+        said(&done).contains("restart the server"),
+        "{}",
+        said(&done)
+    );
+
+    database.configure(&fs::read_to_string(&file).expect("the lines"));
+    database.restart();
+    let servers: String = database.value("SELECT @@gman_servers");
+    assert_eq!(servers, "127.0.0.1:7");
 }
 
 #[test]

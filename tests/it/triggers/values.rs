@@ -1,5 +1,6 @@
 //! What is sent of a row, whatever its names and its size are.
 
+use mysql::prelude::Queryable;
 use serde_json::json;
 
 use super::Path;
@@ -122,38 +123,46 @@ fn a_timestamp_is_sent_in_utc_whatever_the_session_says() {
 fn the_hour_that_comes_twice_is_sent_as_two_hours() {
     let mut path = Path::start();
     path.gman
-        .execute("CREATE TABLE t (ts TIMESTAMP NOT NULL PRIMARY KEY)");
+        .execute("CREATE TABLE t (ts TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP PRIMARY KEY, n INT NOT NULL)");
     path.make_triggers("test.t", &[]);
-    path.gman
-        .execute("INSERT INTO mysql.time_zone (Time_zone_id, Use_leap_seconds) VALUES (4711, 'N')");
-    path.gman
-        .execute("INSERT INTO mysql.time_zone_name VALUES ('Test/Back', 4711)");
-    path.gman.execute(
+    for sql in [
+        "INSERT INTO mysql.time_zone (Time_zone_id, Use_leap_seconds) VALUES (4711, 'N')",
+        "INSERT INTO mysql.time_zone_name VALUES ('Test/Back', 4711)",
         "INSERT INTO mysql.time_zone_transition_type VALUES (4711, 0, 7200, 1, 'S'), (4711, 1, 3600, 0, 'W')",
-    );
-    path.gman.execute(
         "INSERT INTO mysql.time_zone_transition VALUES (4711, 1711846800, 0), (4711, 1729990800, 1)",
+        "SET time_zone = '+00:00'",
+    ] {
+        path.gman.execute(sql);
+    }
+    path.jobs(
+        "INSERT INTO t VALUES ('2024-10-27 00:30:00', 1), ('2024-10-27 01:30:00', 2)",
+        2,
     );
-    let zone = mysql::prelude::Queryable::query_drop(
-        &mut path.gman.session,
-        "SET time_zone = 'Test/Back'",
-    );
-    if let Err(error) = zone {
+    if let Err(error) = path.gman.session.query_drop("SET time_zone = 'Test/Back'") {
         unsupported!("no time zone of our own: {error}");
     }
-    path.gman.execute("SET timestamp = 1729989000");
-    let first = path.job("INSERT INTO t VALUES (NOW())");
-    assert_eq!(first["key"], "test.t:2024-10-27T00:30:00Z");
+    let read: Vec<String> = path.gman.query("SELECT CAST(ts AS CHAR) FROM t");
+    assert_eq!(read, ["2024-10-27 02:30:00"; 2]);
+    let row = |utc: &str, n| format!(r#"{{"key":"test.t:{utc}","row":{{"ts":"{utc}","n":{n}}}}}"#);
+    let (first, second) = ("2024-10-27T00:30:00Z", "2024-10-27T01:30:00Z");
+    assert_eq!(
+        path.jobs("UPDATE t SET n = n + 1", 2),
+        [row(first, 2), row(second, 3)]
+    );
+
+    // A key that becomes the other hour is another key, where a server can store it.
+    path.jobs("DELETE FROM t WHERE n = 3", 1);
     path.gman.execute("SET timestamp = 1729992600");
-    let jobs = path.jobs("UPDATE t SET ts = NOW()", 2);
-    assert!(
-        jobs[0].contains(r#""key":"test.t:2024-10-27T00:30:00Z","row":null"#),
-        "{jobs:?}"
-    );
-    assert!(
-        jobs[1].contains(r#""key":"test.t:2024-10-27T01:30:00Z""#),
-        "{jobs:?}"
-    );
+    path.gman.execute("UPDATE t SET ts = NOW()");
+    let stored: Vec<u32> = path.gman.query("SELECT UNIX_TIMESTAMP(ts) FROM t");
+    let moved = match stored[..] {
+        [1_729_992_600] => vec![
+            format!(r#"{{"key":"test.t:{first}","row":null}}"#),
+            row(second, 2),
+        ],
+        _ => vec![row(first, 2)],
+    };
+    assert_eq!(path.jobs("DO 0", moved.len()), moved);
 }
 
 #[test]
