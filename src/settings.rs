@@ -4,6 +4,7 @@
 
 use std::ffi::c_char;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A whole number.
@@ -177,6 +178,8 @@ pub struct Text {
     /// One line for the person who looks it up.
     pub description: &'static str,
     current: [AtomicU8; MAX_TEXT_BYTES + 1],
+    /// Held by who writes or reads all of it.
+    turn: Mutex<()>,
 }
 
 impl Text {
@@ -185,11 +188,13 @@ impl Text {
             name,
             description,
             current: [const { AtomicU8::new(0) }; MAX_TEXT_BYTES + 1],
+            turn: Mutex::new(()),
         }
     }
 
     /// Changes the text; what is beyond [`MAX_TEXT_BYTES`] or a NUL is not shown.
     pub fn set(&self, text: &str) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let shown = &text.as_bytes()[..text.floor_char_boundary(MAX_TEXT_BYTES)];
         for (place, byte) in self.current.iter().zip(shown.iter().chain([&0])) {
             place.store(*byte, Ordering::Relaxed);
@@ -198,6 +203,7 @@ impl Text {
 
     /// The text that is shown.
     pub fn get(&self) -> String {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = self
             .current
             .iter()

@@ -35,7 +35,7 @@ impl HandOver {
                 eprintln!("flash_sale: {error}");
             }
         });
-        client.set_servers(servers, None, LIMITS.submit)?;
+        client.set_servers(servers, None)?;
         Ok(Self { client })
     }
 

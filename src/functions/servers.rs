@@ -1,6 +1,7 @@
 //! `gman_servers_set` and `gman_check`: which job servers get the jobs, and how they are.
 
 use std::str;
+use std::sync::{Mutex, PoisonError};
 
 use udf::prelude::*;
 
@@ -157,23 +158,26 @@ fn set(servers: &str, function: Option<&[u8]>) -> Result<(), Error> {
     if let ("", Some(function)) = (servers, function) {
         return CLIENT.unset_servers_of(function);
     }
-    CLIENT.set_servers(servers, function, settings::TIMEOUT.duration())?;
     if function.is_none() {
-        settings::SERVERS.set(servers);
+        host_port::parse(servers)?;
     }
-    Ok(())
+    set_list(servers, function)
 }
 
 fn text<'a>(args: &'a ArgList<'a, Process>, index: usize, name: &str) -> Result<&'a str, Error> {
     let value = args::string(args, index)?;
     let value = value.ok_or_else(|| Error::Input(format!("{name} is NULL, expected a string")))?;
     if value.len() > MAX_LIST_BYTES {
-        return Err(Error::Input(format!(
-            "{name} is {} bytes long, expected at most {MAX_LIST_BYTES}",
-            value.len()
-        )));
+        return Err(too_long(name, value));
     }
     str::from_utf8(value).map_err(|_| Error::Input(format!("{name} is not UTF-8")))
+}
+
+fn too_long(name: &str, value: &[u8]) -> Error {
+    Error::Input(format!(
+        "{name} is {} bytes long, expected at most {MAX_LIST_BYTES}",
+        value.len()
+    ))
 }
 
 /// Whether `gman_servers` can have this value: empty, or a list that can be read.
@@ -186,14 +190,27 @@ pub(crate) fn check_default(list: &[u8]) -> Result<(), Error> {
 
 /// Sets the default servers; an empty list takes them away.
 pub(crate) fn set_default(list: &[u8]) -> Result<(), Error> {
-    match utf8(list)? {
-        "" => CLIENT.unset_servers(),
-        list => CLIENT.set_servers(list, None, settings::TIMEOUT.duration())?,
+    set_list(utf8(list)?, None)
+}
+
+/// Sets a list, by whichever of the two ways. One at a time, so that what is shown is what is in force.
+fn set_list(list: &str, function: Option<&[u8]>) -> Result<(), Error> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // Nothing in here panics half way.
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    match (list, function) {
+        ("", None) => CLIENT.unset_servers(),
+        _ => CLIENT.set_servers(list, function)?,
     }
-    settings::SERVERS.set(utf8(list)?);
+    if function.is_none() {
+        settings::SERVERS.set(list);
+    }
     Ok(())
 }
 
 fn utf8(list: &[u8]) -> Result<&str, Error> {
+    if list.len() > MAX_LIST_BYTES {
+        return Err(too_long("gman_servers", list));
+    }
     str::from_utf8(list).map_err(|_| Error::Input("gman_servers is not UTF-8".to_owned()))
 }

@@ -14,7 +14,7 @@
 //!     window_bytes: 16 << 20,
 //! };
 //! let client = Client::new();
-//! client.set_servers("localhost:4730", None, limits.submit)?;
+//! client.set_servers("localhost:4730", None)?;
 //! let mode = Mode::Background(Priority::Normal);
 //! let job = Job::new(mode, b"syncToRedis", b"{\"id\":1}", None)?;
 //! let handle = client.submit(&job, &limits, &|| false)?.handle;

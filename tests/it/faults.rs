@@ -507,9 +507,7 @@ fn a_connection_that_is_forbidden_names_the_selinux_boolean() {
             window_bytes: 1,
         };
         let client = Client::new();
-        client
-            .set_servers("192.0.2.1", None, limits.submit)
-            .expect("an address");
+        client.set_servers("192.0.2.1", None).expect("an address");
         let mode = Mode::Background(Priority::Normal);
         let job = Job::new(mode, b"f", b"", None).expect("a job");
         let error = client

@@ -183,6 +183,25 @@ fn a_value_out_of_range_or_unknown_is_not_taken() {
     assert_eq!(variable(&database, "gman_timeout_ms"), "1000");
 }
 
+/// DNS may be late when a machine boots, or one of several hosts may be gone.
+#[test]
+fn a_name_that_does_not_resolve_at_the_start_is_kept_and_the_others_work() {
+    if let Some(reason) = refusal() {
+        unsupported!("{reason}");
+    }
+    let gearmand = Gearmand::start();
+    let list = format!("nosuchhost.invalid,localhost:{}", gearmand.port());
+    let database = Database::builder()
+        .library()
+        .configuration(AT_START)
+        .configuration(&format!("gman_servers={list}"))
+        .start();
+    database.run_script(&product_file("sql/install.sql"));
+    assert_eq!(variable(&database, "gman_servers"), list);
+    let submit = "SELECT gman_do_background('f', 'w')";
+    assert!(database.value::<Option<String>>(submit).is_some());
+}
+
 /// Servers start without a plugin of whose values they cannot read one.
 #[test]
 fn a_plugin_that_a_typo_has_turned_off_is_named_where_its_servers_are_missed() {

@@ -1,7 +1,6 @@
 //! Submits jobs: which job servers are tried, in which order, and for how long.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -13,11 +12,10 @@ use crate::gearman::limits::Limits;
 use crate::gearman::servers::check::{self, Answer, Report};
 use crate::gearman::servers::failover::{Stage, Verdict};
 use crate::gearman::servers::health::Attempt;
-use crate::gearman::servers::host_port::{self, HostPort};
+use crate::gearman::servers::host_port;
 use crate::gearman::servers::job_server::{JobServer, ServerList};
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::servers::refresher::Refresher;
-use crate::gearman::servers::resolver;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::exchange;
 use crate::gearman::wire::job::{self, Job, Mode};
@@ -73,30 +71,23 @@ impl Client {
     }
 
     /// Sets the list of servers (`host:port,[::1]:4730`): the default one, or that of one
-    /// Gearman function. Names are resolved now, within `limit`; every server of the list gets
-    /// a fresh chance.
+    /// Gearman function; every server of the list gets a fresh chance. Waits for nothing: a name is
+    /// resolved by the first job for its server, and again and again by a thread, so that one that
+    /// does not resolve yet is no reason to be without the others.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] for a bad list or function name, [`Error::Network`] for a name that does
-    /// not resolve. The list is then as it was.
-    pub fn set_servers(
-        &self,
-        list: &str,
-        function: Option<&[u8]>,
-        limit: Duration,
-    ) -> Result<(), Error> {
+    /// [`Error::Input`] for a bad list or function name, [`Error::System`] if there is no thread for
+    /// its names. The list is then as it was.
+    pub fn set_servers(&self, list: &str, function: Option<&[u8]>) -> Result<(), Error> {
         let function = function.map(job::checked_function).transpose()?;
-        let resolved = resolve(host_port::parse(list)?, limit)?;
-        let has_names = resolved
-            .iter()
-            .any(|(server, _)| server.literal().is_none());
-        self.write_lists().set(function, resolved)?;
-        if has_names {
+        let servers = host_port::parse(list)?;
+        // The thread comes first, as it can be refused; it looks at the lists after a while only.
+        if servers.iter().any(|server| server.literal().is_none()) {
             self.keep_fresh()?;
-        } else {
-            self.refresher.ask();
         }
+        self.write_lists().set(function, servers)?;
+        self.refresher.ask();
         Ok(())
     }
 
@@ -357,20 +348,6 @@ fn report((listed, outcome): (&Listed, Result<Answer, Error>)) -> Report {
         outcome,
         resting: server.health.rest_left(Instant::now()),
     }
-}
-
-/// Looks all servers up at once.
-fn resolve(
-    servers: Vec<HostPort>,
-    limit: Duration,
-) -> Result<Vec<(HostPort, Vec<SocketAddr>)>, Error> {
-    let deadline = Deadline::after(limit);
-    let lookups: Vec<_> = servers.iter().map(resolver::begin).collect();
-    servers
-        .into_iter()
-        .zip(lookups)
-        .map(|(server, lookup)| Ok((server, lookup.wait(&deadline)?)))
-        .collect()
 }
 
 /// How many of `servers` may be tried now.

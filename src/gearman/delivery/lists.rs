@@ -9,7 +9,7 @@ use crate::gearman::delivery::pipeline::Pipeline;
 use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::job_server::{JobServer, ServerList};
-use crate::gearman::servers::refresher::{Named, Refresher};
+use crate::gearman::servers::refresher::Refresher;
 use crate::gearman::wire::deadline::Deadline;
 
 /// How many functions can have a list of their own: each list may take a thread and a connection, and
@@ -105,7 +105,7 @@ impl Lists {
         self.of_function.get(function).unwrap_or(&self.default)
     }
 
-    /// Sets the function's own list, or the default one, to servers with their addresses.
+    /// Sets the function's own list, or the default one.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Lists {
     pub(crate) fn set(
         &mut self,
         function: Option<&[u8]>,
-        servers: Vec<(HostPort, Vec<SocketAddr>)>,
+        servers: Vec<HostPort>,
     ) -> Result<(), Error> {
         self.forget_what_is_answered();
         let is_new = function.is_some_and(|function| !self.of_function.contains_key(function));
@@ -125,7 +125,7 @@ impl Lists {
         }
         let list: ServerList = servers
             .into_iter()
-            .map(|(host_port, addresses)| self.known_or_new(host_port, addresses))
+            .map(|host_port| self.known_or_new(host_port))
             .collect();
         let old = match function {
             None => self.default.clone(),
@@ -281,15 +281,17 @@ impl Lists {
 
     /// A server keeps its connections when a list that has it is set again, and gets a fresh
     /// chance where it failed.
-    fn known_or_new(&self, host_port: HostPort, addresses: Vec<SocketAddr>) -> Arc<JobServer> {
+    fn known_or_new(&self, host_port: HostPort) -> Arc<JobServer> {
         match self.all().find(|server| server.host_port == host_port) {
             Some(server) => {
-                server.set_addresses(&addresses);
                 server.health.reset();
                 Arc::clone(server)
             }
             None => {
+                let address = host_port.literal();
+                let addresses = address.map(|ip| SocketAddr::new(ip, host_port.port));
                 let refresher = self.refresher.clone();
+                let addresses = addresses.into_iter().collect();
                 Arc::new(JobServer::new(host_port, addresses, refresher))
             }
         }
@@ -322,11 +324,7 @@ mod tests {
 
     fn set(lists: &mut Lists, function: Option<&str>, list: &str) {
         let servers = host_port::parse(list).unwrap();
-        let resolved = servers.into_iter().map(|server| {
-            let address = SocketAddr::new(server.literal().unwrap(), server.port);
-            (server, vec![address])
-        });
-        let set = lists.set(function.map(str::as_bytes), resolved.collect());
+        let set = lists.set(function.map(str::as_bytes), servers);
         set.unwrap_or_else(|error| panic!("{error}"));
     }
 

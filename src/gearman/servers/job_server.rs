@@ -9,6 +9,7 @@ use crate::gearman::servers::health::{Health, Resting};
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::pool::Pool;
 use crate::gearman::servers::refresher::{Named, Refresher};
+use crate::gearman::servers::resolver;
 use crate::gearman::wire::connection::Connection;
 use crate::gearman::wire::deadline::Deadline;
 
@@ -26,12 +27,12 @@ pub(crate) struct JobServer {
     pub(crate) health: Health,
     /// Asked for fresh addresses when the server fails.
     pub(crate) refresher: Refresher,
-    /// Never empty. The one that answered last comes first.
+    /// Empty while the name has not been resolved. The one that answered last comes first.
     addresses: RwLock<Arc<[SocketAddr]>>,
 }
 
 impl JobServer {
-    /// A server at `addresses`, of which there is at least one.
+    /// A server at `addresses`; without any its name is resolved when it is first needed.
     pub(crate) fn new(
         host_port: HostPort,
         addresses: Vec<SocketAddr>,
@@ -47,7 +48,17 @@ impl JobServer {
         }
     }
 
-    /// Where the server is.
+    /// Where the server is, after asking if that is not known yet.
+    fn resolved(&self, deadline: &Deadline<'_>) -> Result<Arc<[SocketAddr]>, Error> {
+        let known = self.addresses();
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        self.set_addresses(&resolver::begin(&self.host_port).wait(deadline)?);
+        Ok(self.addresses())
+    }
+
+    /// Where the server is, as far as that is known.
     pub(crate) fn addresses(&self) -> Arc<[SocketAddr]> {
         let addresses = self.addresses.read();
         Arc::clone(&addresses.unwrap_or_else(PoisonError::into_inner))
@@ -60,7 +71,7 @@ impl JobServer {
         limit: Duration,
     ) -> Result<Connection, Error> {
         let deadline = deadline.within(limit);
-        let addresses = self.addresses();
+        let addresses = self.resolved(&deadline)?;
         let mut failure = Error::NoServers;
         for (index, &address) in addresses.iter().enumerate() {
             let share = deadline.share(addresses.len() - index);

@@ -23,7 +23,7 @@ impl Submitter {
     pub(crate) fn to(gearmand: &Gearmand) -> Self {
         let client = Client::new();
         client
-            .set_servers(&gearmand.address(), None, PATIENCE)
+            .set_servers(&gearmand.address(), None)
             .unwrap_or_else(|error| panic!("{}: {error}", gearmand.address()));
         Self {
             client,
