@@ -105,8 +105,19 @@ pub enum Error {
         jobs: u64,
         /// How many bytes they take.
         bytes: usize,
+        /// How many bytes open transactions have taken for what they hold back.
+        held: usize,
         /// Why they wait, where something went wrong.
         cause: Option<Arc<Self>>,
+    },
+    /// One transaction would hold back more than it may.
+    TransactionFull {
+        /// How many jobs it holds back already.
+        jobs: usize,
+        /// How many bytes they would be with this one.
+        bytes: usize,
+        /// How many they may be.
+        limit: usize,
     },
     /// Jobs of pipelined delivery wait for the same job servers, and this one must not overtake them.
     Behind {
@@ -191,14 +202,27 @@ impl fmt::Display for Error {
                  use, for {} ms",
                 waited.as_millis()
             ),
-            Self::WindowFull { jobs, bytes, cause } => {
+            Self::WindowFull {
+                jobs,
+                bytes,
+                held,
+                cause,
+            } => {
                 write!(
                     f,
-                    "the window is full: {jobs} jobs of {bytes} bytes wait for an answer; \
-                     gman_window_bytes sets its size"
+                    "the window is full: {jobs} jobs of {bytes} bytes wait for an answer"
                 )?;
+                if *held > 0 {
+                    write!(f, ", and open transactions have taken {held} bytes")?;
+                }
+                f.write_str("; gman_window_bytes sets its size")?;
                 cause.iter().try_for_each(|cause| write!(f, "; {cause}"))
             }
+            Self::TransactionFull { jobs, bytes, limit } => write!(
+                f,
+                "the transaction holds back {jobs} jobs, and with this one {bytes} bytes, more than \
+                 gman_transaction_bytes = {limit}; raise it, commit in smaller steps, or use the outbox"
+            ),
             Self::Behind { jobs, cause } => {
                 write!(
                     f,
@@ -279,6 +303,7 @@ impl Error {
             | Self::Resting { .. }
             | Self::Busy { .. }
             | Self::WindowFull { .. }
+            | Self::TransactionFull { .. }
             | Self::Behind { .. }
             | Self::Job { .. }
             | Self::Stopped
@@ -304,6 +329,7 @@ impl Error {
             | Self::Busy { .. }
             | Self::Resting { .. }
             | Self::WindowFull { .. }
+            | Self::TransactionFull { .. }
             | Self::Job { .. }
             | Self::Stopped
             | Self::Panic(_) => false,
@@ -345,6 +371,7 @@ impl Error {
             | Self::Refused { .. }
             | Self::Busy { .. }
             | Self::Undelivered(_)
+            | Self::TransactionFull { .. }
             | Self::Job { .. }
             | Self::Stopped
             | Self::Panic(_) => None,
@@ -369,6 +396,7 @@ impl std::error::Error for Error {
             | Self::Job { .. }
             | Self::Stopped
             | Self::Undelivered(_)
+            | Self::TransactionFull { .. }
             | Self::Panic(_) => None,
         }
     }

@@ -273,13 +273,16 @@ pub enum Delivery {
     Acked,
     /// At once: the answer is the unique id, and a thread submits the job.
     Pipelined,
+    /// As pipelined, once the transaction has committed, and never if it does not.
+    Committed,
 }
 
 /// The value in force of [`DELIVERY`].
 pub fn delivery() -> Delivery {
     match DELIVERY.get() {
         0 => Delivery::Acked,
-        _ => Delivery::Pipelined,
+        1 => Delivery::Pipelined,
+        _ => Delivery::Committed,
     }
 }
 
@@ -334,8 +337,8 @@ pub static ON_FAILURE: Choice = Choice::new(
 /// `gman_delivery`: one of [`Delivery`].
 pub static DELIVERY: Choice = Choice::new(
     "gman_delivery",
-    "When a background submission is answered: acked, once a job server has the job; pipelined, at once, and a thread submits the job",
-    &["acked", "pipelined"],
+    "When a background job leaves: acked, at once, and the call waits for a job server to have it; pipelined, at once, and the call waits for nothing; committed, once its transaction has committed",
+    &["acked", "pipelined", "committed"],
     Delivery::Acked as usize,
 );
 
@@ -344,6 +347,15 @@ pub static WINDOW: Number = Number::new(
     "gman_window_bytes",
     "Pipelined delivery: how many bytes may wait for the job server's acknowledgement",
     16 << 20,
+    64 << 10,
+    64 << 30,
+);
+
+/// `gman_transaction_bytes`, in bytes.
+pub static TRANSACTION: Number = Number::new(
+    "gman_transaction_bytes",
+    "Delivery at commit: how many bytes of jobs one transaction may hold back; more is an error",
+    64 << 20,
     64 << 10,
     64 << 30,
 );
@@ -358,11 +370,12 @@ pub static MAX_CONNECTIONS: Number = Number::new(
 );
 
 /// Every number, in the order of the documentation.
-pub static NUMBERS: [&Number; 5] = [
+pub static NUMBERS: [&Number; 6] = [
     &CONNECT_TIMEOUT,
     &TIMEOUT,
     &DO_TIMEOUT,
     &WINDOW,
+    &TRANSACTION,
     &MAX_CONNECTIONS,
 ];
 

@@ -109,6 +109,18 @@ pub static SERVER_FAILURES: Counter = Counter::new("gman_server_failures");
 /// `gman_bytes_sent`: bytes written to job servers.
 pub static BYTES_SENT: Counter = Counter::new("gman_bytes_sent");
 
+/// `gman_transactions_committed`: transactions that committed jobs.
+pub static TRANSACTIONS_COMMITTED: Counter = Counter::new("gman_transactions_committed");
+
+/// `gman_transactions_rolled_back`: transactions that dropped their jobs at the end.
+pub static TRANSACTIONS_ROLLED_BACK: Counter = Counter::new("gman_transactions_rolled_back");
+
+/// `gman_jobs_dropped`: jobs whose transaction, statement or savepoint was rolled back.
+pub static JOBS_DROPPED: Counter = Counter::new("gman_jobs_dropped");
+
+/// `gman_held_bytes`: what transactions hold back now.
+pub static HELD_BYTES: Gauge = Gauge::new("gman_held_bytes");
+
 /// `gman_connections_open`: connections to job servers, idle ones and those of senders included.
 pub static CONNECTIONS_OPEN: Gauge = Gauge::new("gman_connections_open");
 
@@ -128,7 +140,7 @@ pub static LAST_ERROR: Text = Text::new(
 );
 
 /// Every counter.
-pub static COUNTERS: [&Counter; 7] = [
+pub static COUNTERS: [&Counter; 10] = [
     &JOBS_SUBMITTED,
     &JOBS_ACKNOWLEDGED,
     &JOBS_FAILED,
@@ -136,12 +148,16 @@ pub static COUNTERS: [&Counter; 7] = [
     &CONNECTIONS_OPENED,
     &SERVER_FAILURES,
     &BYTES_SENT,
+    &TRANSACTIONS_COMMITTED,
+    &TRANSACTIONS_ROLLED_BACK,
+    &JOBS_DROPPED,
 ];
 
 /// Every gauge.
-pub static GAUGES: [&Gauge; 4] = [
+pub static GAUGES: [&Gauge; 5] = [
     &CONNECTIONS_OPEN,
     &IN_FLIGHT,
     &WINDOW_BYTES_USED,
+    &HELD_BYTES,
     &SERVERS_DOWN,
 ];

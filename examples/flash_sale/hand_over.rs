@@ -19,6 +19,7 @@ const LIMITS: Limits = Limits {
     run: Duration::from_secs(1),
     connections: 1,
     window_bytes: 16 << 20,
+    transaction_bytes: 64 << 20,
 };
 
 /// The way to gearmand; many threads may use it at once.

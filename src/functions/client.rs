@@ -19,5 +19,6 @@ pub(super) fn limits() -> Limits {
         run: settings::DO_TIMEOUT.duration(),
         connections: settings::MAX_CONNECTIONS.size(),
         window_bytes: settings::WINDOW.size(),
+        transaction_bytes: settings::TRANSACTION.size(),
     }
 }

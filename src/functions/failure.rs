@@ -23,7 +23,9 @@ enum Kind {
 
 fn kind(error: &Error) -> Kind {
     match error {
-        Error::Input(_) | Error::Stopped | Error::Panic(_) => Kind::Caller,
+        Error::Input(_) | Error::TransactionFull { .. } | Error::Stopped | Error::Panic(_) => {
+            Kind::Caller
+        }
         Error::System { .. }
         | Error::NoServers
         | Error::Network { .. }
@@ -115,6 +117,7 @@ fn server_of(error: &Error) -> &str {
             cause.as_deref().map_or("", server_of)
         }
         Error::Input(_)
+        | Error::TransactionFull { .. }
         | Error::System { .. }
         | Error::NoServers
         | Error::Stopped

@@ -13,3 +13,4 @@ mod submit;
 mod sum;
 #[cfg(feature = "test-switches")]
 mod switches;
+pub(crate) mod transaction;

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
+use crate::functions::transaction;
 use crate::gearman::wire::job::{Job, Mode, Priority};
 use crate::gearman::wire::packet::{MAX_DATA_BYTES, MAX_HANDLE_BYTES};
 use crate::host::function::{Function, PerRow, entry_points};
@@ -114,6 +115,10 @@ fn hand_over(job: &Job<'_>) -> Outcome {
         }
         Delivery::Pipelined => {
             CLIENT.submit_later(job, &limits(), &should_stop)?;
+            Ok((job.unique().to_vec(), Vec::new()))
+        }
+        Delivery::Committed => {
+            transaction::hold(job, &should_stop)?;
             Ok((job.unique().to_vec(), Vec::new()))
         }
     }

@@ -15,4 +15,6 @@ pub struct Limits {
     pub connections: usize,
     /// Pipelined delivery: how many bytes may wait for an answer.
     pub window_bytes: usize,
+    /// How many bytes of jobs one transaction may hold back.
+    pub transaction_bytes: usize,
 }

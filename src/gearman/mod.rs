@@ -12,6 +12,7 @@
 //!     run: Duration::from_secs(30),
 //!     connections: 16,
 //!     window_bytes: 16 << 20,
+//!     transaction_bytes: 64 << 20,
 //! };
 //! let client = Client::new();
 //! client.set_servers("localhost:4730", None)?;

@@ -88,7 +88,7 @@ pub(crate) fn warn(message: &str) {
         // - the server copies the text.
         unsafe {
             push(
-                session.as_ptr(),
+                session.address(),
                 SEVERITY_WARNING,
                 GENERAL_ERROR,
                 text.as_ptr(),

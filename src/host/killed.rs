@@ -4,12 +4,11 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::mem;
-use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 
-use crate::host::session;
+use crate::host::session::{self, Session};
 use crate::host::symbols::symbol;
 
 /// `ER_QUERY_INTERRUPTED` (SQLSTATE 70100): what KILL QUERY ends a statement with.
@@ -48,7 +47,7 @@ struct Questions {
 
 /// The statement that the current thread runs. Stays on that thread, as a pointer does.
 pub(crate) struct Statement {
-    session: Option<NonNull<c_void>>,
+    session: Option<Session>,
     /// When the client was there last; `None` if there is none, or the server does not tell.
     client_seen: Cell<Option<Instant>>,
 }
@@ -78,7 +77,7 @@ impl Statement {
             // SAFETY:
             // - the pointer is this thread's session, which outlives the call of the function;
             // - it is not NULL, for which the server would look the session up by itself.
-            (Some(session), Some(ask)) => unsafe { ask(session.as_ptr()) != 0 },
+            (Some(session), Some(ask)) => unsafe { ask(session.address()) != 0 },
             _ => false,
         }
     }
@@ -94,9 +93,9 @@ impl Statement {
         let questions = questions();
         let code = match (self.session, questions.killed_errno, questions.killed) {
             // SAFETY: as in `is_killed`.
-            (Some(session), Some(ask), _) => unsafe { ask(session.as_ptr()) },
+            (Some(session), Some(ask), _) => unsafe { ask(session.address()) },
             // SAFETY: as in `is_killed`.
-            (Some(session), None, Some(ask)) => unsafe { ask(session.as_ptr()) },
+            (Some(session), None, Some(ask)) => unsafe { ask(session.address()) },
             _ => 0,
         };
         match u32::try_from(code) {
@@ -123,7 +122,7 @@ impl Statement {
         match (self.session, questions().is_connected) {
             // SAFETY: as in `is_killed`; this thread runs the session's statement, so that nobody
             // reads from its connection.
-            (Some(session), Some(ask)) => unsafe { ask(session.as_ptr()) != 0 },
+            (Some(session), Some(ask)) => unsafe { ask(session.address()) != 0 },
             _ => false,
         }
     }

@@ -6,6 +6,9 @@
 use std::ffi::{c_char, c_int, c_longlong, c_uint, c_ulong, c_ulonglong, c_void};
 use std::ptr;
 
+/// `MYSQL_STORAGE_ENGINE_PLUGIN`.
+pub(crate) const STORAGE_ENGINE_PLUGIN: c_int = 1;
+
 /// `MYSQL_DAEMON_PLUGIN`.
 pub(crate) const DAEMON_PLUGIN: c_int = 3;
 
@@ -15,10 +18,10 @@ pub(crate) const LICENSE_BSD: c_int = 2;
 /// `MariaDB_PLUGIN_MATURITY_STABLE`; servers refuse what is below their own maturity.
 pub(crate) const MATURITY_STABLE: c_uint = 5;
 
-/// `struct st_mysql_daemon`.
+/// `struct st_mysql_daemon`, and `struct st_mysql_storage_engine`, which has the same one number.
 #[repr(C)]
 pub(crate) struct Daemon {
-    /// `MYSQL_DAEMON_INTERFACE_VERSION`: the server's version number shifted left by 8.
+    /// `MYSQL_DAEMON_INTERFACE_VERSION`, `MYSQL_HANDLERTON_INTERFACE_VERSION`: the server's version number shifted left by 8.
     pub(crate) interface_version: c_int,
 }
 
@@ -152,6 +155,9 @@ pub(crate) const VARIABLE_ENUM: c_int = 0x0006;
 pub(crate) const VARIABLE_READ_ONLY: c_int = 0x0200;
 /// `PLUGIN_VAR_OPCMDARG`: `--gman-x` alone means ON.
 pub(crate) const VARIABLE_OPTIONAL_ARGUMENT: c_int = 0x2000;
+
+/// `MYSQL_VALUE_TYPE_STRING`.
+pub(crate) const VALUE_STRING: c_int = 0;
 
 /// `struct st_mysql_value`: the value of a SET statement.
 #[repr(C)]

@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+mod commit;
 mod native_names;
 mod status;
 mod variables;
@@ -21,6 +22,7 @@ use std::ptr;
 use crate::functions::shutdown;
 use crate::host::plugin_abi::{
     DAEMON_PLUGIN, Daemon, LICENSE_BSD, MATURITY_STABLE, MariaPlugin, MysqlPlugin,
+    STORAGE_ENGINE_PLUGIN,
 };
 use crate::host::server::Server;
 use crate::host::{diagnostics, guard};
@@ -46,6 +48,9 @@ const fn number(text: &str) -> u32 {
 const NAME: *const c_char = c"gman".as_ptr();
 const AUTHOR: *const c_char = c"The gearman-mysql-udf authors".as_ptr();
 const DESCRIPTION: *const c_char = c"JSON from rows and Gearman jobs from triggers".as_ptr();
+const COMMIT_NAME: *const c_char = c"gman_commit".as_ptr();
+const COMMIT_DESCRIPTION: *const c_char =
+    c"Stores nothing: tells gman of commits, so that jobs leave with them".as_ptr();
 const VERSION_TEXT: *const c_char = concat!(env!("GMAN_VERSION"), "\0").as_ptr().cast();
 
 /// Data that the constructor writes before anybody else can see the library.
@@ -80,8 +85,8 @@ static _maria_plugin_interface_version_: Declared<c_int> = Declared::new(0);
 static _maria_sizeof_struct_st_plugin_: c_int = size_of::<MariaPlugin>() as c_int;
 
 #[unsafe(no_mangle)]
-static _maria_plugin_declarations_: Declared<[MariaPlugin; 2]> =
-    Declared::new([MariaPlugin::END, MariaPlugin::END]);
+static _maria_plugin_declarations_: Declared<[MariaPlugin; 3]> =
+    Declared::new([const { MariaPlugin::END }; 3]);
 
 #[unsafe(no_mangle)]
 static _mysql_plugin_interface_version_: Declared<c_int> = Declared::new(0);
@@ -90,8 +95,8 @@ static _mysql_plugin_interface_version_: Declared<c_int> = Declared::new(0);
 static _mysql_sizeof_struct_st_plugin_: c_int = size_of::<MysqlPlugin>() as c_int;
 
 #[unsafe(no_mangle)]
-static _mysql_plugin_declarations_: Declared<[MysqlPlugin; 2]> =
-    Declared::new([MysqlPlugin::END, MysqlPlugin::END]);
+static _mysql_plugin_declarations_: Declared<[MysqlPlugin; 3]> =
+    Declared::new([const { MysqlPlugin::END }; 3]);
 
 /// The dynamic loader calls what stands in this section before dlopen returns.
 #[used]
@@ -140,11 +145,30 @@ unsafe fn declare_for_maria(version: i32) {
         version_text: VERSION_TEXT,
         maturity: MATURITY_STABLE,
     };
+    let commit = MariaPlugin {
+        kind: STORAGE_ENGINE_PLUGIN,
+        info: DAEMON.0.get(),
+        name: COMMIT_NAME,
+        author: AUTHOR,
+        description: COMMIT_DESCRIPTION,
+        license: LICENSE_BSD,
+        init: Some(commit::init),
+        deinit: Some(commit::deinit),
+        version: VERSION,
+        version_text: VERSION_TEXT,
+        maturity: MATURITY_STABLE,
+        ..MariaPlugin::END
+    };
+    let commit = if commit::is_possible() {
+        commit
+    } else {
+        MariaPlugin::END
+    };
     // SAFETY: the caller's promise.
     unsafe {
         settings::Plugin::Inactive.becomes();
         DAEMON.set(Daemon::of_server(version));
-        _maria_plugin_declarations_.set([plugin, MariaPlugin::END]);
+        _maria_plugin_declarations_.set([plugin, commit, MariaPlugin::END]);
         _maria_plugin_interface_version_.set(MARIA_INTERFACE);
     }
 }
@@ -169,11 +193,29 @@ unsafe fn declare_for_mysql(version: i32) {
         reserved: ptr::null(),
         flags: 0,
     };
+    let commit = MysqlPlugin {
+        kind: STORAGE_ENGINE_PLUGIN,
+        info: DAEMON.0.get(),
+        name: COMMIT_NAME,
+        author: AUTHOR,
+        description: COMMIT_DESCRIPTION,
+        license: LICENSE_BSD,
+        init: Some(commit::init),
+        check_uninstall: Some(commit::check_uninstall),
+        deinit: Some(commit::deinit),
+        version: VERSION,
+        ..MysqlPlugin::END
+    };
+    let commit = if commit::is_possible() {
+        commit
+    } else {
+        MysqlPlugin::END
+    };
     // SAFETY: the caller's promise.
     unsafe {
         settings::Plugin::Inactive.becomes();
         DAEMON.set(Daemon::of_server(version));
-        _mysql_plugin_declarations_.set([plugin, MysqlPlugin::END]);
+        _mysql_plugin_declarations_.set([plugin, commit, MysqlPlugin::END]);
         _mysql_plugin_interface_version_.set(MYSQL_INTERFACE);
     }
 }

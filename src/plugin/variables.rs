@@ -8,18 +8,21 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::error::Error;
-use crate::functions::servers;
+use crate::functions::{servers, transaction};
 use crate::host::plugin_abi::{
     BoolVariable, Check, EnumVariable, NumberVariable, StringVariable, Typelib, Update,
-    VARIABLE_BOOL, VARIABLE_ENUM, VARIABLE_OPTIONAL_ARGUMENT, VARIABLE_READ_ONLY, VARIABLE_STRING,
-    VARIABLE_ULONGLONG, Value, VariableHeader,
+    VALUE_STRING, VARIABLE_BOOL, VARIABLE_ENUM, VARIABLE_OPTIONAL_ARGUMENT, VARIABLE_READ_ONLY,
+    VARIABLE_STRING, VARIABLE_ULONGLONG, Value, VariableHeader,
 };
 use crate::host::{diagnostics, guard};
-use crate::settings::{self, Choice, Number, Switch};
+use crate::settings::{self, Choice, Delivery, Number, Switch};
 
 /// Where `gman_servers` lives for the server. Points to the setting's own text but for the time
 /// between the server's reading of its configuration and [`adopt_servers`].
 static SERVERS: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// Room for the name of a choice; a longer text is none.
+const LONGEST_CHOICE: usize = 64;
 
 /// Builds the NULL-terminated list of variables, which lives for ever, as the library does.
 pub(super) fn build() -> *const *const c_void {
@@ -114,6 +117,10 @@ fn number(setting: &'static Number) -> *const c_void {
 }
 
 fn choice(setting: &'static Choice) -> *const c_void {
+    let check: Option<Check> = match setting.name == settings::DELIVERY.name {
+        true => Some(check_delivery),
+        false => None,
+    };
     let mut names: Vec<*const c_char> = setting.choices.iter().map(|name| text(name)).collect();
     let mut lengths: Vec<_> = setting
         .choices
@@ -127,7 +134,7 @@ fn choice(setting: &'static Choice) -> *const c_void {
             VARIABLE_ENUM,
             setting.name,
             setting.description,
-            None,
+            check,
             Some(update_number),
         ),
         value: setting.storage(),
@@ -266,6 +273,59 @@ unsafe extern "C" fn check_servers(
     // SAFETY: `kept` is a NUL-terminated string: both servers return `c_ptr_quick()` or a copy.
     let list = unsafe { CStr::from_ptr(kept) }.to_bytes();
     refused(settings::SERVERS.name, || servers::check_default(list))
+}
+
+/// The server's own check of a name or its number, and whether jobs can wait for a commit here.
+unsafe extern "C" fn check_delivery(
+    _session: *mut c_void,
+    _variable: *mut c_void,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    // SAFETY: the server passes a valid value.
+    let place = unsafe { choice_of(&settings::DELIVERY, value) };
+    let Some(place) = place else {
+        // The server says which value is wrong.
+        return 1;
+    };
+    if place == Delivery::Committed as usize
+        && refused(settings::DELIVERY.name, transaction::check_possible) != 0
+    {
+        return 1;
+    }
+    // SAFETY: `save` has room for an `unsigned long`, as the variable is a choice.
+    unsafe { *save.cast::<c_ulong>() = place as c_ulong };
+    0
+}
+
+/// The place of a choice that is given by its name or by its number.
+///
+/// # Safety
+///
+/// `value` is the value of a SET statement.
+unsafe fn choice_of(setting: &Choice, value: *mut Value) -> Option<usize> {
+    // SAFETY: the caller's promise, here and below.
+    if unsafe { ((*value).value_type)(value) } == VALUE_STRING {
+        let mut buffer = [0; LONGEST_CHOICE];
+        let mut length = buffer.len() as c_int;
+        // SAFETY: as above; `length` is the size of `buffer`.
+        let text = unsafe {
+            let text = ((*value).val_str)(value, buffer.as_mut_ptr(), &raw mut length);
+            if text.is_null() {
+                return None;
+            }
+            std::slice::from_raw_parts(text.cast::<u8>(), usize::try_from(length).ok()?)
+        };
+        let mut choices = setting.choices.iter();
+        return choices.position(|choice| choice.as_bytes().eq_ignore_ascii_case(text));
+    }
+    let mut number: c_longlong = 0;
+    // SAFETY: as above. Not 0 is NULL.
+    if unsafe { ((*value).val_int)(value, &raw mut number) } != 0 {
+        return None;
+    }
+    let place = usize::try_from(number).ok()?;
+    (place < setting.choices.len()).then_some(place)
 }
 
 unsafe extern "C" fn update_servers(

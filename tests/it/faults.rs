@@ -505,6 +505,7 @@ fn a_connection_that_is_forbidden_names_the_selinux_boolean() {
             run: Duration::from_secs(1),
             connections: 1,
             window_bytes: 1,
+            transaction_bytes: 64 << 20,
         };
         let client = Client::new();
         client.set_servers("192.0.2.1", None).expect("an address");

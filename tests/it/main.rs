@@ -5,6 +5,7 @@ mod support;
 mod bad_input;
 mod bounds;
 mod bursts;
+mod committed;
 mod demo;
 mod documents;
 mod dumps;

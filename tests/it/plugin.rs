@@ -124,6 +124,7 @@ fn every_setting_is_a_variable_with_its_default() {
         ("gman_servers", ""),
         ("gman_servers_set_enabled", "ON"),
         ("gman_timeout_ms", "1000"),
+        ("gman_transaction_bytes", "67108864"),
         ("gman_window_bytes", "16777216"),
     ];
     assert_eq!(

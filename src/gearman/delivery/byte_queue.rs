@@ -1,18 +1,21 @@
 //! Bytes that come in at one end and go out at the other.
 //!
-//! They are kept in segments of one size, as a single growing buffer would leave its outgrown
-//! predecessors in the allocator's hands: as much again as the queue itself.
+//! They are kept in segments, as a single growing buffer would leave its outgrown predecessors in the
+//! allocator's hands: as much again as the queue itself. A queue can also take over the segments of
+//! another one, without copying and without allocating anything.
 
 use std::collections::{TryReserveError, VecDeque};
 use std::ops::Range;
 
-/// The size of a segment: small beside a window, large beside a request.
+/// The largest segment: small beside a window, large beside a request.
 const SEGMENT_BYTES: usize = 64 * 1024;
+
+/// The smallest one: a usual request.
+const SMALLEST_SEGMENT_BYTES: usize = 512;
 
 /// A queue of bytes.
 #[derive(Debug, Default)]
 pub(crate) struct ByteQueue {
-    /// All but the last are full.
     segments: VecDeque<Vec<u8>>,
     /// How many bytes of the first segment have gone out.
     gone: usize,
@@ -24,30 +27,33 @@ impl ByteQueue {
         self.length
     }
 
-    /// Appends `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// If there is not enough memory; nothing is appended then.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
-        let before = self.length;
-        self.append(bytes).inspect_err(|_| self.truncate(before))
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
     }
 
-    fn append(&mut self, mut bytes: &[u8]) -> Result<(), TryReserveError> {
+    /// Appends `bytes`, or changes nothing where there is no memory for them.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
+        let before = self.length;
+        let pushed = self.push_some(bytes);
+        if pushed.is_err() {
+            self.truncate(before);
+        }
+        pushed
+    }
+
+    fn push_some(&mut self, mut bytes: &[u8]) -> Result<(), TryReserveError> {
         while !bytes.is_empty() {
             let last = match self.segments.back_mut() {
                 Some(last) if last.len() < SEGMENT_BYTES => last,
                 _ => {
-                    let mut segment = Vec::new();
-                    segment.try_reserve_exact(SEGMENT_BYTES)?;
                     self.segments.try_reserve(1)?;
-                    self.segments.push_back(segment);
+                    self.segments.push_back(Vec::new());
                     continue;
                 }
             };
             let room = SEGMENT_BYTES - last.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
+            grow(last, now.len())?;
             last.extend_from_slice(now);
             self.length += now.len();
             bytes = later;
@@ -55,18 +61,34 @@ impl ByteQueue {
         Ok(())
     }
 
-    /// Drops what is behind the first `length` bytes.
-    pub(crate) fn truncate(&mut self, length: usize) {
-        while self.length > length {
-            let surplus = self.length - length;
-            let Some(last) = self.segments.back_mut() else {
-                return;
-            };
-            let kept = last.len().saturating_sub(surplus);
-            self.length -= last.len() - kept;
-            last.truncate(kept);
-            if kept == 0 {
-                self.segments.pop_back();
+    /// Makes sure that [`ByteQueue::append`] can take over `segments` more without allocating.
+    pub(crate) fn reserve_segments(&mut self, segments: usize) -> Result<(), TryReserveError> {
+        self.segments.try_reserve(segments)
+    }
+
+    /// How many segments [`ByteQueue::append`] would take over from this queue.
+    pub(crate) fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Appends all of `other`, of which nothing has gone out, and leaves it empty.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        let fits = self.segments.back_mut().is_some_and(|last| {
+            last.len() + other.length <= SEGMENT_BYTES && grow(last, other.length).is_ok()
+        });
+        match self.segments.back_mut() {
+            // Many small segments would cost more than the copy, and `other` keeps its own.
+            Some(last) if fits => {
+                other
+                    .segments
+                    .iter()
+                    .for_each(|segment| last.extend_from_slice(segment));
+                self.length += other.length;
+                other.truncate(0);
+            }
+            _ => {
+                self.length += std::mem::take(&mut other.length);
+                self.segments.append(&mut other.segments);
             }
         }
     }
@@ -76,29 +98,121 @@ impl ByteQueue {
         let count = count.min(self.length);
         self.length -= count;
         self.gone += count;
-        while self.gone >= SEGMENT_BYTES {
-            self.segments.pop_front();
-            self.gone -= SEGMENT_BYTES;
-        }
         if self.length == 0 {
+            self.truncate(0);
+            return;
+        }
+        while let Some(first) = self.segments.front()
+            && self.gone >= first.len()
+        {
+            self.gone -= first.len();
+            self.segments.pop_front();
+        }
+    }
+
+    /// Drops all but the first `length` bytes.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        if length == 0 {
             // The last segment is kept for what comes next.
+            self.segments
+                .rotate_right(usize::from(!self.segments.is_empty()));
             self.segments.truncate(1);
             self.segments.iter_mut().for_each(Vec::clear);
-            self.gone = 0;
+            (self.gone, self.length) = (0, 0);
+            return;
+        }
+        while self.length > length
+            && let Some(last) = self.segments.back_mut()
+        {
+            let surplus = (self.length - length).min(last.len());
+            last.truncate(last.len() - surplus);
+            self.length -= surplus;
+            if last.is_empty() {
+                self.segments.pop_back();
+            }
         }
     }
 
     /// Appends the bytes at `range`, as far as there are any, to `out`.
     pub(crate) fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        let mut at = self.gone + range.start;
-        let end = self.gone + range.end.min(self.length);
-        while at < end {
-            let (segment, offset) = (at / SEGMENT_BYTES, at % SEGMENT_BYTES);
-            let stop = (offset + end - at).min(SEGMENT_BYTES);
-            out.extend_from_slice(&self.segments[segment][offset..stop]);
-            at += stop - offset;
+        let mut at = self.at(range.start);
+        let mut left = range.end.min(self.length).saturating_sub(range.start);
+        while left > 0
+            && let Some(piece) = at.piece(left)
+        {
+            out.extend_from_slice(piece);
+            left -= piece.len();
         }
     }
+
+    /// A place in the queue, to read on from.
+    pub(crate) fn at(&self, position: usize) -> Position<'_> {
+        let mut place = Position {
+            queue: self,
+            segment: 0,
+            offset: self.gone,
+        };
+        place.skip(position);
+        place
+    }
+}
+
+/// A place in a queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Position<'a> {
+    queue: &'a ByteQueue,
+    segment: usize,
+    offset: usize,
+}
+
+impl<'a> Position<'a> {
+    /// Up to `max` bytes that lie side by side, and goes on behind them; `None` at the end.
+    fn piece(&mut self, max: usize) -> Option<&'a [u8]> {
+        loop {
+            let segment = self.queue.segments.get(self.segment)?;
+            let rest = segment.get(self.offset..).unwrap_or_default();
+            if rest.is_empty() {
+                self.segment += 1;
+                self.offset = 0;
+                continue;
+            }
+            let piece = &rest[..rest.len().min(max)];
+            self.offset += piece.len();
+            return Some(piece);
+        }
+    }
+
+    /// Goes `count` bytes on, or to the end.
+    pub(crate) fn skip(&mut self, mut count: usize) {
+        while count > 0
+            && let Some(piece) = self.piece(count)
+        {
+            count -= piece.len();
+        }
+    }
+
+    /// The next bytes, as many as `out` has room for; answers how many there were.
+    pub(crate) fn read(&mut self, out: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while filled < out.len()
+            && let Some(piece) = self.piece(out.len() - filled)
+        {
+            out[filled..filled + piece.len()].copy_from_slice(piece);
+            filled += piece.len();
+        }
+        filled
+    }
+}
+
+/// Makes room for `more` bytes in a segment, which grows to the largest one by doubling.
+fn grow(segment: &mut Vec<u8>, more: usize) -> Result<(), TryReserveError> {
+    let wanted = segment.len() + more;
+    if wanted <= segment.capacity() {
+        return Ok(());
+    }
+    let doubled = (2 * segment.capacity()).max(SMALLEST_SEGMENT_BYTES);
+    let capacity = doubled.max(wanted).min(SEGMENT_BYTES.max(wanted));
+    segment.try_reserve_exact(capacity - segment.len())
 }
 
 #[cfg(test)]
@@ -111,6 +225,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Push(usize),
+        Append(Vec<usize>),
         Pop(usize),
         Truncate(usize),
         Copy(usize, usize),
@@ -125,6 +240,7 @@ mod tests {
             large.clone().prop_map(Step::Push),
             large.clone().prop_map(Step::Pop),
             large.clone().prop_map(Step::Truncate),
+            vec(0..SEGMENT_BYTES, 0..4).prop_map(Step::Append),
             (large.clone(), large).prop_map(|(start, length)| Step::Copy(start, length)),
         ]
     }
@@ -135,22 +251,37 @@ mod tests {
             let mut queue = ByteQueue::default();
             let mut model: Vec<u8> = Vec::new();
             let mut next = 0_u8;
+            let mut some = |length: usize| -> Vec<u8> {
+                (0..length)
+                    .map(|_| { next = next.wrapping_mul(5).wrapping_add(7); next })
+                    .collect()
+            };
             for step in steps {
                 match step {
                     Step::Push(length) => {
-                        let bytes: Vec<u8> = (0..length)
-                            .map(|_| { next = next.wrapping_mul(5).wrapping_add(7); next })
-                            .collect();
+                        let bytes = some(length);
                         queue.push(&bytes).unwrap();
                         model.extend(&bytes);
                     }
-                    Step::Pop(count) => {
-                        queue.pop(count);
-                        model.drain(..count.min(model.len()));
+                    Step::Append(lengths) => {
+                        let mut other = ByteQueue::default();
+                        for length in lengths {
+                            let bytes = some(length);
+                            other.push(&bytes).unwrap();
+                            model.extend(&bytes);
+                        }
+                        queue.append(&mut other);
+                        prop_assert!(other.is_empty());
+                        other.push(b"x").unwrap();
+                        prop_assert_eq!(other.len(), 1);
                     }
                     Step::Truncate(length) => {
                         queue.truncate(length);
                         model.truncate(length);
+                    }
+                    Step::Pop(count) => {
+                        queue.pop(count);
+                        model.drain(..count.min(model.len()));
                     }
                     Step::Copy(start, length) => {
                         let mut copied = Vec::new();
@@ -173,5 +304,22 @@ mod tests {
         queue.pop(SEGMENT_BYTES);
         queue.push(b"x").unwrap();
         assert_eq!(queue.segments.len(), 1);
+    }
+
+    #[test]
+    fn a_small_queue_takes_little_memory() {
+        let mut queue = ByteQueue::default();
+        queue.push(&[0; 100]).unwrap();
+        assert!(queue.segments[0].capacity() <= SMALLEST_SEGMENT_BYTES);
+    }
+
+    #[test]
+    fn what_is_taken_over_is_not_copied() {
+        let mut queue = ByteQueue::default();
+        let mut other = ByteQueue::default();
+        other.push(&vec![7; 3 * SEGMENT_BYTES]).unwrap();
+        let first = other.segments[0].as_ptr();
+        queue.append(&mut other);
+        assert_eq!(queue.segments[0].as_ptr(), first);
     }
 }

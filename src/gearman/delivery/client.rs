@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::gearman::delivery::held::Held;
 use crate::gearman::delivery::lists::{Listed, Lists};
 use crate::gearman::delivery::pipeline::Pipeline;
 use crate::gearman::delivery::trouble::{Listener, Trouble};
@@ -125,6 +126,24 @@ impl Client {
         self.wait_for_another_way(job.function(), &deadline)?;
         let (_, pipeline) = self.route_of(job.function())?;
         pipeline.accept(job, limits, should_stop)
+    }
+
+    /// Adds a background job to what a transaction holds back; once released it goes as one of
+    /// [`Client::submit_later`]. Waits while the window is full, for [`Limits::submit`] at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::submit_later`]; [`Error::TransactionFull`].
+    pub(crate) fn hold(
+        &self,
+        job: &Job<'_>,
+        held: &mut Held,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        status::JOBS_SUBMITTED.add(1);
+        let (_, pipeline) = self.route_of(job.function())?;
+        held.hold(job, &pipeline, limits, should_stop)
     }
 
     /// Waits until a job server has every job that [`Client::submit_later`] took before this call,

@@ -5,9 +5,12 @@ pub mod client;
 pub mod gathering;
 pub mod trouble;
 
+pub(crate) mod held;
+pub(crate) mod window;
+
 mod byte_queue;
 mod lists;
 mod pipeline;
+mod room;
 mod sender;
 mod spool;
-mod window;

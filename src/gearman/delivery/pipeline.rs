@@ -16,10 +16,11 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::gearman::delivery::room::{POOL, Room};
 use crate::gearman::delivery::sender;
 use crate::gearman::delivery::spool::{Sender, Spool, State};
 use crate::gearman::delivery::trouble::Listener;
-use crate::gearman::delivery::window::Window;
+use crate::gearman::delivery::window::{Gate, Requests, Window};
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::job_server::ServerList;
 use crate::gearman::thread;
@@ -87,18 +88,30 @@ impl Pipeline {
         limits: &Limits,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
+        let bytes = head.len() + tail.len();
+        let mut state = self.with_room(bytes, limits, should_stop)?;
+        let accepted = state.window.accept(head, tail);
+        accepted.map_err(|_| Error::no_memory())?;
+        status::IN_FLIGHT.add(1);
+        status::WINDOW_BYTES_USED.add(bytes as u64);
+        self.wake(&mut state);
+        Ok(())
+    }
+
+    /// Waits until there is room for `bytes`; the sender is there then.
+    fn with_room(
+        &self,
+        bytes: usize,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<MutexGuard<'_, State>, Error> {
         let mut state = self.spool.lock();
         state.limits = *limits;
         if state.sender == Sender::Absent {
             self.start(&mut state)?;
         }
         let mut waiting: Option<(Deadline<'_>, u64)> = None;
-        loop {
-            match state.window.accept(head, tail, limits.window_bytes) {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(_) => return Err(Error::no_memory()),
-            }
+        while !state.has_room(bytes) {
             let answered = state.window.answered_so_far();
             let (deadline, before) = waiting.get_or_insert_with(|| {
                 let deadline = Deadline::unless_stopped(limits.submit, should_stop);
@@ -108,19 +121,112 @@ impl Pipeline {
                 Err(Spent::Stopped) => return Err(Error::Stopped),
                 Ok(slice) if !state.stuck => slice,
                 _ => {
-                    state.stuck |= answered == *before;
+                    state.stuck |= answered == *before && !state.window.is_empty();
                     return Err(state.full());
                 }
             };
             state = self.spool.wait(&self.spool.room, state, slice);
         }
-        status::IN_FLIGHT.add(1);
-        status::WINDOW_BYTES_USED.add((head.len() + tail.len()) as u64);
+        Ok(state)
+    }
+
+    fn wake(&self, state: &mut State) {
         if state.sender == Sender::Asleep {
             state.sender = Sender::Busy;
             self.spool.ring();
         }
+    }
+
+    /// Takes room for `missing` bytes that a transaction will hold back, and for up to `ahead` so that
+    /// the next jobs need not ask.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::accept`]; the room is as it was then.
+    pub(crate) fn take_room(
+        &self,
+        room: &mut Room,
+        missing: usize,
+        ahead: usize,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        let share_left = room.share_left(limits.window_bytes);
+        let bytes = missing.max(ahead);
+        if missing <= share_left {
+            let bytes = bytes.min(share_left);
+            self.with_room(bytes, limits, should_stop)?.held += bytes;
+            room.counted += bytes;
+            return Ok(());
+        }
+        let deadline = Deadline::unless_stopped(limits.submit, should_stop);
+        match POOL.take(bytes, limits.transaction_bytes, &deadline) {
+            Ok(()) => room.pooled += bytes,
+            Err(Spent::Stopped) => return Err(Error::Stopped),
+            Err(Spent::TimedOut) => return Err(self.spool.lock().full()),
+        }
         Ok(())
+    }
+
+    /// Makes sure that the window can take over as many segments as a transaction holds without
+    /// allocating.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if there is no memory.
+    pub(crate) fn take_segments(&self, room: &mut Room, segments: usize) -> Result<(), Error> {
+        if segments <= room.segments {
+            return Ok(());
+        }
+        // Some ahead, so that a large transaction need not ask for each.
+        let wanted = segments.next_power_of_two();
+        let mut state = self.spool.lock();
+        let promised_segments = state.promised_segments + wanted - room.segments;
+        let promised_calls = state.promised_calls + usize::from(room.segments == 0);
+        let reserved = state.window.reserve(promised_calls, promised_segments);
+        reserved.map_err(|_| Error::no_memory())?;
+        (state.promised_calls, state.promised_segments) = (promised_calls, promised_segments);
+        room.segments = wanted;
+        Ok(())
+    }
+
+    /// Leaves the requests of a transaction in the window, for which it has taken `room`; they go once
+    /// `gate` is open for `number`. Allocates nothing and waits for nobody.
+    pub(crate) fn take_over(
+        &self,
+        requests: &mut Requests,
+        room: &mut Room,
+        gate: &Arc<dyn Gate>,
+        number: u64,
+    ) {
+        if requests.count == 0 {
+            return;
+        }
+        let bytes = requests.bytes.len();
+        requests.large_bytes = bytes.saturating_sub(room.counted);
+        // What was taken ahead of need.
+        POOL.give_back(room.pooled - requests.large_bytes);
+        room.pooled = 0;
+        status::IN_FLIGHT.add(requests.count);
+        status::WINDOW_BYTES_USED.add(bytes as u64);
+        let mut state = self.spool.lock();
+        state.window.take_over(requests, Arc::clone(gate), number);
+        state.forget(room);
+        if state.sender == Sender::Absent {
+            // Without a thread now, the next call starts one.
+            let _ = self.start(&mut state);
+        }
+        self.wake(&mut state);
+    }
+
+    /// A transaction gives back what it has taken.
+    pub(crate) fn give_back(&self, room: &mut Room) {
+        POOL.give_back(std::mem::take(&mut room.pooled));
+        if room.counted > 0 || room.segments > 0 {
+            let mut state = self.spool.lock();
+            state.forget(room);
+            self.spool.announce_room(&state);
+        }
     }
 
     /// Waits until every job that was accepted before this call is answered; returns how many of

@@ -35,6 +35,13 @@ const MAX_ANSWERS: usize = 4096;
 /// chunk costs the processor that the statements need; a single job never waits for it.
 const REST: Duration = Duration::from_micros(500);
 
+/// How long a sender waits for a gate to open before it looks again: a commit takes as long. The pause
+/// doubles while requests stay behind a gate.
+const GATE_PAUSE: Duration = Duration::from_micros(50);
+
+/// The longest pause before a gate.
+const LONGEST_GATE_PAUSE: Duration = Duration::from_millis(1);
+
 /// How often a sender that is not on the first server of its list looks whether it could be.
 const RETURN_EVERY: Duration = Duration::from_secs(1);
 
@@ -152,6 +159,8 @@ struct Link<'a> {
     /// Looks for a better server on a connection of its own.
     probe: Option<mpsc::Receiver<Option<Lease>>>,
     looked_for_better: Instant,
+    /// The next pause before a gate; `None` while no request waits behind one.
+    gate_pause: Option<Duration>,
 }
 
 /// What to do after a turn.
@@ -159,6 +168,8 @@ struct Link<'a> {
 enum Turn {
     /// Something waits to be written or answered.
     Busy,
+    /// What waits is behind a gate.
+    Gated,
     /// Nothing waits.
     Idle,
     /// The connection is of no more use.
@@ -234,6 +245,7 @@ impl<'a> Link<'a> {
             echoed: false,
             probe: None,
             looked_for_better: Instant::now(),
+            gate_pause: None,
         }
     }
 
@@ -261,6 +273,7 @@ impl<'a> Link<'a> {
                 }
                 Ok(Turn::Busy) if self.wrote_much => std::thread::sleep(REST),
                 Ok(Turn::Busy) => self.sleep(self.silence.left()),
+                Ok(Turn::Gated) => self.sleep(LONGEST_GATE_PAUSE),
                 Err(error) => {
                     self.give_up(error);
                     return better;
@@ -334,6 +347,10 @@ impl<'a> Link<'a> {
         let spool = self.spool;
         let mut state = spool.lock();
         self.patience = state.limits.submit;
+        self.gate_pause = state.window.open_gates().then(|| {
+            let pause = self.gate_pause.map_or(GATE_PAUSE, |pause| 2 * pause);
+            pause.min(LONGEST_GATE_PAUSE)
+        });
         let was_under_way = state.window.is_under_way();
         state.window.wrote(std::mem::take(&mut self.untold));
         self.hand_over_answers(&mut state)?;
@@ -362,7 +379,10 @@ impl<'a> Link<'a> {
             return Ok(Turn::Idle);
         }
         state.sender = Sender::Busy;
-        Ok(Turn::Busy)
+        match state.window.is_gated() {
+            true => Ok(Turn::Gated),
+            false => Ok(Turn::Busy),
+        }
     }
 
     /// Takes what was answered out of the window.
@@ -445,6 +465,7 @@ impl<'a> Link<'a> {
             0 => limit,
             _ => limit.min(RETURN_EVERY),
         };
+        let limit = self.gate_pause.map_or(limit, |pause| limit.min(pause));
         let socket = PollFd::new(self.lease.connection.as_fd(), events);
         self.spool.sleep(Some(socket), Some(limit));
     }

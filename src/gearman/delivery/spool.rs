@@ -5,16 +5,17 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
 use once_cell::sync::OnceCell;
 
 use crate::error::Error;
+use crate::gearman::delivery::room::Room;
 use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::delivery::window::Window;
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::job_server::ServerList;
-use crate::gearman::wire::connection::in_milliseconds;
 
 /// Jobs that wait to be sent, and their sender.
 #[derive(Debug)]
@@ -47,6 +48,11 @@ pub(crate) struct State {
     pub(crate) stuck: bool,
     /// How often in a row a connection failed with the first request under way.
     pub(crate) failures_at_front: u32,
+    /// How many bytes of the window transactions have taken for what they hold back.
+    pub(crate) held: usize,
+    /// How many transactions the window will take over, and in how many segments.
+    pub(crate) promised_calls: usize,
+    pub(crate) promised_segments: usize,
 }
 
 /// The thread, as its callers see it.
@@ -100,8 +106,13 @@ impl Spool {
         state.trouble = None;
         state.failures_at_front = 0;
         self.progress.notify_all();
+        self.announce_room(state);
+    }
+
+    /// Tells those who wait that a transaction has given room back.
+    pub(crate) fn announce_room(&self, state: &State) {
         let limit = state.limits.window_bytes;
-        if state.window.bytes() <= limit - limit / 4 {
+        if state.used() <= limit - limit / 4 {
             self.room.notify_all();
         }
     }
@@ -131,9 +142,8 @@ impl Spool {
         };
         let mut ready = vec![PollFd::new(alarm.as_fd(), PollFlags::POLLIN)];
         ready.extend(socket);
-        let limit = limit.map_or(PollTimeout::NONE, in_milliseconds);
         // An error is as good as a short sleep: the sender looks for itself.
-        let _ = poll(&mut ready, limit);
+        let _ = ppoll(&mut ready, limit.map(TimeSpec::from_duration), None);
         let _ = alarm.read();
     }
 }
@@ -144,11 +154,31 @@ impl State {
         self.stuck || self.servers_rest
     }
 
+    /// How many bytes of the window are taken.
+    fn used(&self) -> usize {
+        self.window.counted_bytes() + self.held
+    }
+
+    /// Whether `bytes` more fit; an empty window has room for any request.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        let used = self.used();
+        used == 0 || used + bytes <= self.limits.window_bytes
+    }
+
+    /// A transaction needs its room no more.
+    pub(crate) fn forget(&mut self, room: &mut Room) {
+        let room = std::mem::take(room);
+        self.held -= room.counted;
+        self.promised_segments -= room.segments;
+        self.promised_calls -= usize::from(room.segments > 0);
+    }
+
     /// The error of a job that finds no room.
     pub(crate) fn full(&self) -> Error {
         Error::WindowFull {
             jobs: self.window.waiting(),
             bytes: self.window.bytes(),
+            held: self.held,
             cause: self.trouble.clone(),
         }
     }

@@ -85,6 +85,7 @@ fn conclude(error: &Error, stage: Stage, works_for_others: bool) -> (Finding, Ne
         | Error::NoServers
         | Error::Undelivered(_)
         | Error::WindowFull { .. }
+        | Error::TransactionFull { .. }
         | Error::Behind { .. }
         | Error::Job { .. }
         | Error::Stopped

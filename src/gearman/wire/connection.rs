@@ -41,7 +41,7 @@ const MAX_LINE_BYTES: usize = 1024;
 
 /// How much a socket takes that the network has not asked for yet. With the kernel's default, which
 /// is megabytes, a large request is taken long before it has left, and nothing tells whether it moves.
-const UNSENT_BYTES: u32 = 256 * 1024;
+const UNSENT_BYTES: u32 = 64 * 1024;
 
 sockopt_impl!(
     /// `TCP_NOTSENT_LOWAT` of tcp(7).

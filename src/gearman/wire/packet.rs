@@ -307,6 +307,11 @@ pub fn decode(expected: Magic, input: &[u8]) -> Result<Decoded<'_>, Malformed> {
     Ok(Decoded::Packet(packet))
 }
 
+/// The length of the packet that begins with `header`, which one of the encoders has written.
+pub(crate) fn total_bytes(header: &[u8; HEADER_BYTES]) -> usize {
+    HEADER_BYTES.saturating_add(usize::try_from(big_endian(&header[8..])).unwrap_or(usize::MAX))
+}
+
 /// Refuses a stream from its first wrong byte on: a server of another kind may never send twelve.
 fn check_magic(expected: Magic, input: &[u8]) -> Result<(), Malformed> {
     let start = &input[..input.len().min(4)];

@@ -285,6 +285,10 @@ impl Database {
         self.folder.path().join("sock")
     }
 
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     pub(crate) fn plugin_dir(&self) -> PathBuf {
         self.folder.path().join("plugin")
     }

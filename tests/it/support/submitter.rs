@@ -33,6 +33,7 @@ impl Submitter {
                 run: PATIENCE,
                 connections: 1,
                 window_bytes: 1 << 20,
+                transaction_bytes: 64 << 20,
             },
         }
     }

@@ -64,8 +64,7 @@ fn a_name_that_no_server_takes_is_refused_before_a_server_is_asked() {
 #[test]
 fn a_large_value_arrives_and_is_never_null() {
     let mut path = Path::start();
-    path.gman
-        .execute("SET GLOBAL max_allowed_packet = 16777216");
+    path.gman.execute("SET GLOBAL max_allowed_packet = 4194304");
     path.gman.session = path.gman.database.connect();
     path.gman.execute(
         "CREATE TABLE doc (id INT PRIMARY KEY, body LONGBLOB, l LONGTEXT CHARACTER SET latin1)",
@@ -74,14 +73,14 @@ fn a_large_value_arrives_and_is_never_null() {
     path.jobs("INSERT INTO doc VALUES (1, 'a', 'a')", 1);
     for (change, column, bytes) in [
         (
-            "body = REPEAT('a', 13 * 1048576)",
+            "body = REPEAT('a', 13 * 262144)",
             "body",
-            13 * 1_048_576_usize.div_ceil(3) * 4,
+            13 * 262_144_usize.div_ceil(3) * 4,
         ),
         (
-            "body = 'a', l = REPEAT(_latin1 X'E4', 9 * 1048576)",
+            "body = 'a', l = REPEAT(_latin1 X'E4', 9 * 262144)",
             "l",
-            9 * 1_048_576 * 2,
+            9 * 262_144 * 2,
         ),
     ] {
         let job = path.job(&format!("UPDATE doc SET {change}"));
