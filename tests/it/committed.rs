@@ -1,5 +1,7 @@
 //! Delivery at commit: a job leaves when its transaction has committed, and never if it does not.
 
+mod faults;
+
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
