@@ -1,5 +1,7 @@
 //! Delivery at commit: a job leaves when its transaction has committed, and never if it does not.
 
+mod faults;
+
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
@@ -452,6 +454,57 @@ fn a_job_leaves_once_its_change_can_be_seen() {
             }
         });
     }
+}
+
+#[test]
+fn what_does_not_wait_for_a_commit_neither_waits_nor_lets_go_what_does() {
+    let stage = stage!();
+    let mut session = stage.session();
+    run(&mut session, &["BEGIN", "INSERT INTO t VALUES (1, 1)"]);
+    // A foreground job runs at once; nothing that is held back is waited for.
+    let result: Option<String> = session
+        .query_first("SELECT gman_do('f', 'now')")
+        .expect("a result");
+    assert_eq!(result.as_deref(), Some(""));
+    let left: Option<u64> = session
+        .query_first("SELECT gman_flush()")
+        .expect("a number");
+    assert_eq!(left, Some(0));
+    // A job keeps the delivery that it was submitted with.
+    stage.database.execute("SET GLOBAL gman_delivery = 'acked'");
+    run(&mut session, &["INSERT INTO t VALUES (2, 1)"]);
+    stage.database.execute(SET_COMMITTED);
+    run(&mut session, &["INSERT INTO t VALUES (3, 1)"]);
+    stage.worker.wait_for(2);
+    stage
+        .database
+        .execute("SET GLOBAL gman_delivery = 'pipelined'");
+    run(&mut session, &["COMMIT"]);
+    stage.database.execute(SET_COMMITTED);
+    assert_eq!(stage.arrived(), ["now", "i2:1", "i1:1", "i3:1"]);
+}
+
+/// The session cannot tell: documented.
+#[test]
+fn a_table_without_transactions_keeps_its_row_and_loses_the_job_of_a_rollback() {
+    let stage = stage!();
+    let mut session = stage.session();
+    run(
+        &mut session,
+        &[
+            "CREATE TABLE m (id INT PRIMARY KEY) ENGINE=MyISAM",
+            "CREATE TRIGGER m_ins AFTER INSERT ON m FOR EACH ROW \
+             SET @r = gman_do_background('f', CONCAT('m', NEW.id))",
+            "INSERT INTO m VALUES (1)",
+            "BEGIN",
+            "INSERT INTO m VALUES (2)",
+            "INSERT INTO t VALUES (1, 1)",
+            "ROLLBACK",
+        ],
+    );
+    let rows: Vec<u32> = session.query("SELECT id FROM m").expect("rows");
+    assert_eq!(rows, [1, 2]);
+    assert_eq!(stage.arrived(), ["m1"]);
 }
 
 #[test]
