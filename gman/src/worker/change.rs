@@ -58,7 +58,7 @@ pub(super) enum Effect {
 /// What a job of `--function` does with the key, which is `--prefix` and the row's "id".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// SET the key to "name"; DEL it where "name" is null
+    /// SET the key to "name"; DEL it if "name" is null
     Set,
     /// HSET every member of the row as a string, HDEL those that are null; other fields stay
     Hash,
