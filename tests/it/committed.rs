@@ -616,3 +616,54 @@ fn the_plugin_can_be_removed_once_no_session_uses_it() {
     run(&mut stage.session(), &["INSERT INTO t VALUES (3, 1)"]);
     assert_eq!(stage.arrived(), ["i1:1", "i2:1", "i3:1"]);
 }
+
+/// Sends `stage`'s jobs of `f` to `gearmand` from now on.
+fn redirect(stage: &Stage, gearmand: &Gearmand) {
+    let servers = gearmand.address();
+    let set = format!("DO gman_servers_set('{servers}', 'f')");
+    stage.database.execute(&set);
+}
+
+#[test]
+fn a_commit_after_the_functions_list_has_changed_is_not_overtaken() {
+    let stage = stage!();
+    let (mut early, mut late) = (stage.session(), stage.session());
+    run(&mut late, &["INSERT INTO t VALUES (1, 0), (2, 0)"]);
+    assert_eq!(stage.arrived(), ["i1:0", "i2:0"]);
+    run(&mut early, &["BEGIN", "UPDATE t SET v = 1 WHERE id = 1"]);
+    let new = Gearmand::start();
+    redirect(&stage, &new);
+    stage.gearmand.stop();
+    // Committed on the old way, and stuck there.
+    run(&mut early, &["UPDATE t SET v = 2 WHERE id = 1", "COMMIT"]);
+    let overtaking = late
+        .query_drop("UPDATE t SET v = 3 WHERE id = 1")
+        .expect_err("an earlier job of the function is still on its way")
+        .to_string();
+    assert!(overtaking.contains("must not overtake"), "{overtaking}");
+    assert!(new.status().is_empty(), "{:?}", new.status());
+
+    stage.gearmand.cont();
+    let flush = || stage.database.value::<u64>("SELECT gman_flush(30)");
+    assert_eq!(flush(), 0);
+    run(&mut late, &["UPDATE t SET v = 4 WHERE id = 1"]);
+    assert_eq!(flush(), 0);
+    stage.worker.wait_for(5);
+    let jobs = stage.worker.jobs();
+    let old: Vec<_> = jobs.iter().map(|job| job.workload.as_slice()).collect();
+    assert_eq!(old[3..], [b"u1:1", b"u1:2"]);
+    assert_eq!(new.status()["f"].queued, 1);
+}
+
+#[test]
+fn a_commit_after_the_functions_list_was_taken_away_loses_nothing() {
+    let stage = stage!();
+    let own = Gearmand::start();
+    redirect(&stage, &own);
+    let mut session = stage.session();
+    run(&mut session, &["BEGIN", "INSERT INTO t VALUES (1, 1)"]);
+    stage.database.execute("DO gman_servers_set('', 'f')");
+    run(&mut session, &["COMMIT"]);
+    drop(session);
+    assert_eq!(stage.arrived(), ["i1:1"]);
+}

@@ -142,8 +142,34 @@ impl Client {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         status::JOBS_SUBMITTED.add(1);
-        let (_, pipeline) = self.route_of(job.function())?;
+        let deadline = Deadline::unless_stopped(limits.submit, should_stop);
+        let pipeline = self.way_of_held(job.function(), held, &deadline)?;
         held.hold(job, &pipeline, limits, should_stop)
+    }
+
+    /// The pipeline of a transaction's next job, which overtakes no earlier one of `function`: once the
+    /// list has changed, a transaction that began before goes on the way it took.
+    fn way_of_held(
+        &self,
+        function: &[u8],
+        held: &Held,
+        deadline: &Deadline<'_>,
+    ) -> Result<Arc<Pipeline>, Error> {
+        let earlier = self.read_lists().earlier(function);
+        let (_, pipeline) = self.route_of(function)?;
+        let mut ways = earlier.iter();
+        let taken = ways.find(|way| held.began_before(&way.pipeline, &way.departure));
+        let others = earlier
+            .iter()
+            .filter(|way| taken.is_none_or(|taken| !Arc::ptr_eq(&way.pipeline, &taken.pipeline)));
+        for way in others {
+            way.wait(deadline)?;
+        }
+        let Some(taken) = taken else {
+            return Ok(pipeline);
+        };
+        pipeline.wait_for_earlier_jobs(deadline)?;
+        Ok(Arc::clone(&taken.pipeline))
     }
 
     /// Waits until a job server has every job that [`Client::submit_later`] took before this call,
@@ -306,7 +332,7 @@ impl Client {
     /// Waits for jobs of `function` that went another way, before its list changed.
     fn wait_for_another_way(&self, function: &[u8], deadline: &Deadline<'_>) -> Result<(), Error> {
         let earlier = self.read_lists().earlier(function);
-        earlier.map_or(Ok(()), |earlier| earlier.wait(deadline))
+        earlier.iter().try_for_each(|way| way.wait(deadline))
     }
 
     /// Where jobs for `function` go: at least one server.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::gearman::delivery::pipeline::Pipeline;
+use crate::gearman::delivery::pipeline::{Departure, Pipeline};
 use crate::gearman::delivery::room::Room;
 use crate::gearman::delivery::window::{Gate, Requests};
 use crate::gearman::limits::Limits;
@@ -104,6 +104,15 @@ impl Held {
             room: Room::default(),
         });
         Ok(self.parts.len() - 1)
+    }
+
+    /// Whether jobs are held for `pipeline` since before `departure`.
+    pub(crate) fn began_before(&self, pipeline: &Arc<Pipeline>, departure: &Departure) -> bool {
+        self.parts.iter().any(|part| {
+            Arc::ptr_eq(&part.pipeline, pipeline)
+                && part.requests.count > 0
+                && departure.came_after(&part.room)
+        })
     }
 
     /// How many jobs are held.
