@@ -281,7 +281,7 @@ fn is_on(value: Option<&str>) -> bool {
 
 fn ssl_mode(value: &str) -> Result<Tls> {
     match value.to_ascii_uppercase().as_str() {
-        // Without TLS where a client would do without it.
+        // Without TLS if a client would do without it.
         "DISABLED" | "PREFERRED" => Ok(Tls::Off),
         "REQUIRED" => Ok(Tls::Encrypted),
         "VERIFY_CA" => Ok(Tls::VerifyAuthority),
