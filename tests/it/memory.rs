@@ -60,7 +60,7 @@ fn first(session: &mut Conn, sql: &str) -> Result<Value, String> {
 }
 
 /// Fails the first large allocation of `call`, then the second, and so on until it takes no more.
-/// Answers how many there were.
+/// Returns how many there were.
 fn fail_each(session: &mut Conn, call: &str) -> u64 {
     for nth in 1..MOST_ALLOCATIONS {
         first(session, &format!("SELECT gman_test_fail_allocation({nth})")).expect("a switch");

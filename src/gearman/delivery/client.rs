@@ -92,12 +92,12 @@ impl Client {
         Ok(())
     }
 
-    /// Takes the default list away. Lists of single functions stay.
+    /// Removes the default list. Lists of single functions stay.
     pub fn unset_servers(&self) {
         self.write_lists().unset();
     }
 
-    /// Takes a function's own list away: its jobs go to the default list.
+    /// Removes a function's own list: its jobs go to the default list.
     ///
     /// # Errors
     ///
@@ -173,7 +173,7 @@ impl Client {
     }
 
     /// Waits until a job server has every job that [`Client::submit_later`] took before this call,
-    /// for `limit` at most and until `should_stop` answers true; answers how many it has not.
+    /// for `limit` at most and until `should_stop` returns true; returns how many it has not.
     pub fn flush(&self, limit: Duration, should_stop: &dyn Fn() -> bool) -> u64 {
         let deadline = Deadline::unless_stopped(limit, should_stop);
         let pipelines = self.read_lists().pipelines();
@@ -216,7 +216,7 @@ impl Client {
         })
     }
 
-    /// Submits a foreground job and waits for its result, until `should_stop` answers true.
+    /// Submits a foreground job and waits for its result, until `should_stop` returns true.
     ///
     /// A job that has been submitted is never submitted again: it may have been carried out.
     ///
@@ -404,7 +404,7 @@ fn available(servers: &[Arc<JobServer>]) -> usize {
     available.count()
 }
 
-/// Submits the job to one server; more than once where a connection fails that says nothing against
+/// Submits the job to one server; more than once if a connection fails that says nothing against
 /// the server.
 fn deliver_to(
     server: &Arc<JobServer>,

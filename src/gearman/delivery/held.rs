@@ -120,7 +120,7 @@ impl Held {
         self.jobs.len()
     }
 
-    /// Drops all but the first `jobs`; answers how many that were.
+    /// Drops all but the first `jobs`; returns how many that were.
     pub(crate) fn truncate(&mut self, jobs: usize) -> usize {
         let dropped = self.jobs.len().saturating_sub(jobs);
         let before = self.bytes;

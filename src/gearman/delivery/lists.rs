@@ -142,7 +142,7 @@ impl Lists {
         Ok(())
     }
 
-    /// Takes the default list away. Its jobs wait for another one.
+    /// Removes the default list. Its jobs wait for another one.
     pub(crate) fn unset(&mut self) {
         if self.users(&self.default.pipeline) > 1 {
             self.default = Route::new(&self.listener);
@@ -151,7 +151,7 @@ impl Lists {
         self.default.pipeline.set_servers(None);
     }
 
-    /// Takes a function's own list away: its jobs go to the default one from now on. Without
+    /// Removes a function's own list: its jobs go to the default one from now on. Without
     /// such a list there is nothing to do.
     pub(crate) fn unset_of(&mut self, function: &[u8]) {
         let Some(old) = self.of_function.remove(function) else {

@@ -1,5 +1,5 @@
 //! Pipelined delivery: a call leaves its job in a window and goes on; a thread sends what the window
-//! holds and takes the answers.
+//! holds and reads the answers.
 //!
 //! The thread writes whenever the window has something to write and no answer is under way, or an
 //! answer has come. So a single job leaves at once, and under load jobs leave in batches as large as

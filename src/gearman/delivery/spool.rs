@@ -33,7 +33,7 @@ pub(crate) struct Spool {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) window: Window,
-    /// `None` where the list has been taken away.
+    /// `None` if the list has been removed.
     pub(crate) servers: Option<ServerList>,
     /// Grows whenever `servers` changes.
     pub(crate) generation: u64,

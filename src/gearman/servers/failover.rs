@@ -96,7 +96,7 @@ fn conclude(error: &Error, stage: Stage, works_for_others: bool) -> (Finding, Ne
 }
 
 impl JobServer {
-    /// Draws the conclusions from a failure. `attempt` is taken where the failure settles it; without
+    /// Draws the conclusions from a failure. `attempt` is taken if the failure settles it; without
     /// one, a server that rests already is not counted again.
     pub(crate) fn judge<'a>(
         &'a self,
@@ -143,7 +143,7 @@ impl JobServer {
     }
 }
 
-/// The error itself, where nobody else keeps it.
+/// The error itself, if nobody else keeps it.
 fn alone(error: Arc<Error>) -> Error {
     Arc::try_unwrap(error).unwrap_or_else(|shared| Error::Undelivered(vec![shared]))
 }

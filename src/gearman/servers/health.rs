@@ -93,7 +93,7 @@ impl Health {
         }
     }
 
-    /// For how much longer no call tries the server; zero where it is not resting.
+    /// For how much longer no call tries the server; zero if it is not resting.
     pub(crate) fn rest_left(&self, now: Instant) -> Duration {
         let state = self.lock();
         let until = state.rest.as_ref().map_or(now, |rest| rest.until);

@@ -107,7 +107,7 @@ fn write(opts: &OptsBuilder, writer: u32, told: &Told) {
     }
 }
 
-/// One transaction; answers whether it committed.
+/// One transaction; returns whether it committed.
 fn change(session: &mut Conn, token: u64, kind: u32, one: u32, two: u32) -> mysql::Result<bool> {
     let update = |id: u32| format!("UPDATE c SET n = n + 1 WHERE id = {id}");
     let note = |id: u32| format!("INSERT INTO j VALUES ({token}, {id})");

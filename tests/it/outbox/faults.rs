@@ -170,7 +170,7 @@ fn last_changes(outbox: &Outbox, number: u32, last: &mut HashMap<(u32, u32), u32
 }
 
 /// Runs writers, and `fault` again and again while they write: `kills()` times, spread over the
-/// changes. Answers how many changes were rolled back.
+/// changes. Returns how many changes were rolled back.
 fn under_faults(outbox: &mut Outbox, mut fault: impl FnMut(&mut Outbox)) -> u32 {
     let left = AtomicU32::new(committed());
     let rolled_back = AtomicU32::new(0);
