@@ -336,7 +336,7 @@ impl Error {
         }
     }
 
-    /// What an operator can look at first; `None` where the message says it all.
+    /// What an operator can look at first; `None` if the message says it all.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Network { phase, source, .. } => match (phase, source.kind()) {

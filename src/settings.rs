@@ -279,7 +279,7 @@ impl Plugin {
 pub enum OnFailure {
     /// The function answers NULL, as the C plugin did.
     Null,
-    /// NULL, a warning where the server lets us, and a line in the error log.
+    /// NULL, a warning if the server allows it, and a line in the error log.
     Warning,
     /// The statement fails.
     Error,

@@ -52,7 +52,7 @@ impl HandOver {
         with_job(order, |job| self.client.submit(job, &LIMITS, &|| false)).map(drop)
     }
 
-    /// Waits until gearmand has what was to be handed over soon; answers how many orders it has not.
+    /// Waits until gearmand has what was to be handed over soon; returns how many orders it has not.
     pub(crate) fn finish(&self) -> u64 {
         self.client.flush(LIMITS.submit, &|| false)
     }

@@ -103,7 +103,7 @@ pub(super) fn note_kept(function: &str, error: &Error) {
     }
 }
 
-/// The server whose line in the error log this is; empty where none was asked.
+/// The server whose line in the error log this is; empty if none was asked.
 fn server_of(error: &Error) -> &str {
     match error {
         Error::Network { server, .. }

@@ -74,7 +74,7 @@ fn longest_answer(form: Form) -> usize {
     }
 }
 
-/// Submits `job` for the SQL function `name`; answers its result or its handle.
+/// Submits `job` for the SQL function `name`; returns its result or its handle.
 fn submit<'a>(
     name: &str,
     job: &Job<'_>,

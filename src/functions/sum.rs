@@ -14,7 +14,7 @@ use crate::host::killed::Statement;
 const FORM: Form = Form::Foreground(Priority::Normal);
 
 /// `gman_sum(function, workload[, unique])`, an aggregate: submits a foreground job for every row
-/// of the group, then waits, and answers the sum of the results, which are integers.
+/// of the group, then waits, and returns the sum of the results, which are integers.
 #[derive(Default)]
 struct Sum {
     gathering: Gathering,

@@ -71,7 +71,7 @@ pub(super) fn keep(changes: &[Change], file: &Path) -> Result {
     })
 }
 
-/// Replaces the definitions; answers those that this program cannot send.
+/// Replaces the definitions; returns those that this program cannot send.
 ///
 /// # Errors
 ///

@@ -150,7 +150,7 @@ impl Batch {
         })
     }
 
-    /// The lane of the job's function, where one leads to its server already.
+    /// The lane of the job's function, if one leads to its server already.
     fn lane(
         &mut self,
         place: usize,
@@ -282,7 +282,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Takes back what no server has seen, where it comes behind the job at `place`, which failed.
+    /// Takes back what no server has seen, if it comes behind the job at `place`, which failed.
     fn withdraw_behind(&mut self, place: usize) {
         let written = self.unanswered.len() - self.unwritten_jobs;
         if self.unanswered.range(written..).any(|&job| job > place) {

@@ -92,12 +92,12 @@ impl Client {
         Ok(())
     }
 
-    /// Takes the default list away. Lists of single functions stay.
+    /// Removes the default list. Lists of single functions stay.
     pub fn unset_servers(&self) {
         self.write_lists().unset();
     }
 
-    /// Takes a function's own list away: its jobs go to the default list.
+    /// Removes a function's own list: its jobs go to the default list.
     ///
     /// # Errors
     ///
@@ -142,12 +142,38 @@ impl Client {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         status::JOBS_SUBMITTED.add(1);
-        let (_, pipeline) = self.route_of(job.function())?;
+        let deadline = Deadline::unless_stopped(limits.submit, should_stop);
+        let pipeline = self.way_of_held(job.function(), held, &deadline)?;
         held.hold(job, &pipeline, limits, should_stop)
     }
 
+    /// The pipeline of a transaction's next job, which overtakes no earlier one of `function`: once the
+    /// list has changed, a transaction that began before goes on the way it took.
+    fn way_of_held(
+        &self,
+        function: &[u8],
+        held: &Held,
+        deadline: &Deadline<'_>,
+    ) -> Result<Arc<Pipeline>, Error> {
+        let earlier = self.read_lists().earlier(function);
+        let (_, pipeline) = self.route_of(function)?;
+        let mut ways = earlier.iter();
+        let taken = ways.find(|way| held.began_before(&way.pipeline, &way.departure));
+        let others = earlier
+            .iter()
+            .filter(|way| taken.is_none_or(|taken| !Arc::ptr_eq(&way.pipeline, &taken.pipeline)));
+        for way in others {
+            way.wait(deadline)?;
+        }
+        let Some(taken) = taken else {
+            return Ok(pipeline);
+        };
+        pipeline.wait_for_earlier_jobs(deadline)?;
+        Ok(Arc::clone(&taken.pipeline))
+    }
+
     /// Waits until a job server has every job that [`Client::submit_later`] took before this call,
-    /// for `limit` at most and until `should_stop` answers true; answers how many it has not.
+    /// for `limit` at most and until `should_stop` returns true; returns how many it has not.
     pub fn flush(&self, limit: Duration, should_stop: &dyn Fn() -> bool) -> u64 {
         let deadline = Deadline::unless_stopped(limit, should_stop);
         let pipelines = self.read_lists().pipelines();
@@ -190,7 +216,7 @@ impl Client {
         })
     }
 
-    /// Submits a foreground job and waits for its result, until `should_stop` answers true.
+    /// Submits a foreground job and waits for its result, until `should_stop` returns true.
     ///
     /// A job that has been submitted is never submitted again: it may have been carried out.
     ///
@@ -306,7 +332,7 @@ impl Client {
     /// Waits for jobs of `function` that went another way, before its list changed.
     fn wait_for_another_way(&self, function: &[u8], deadline: &Deadline<'_>) -> Result<(), Error> {
         let earlier = self.read_lists().earlier(function);
-        earlier.map_or(Ok(()), |earlier| earlier.wait(deadline))
+        earlier.iter().try_for_each(|way| way.wait(deadline))
     }
 
     /// Where jobs for `function` go: at least one server.
@@ -378,7 +404,7 @@ fn available(servers: &[Arc<JobServer>]) -> usize {
     available.count()
 }
 
-/// Submits the job to one server; more than once where a connection fails that says nothing against
+/// Submits the job to one server; more than once if a connection fails that says nothing against
 /// the server.
 fn deliver_to(
     server: &Arc<JobServer>,

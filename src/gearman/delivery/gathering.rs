@@ -79,7 +79,7 @@ impl Gathering {
         }
     }
 
-    /// Waits for all results. Answers what went wrong on the way: servers that were tried before
+    /// Waits for all results. Returns what went wrong on the way: servers that were tried before
     /// one that took a job.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! How a job is handed over: one at a time, a batch, gathered results, the window and its sender.
+//! How a job is submitted: one at a time, a batch, gathered results, the window and its sender.
 
 pub mod batch;
 pub mod client;

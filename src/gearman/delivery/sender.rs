@@ -1,4 +1,4 @@
-//! The thread of a pipeline: it connects, writes what the window holds, and takes the answers.
+//! The thread of a pipeline: it connects, writes what the window holds, and reads the answers.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -249,7 +249,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Writes and takes answers until the connection fails or is left; returns the connection to a
+    /// Writes and reads answers until the connection fails or is left; returns the connection to a
     /// better server that it is left for.
     fn serve(mut self) -> Option<Lease> {
         let mut better = None;
@@ -292,7 +292,7 @@ impl<'a> Link<'a> {
         empty
     }
 
-    /// One round: takes the answers that have come, tells the window, and writes what it has.
+    /// One round: reads the answers that have come, tells the window, and writes what it has.
     fn turn(&mut self, leaving: bool) -> Result<Turn, Error> {
         let taken = self.take_answers();
         // Answers that came before the end of the connection count.

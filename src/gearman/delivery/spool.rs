@@ -33,7 +33,7 @@ pub(crate) struct Spool {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) window: Window,
-    /// `None` where the list has been taken away.
+    /// `None` if the list has been removed.
     pub(crate) servers: Option<ServerList>,
     /// Grows whenever `servers` changes.
     pub(crate) generation: u64,
@@ -53,6 +53,11 @@ pub(crate) struct State {
     /// How many transactions the window will take over, and in how many segments.
     pub(crate) promised_calls: usize,
     pub(crate) promised_segments: usize,
+    /// How often a list that led here was led elsewhere.
+    pub(crate) departures: u64,
+    /// The last request, counted from the first ever, of transactions that had begun before the last of
+    /// these departures and committed after it.
+    pub(crate) last_latecomer: u64,
 }
 
 /// The thread, as its callers see it.

@@ -29,7 +29,7 @@ struct Places {
 }
 
 impl Lease {
-    /// Waits for a turn, and connects where no connection is left from an earlier call.
+    /// Waits for a turn, and connects if no connection is left from an earlier call.
     pub(crate) fn of(
         server: &Arc<JobServer>,
         deadline: &Deadline<'_>,
@@ -96,7 +96,7 @@ impl Lease {
         });
     }
 
-    /// Keeps the connection for the next call, where it is clean.
+    /// Keeps the connection for the next call, if it is clean.
     pub(crate) fn keep(self) {
         let Self {
             connection,

@@ -99,7 +99,7 @@ struct Waiter {
 }
 
 impl Pool {
-    /// Waits for a turn, behind those that came before, where `max_in_use` calls may have one.
+    /// Waits for a turn, behind those that came before; at most `max_in_use` calls have one.
     pub(crate) fn take(
         &self,
         max_in_use: usize,
@@ -226,7 +226,7 @@ impl Pool {
 }
 
 impl State {
-    /// A turn, where there is one now. Idle connections that have ended go to `closing`.
+    /// A turn, if there is one now. Idle connections that have ended go to `closing`.
     fn admit(
         &mut self,
         max_in_use: usize,

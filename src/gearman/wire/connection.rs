@@ -33,7 +33,7 @@ use crate::status::{self, One};
 /// rounds up by some milliseconds.
 const READ_PATIENCE: Duration = Duration::from_millis(40);
 
-/// How much is read at once where many answers may have come.
+/// How much is read at once if many answers may have come.
 const BULK_READ_BYTES: usize = 16 * 1024;
 
 /// Longest line of text that is read.
@@ -108,7 +108,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Network`] in [`Phase::Send`], [`Error::Stopped`], or [`Error::Protocol`] where the
+    /// [`Error::Network`] in [`Phase::Send`], [`Error::Stopped`], or [`Error::Protocol`] if the
     /// server talks out of turn.
     pub fn send(
         &mut self,
@@ -141,7 +141,7 @@ impl Connection {
         Ok(self.packet())
     }
 
-    /// Writes as much of `bytes` as the socket takes now; answers how much that is. Waits for nothing.
+    /// Writes as much of `bytes` as the socket takes now; returns how much that is. Waits for nothing.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl Connection {
         }
     }
 
-    /// The next packet, where it has arrived. Waits for nothing.
+    /// The next packet, if it has arrived. Waits for nothing.
     ///
     /// # Errors
     ///
@@ -324,7 +324,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for a whole packet among what is unread; answers what it is and its length.
+    /// Waits for a whole packet among what is unread; returns what it is and its length.
     fn next_packet(&mut self, deadline: &Deadline<'_>) -> Result<(Command, usize), Error> {
         let mut deadline = *deadline;
         loop {
@@ -371,7 +371,7 @@ impl Connection {
         }
     }
 
-    /// Waits for a whole line among what is unread; answers its length with its end.
+    /// Waits for a whole line among what is unread; returns its length with its end.
     fn next_line(&mut self, deadline: &Deadline<'_>) -> Result<usize, Error> {
         loop {
             let unread = self.received.unread();

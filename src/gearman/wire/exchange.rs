@@ -46,7 +46,7 @@ pub(crate) fn send(
     connection.send(|head| job.encode_head(head), job.workload(), deadline)
 }
 
-/// Submits `job`; answers its handle. After a foreground job its result is an open question.
+/// Submits `job`; returns its handle. After a foreground job its result is an open question.
 pub(crate) fn submit(
     connection: &mut Connection,
     job: &Job<'_>,
@@ -74,7 +74,7 @@ pub(crate) enum Answer {
     Refused(Error),
 }
 
-/// The next answer to a background job, where it has arrived.
+/// The next answer to a background job, if it has arrived.
 pub(crate) fn next_answer(
     connection: &mut Connection,
     deadline: &Deadline<'_>,
@@ -222,7 +222,7 @@ pub(crate) fn version(
     Ok(shown(line.strip_prefix(b"OK ").unwrap_or(line)))
 }
 
-/// The error of a packet that is not the expected one: the server's own word where it gave one.
+/// The error of a packet that is not the expected one: the server's own word if it gave one.
 fn surprise(connection: &Connection, expected: &str, deadline: &Deadline<'_>) -> Error {
     let packet = connection.packet();
     let server = Arc::clone(connection.server());
@@ -254,7 +254,7 @@ pub(crate) fn failed(connection: &Connection, problem: String, deadline: &Deadli
     }
 }
 
-/// What a peer said, for a message: not too long, and text where it is text.
+/// What a peer said, for a message: not too long, and text if it is text.
 pub(crate) fn shown(said: &[u8]) -> String {
     let cut = &said[..said.len().min(SHOWN_BYTES)];
     let more = if cut.len() < said.len() { "..." } else { "" };
