@@ -511,12 +511,14 @@ fn the_last_error_is_shown_whole_while_it_changes() {
         Ok(database) => database,
         Err(reason) => unsupported!("{reason}"),
     };
-    // A job server that has failed is left alone, so most of the jobs fail at once.
-    let fail = ["A", "B"].map(|letter| {
+    // A job server that has failed is left alone, so most of the jobs fail at once; and many in one
+    // statement, so that the message changes most of the time.
+    let calls = ["A", "B"].map(|letter| {
         let host = letter.repeat(250);
         database.execute(&format!("SELECT gman_servers_set('{host}', 'f{letter}')"));
-        format!("DO gman_do_background('f{letter}', 'w')")
+        format!("gman_do_background('f{letter}', 'w')")
     });
+    let fail = [format!("DO {}", vec![calls.join(", "); 200].join(", "))];
     assert_shown_whole(
         &database,
         "SHOW GLOBAL STATUS LIKE 'gman_last_error'",
