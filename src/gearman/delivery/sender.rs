@@ -17,7 +17,7 @@ use crate::gearman::servers::job_server::{JobServer, ServerList};
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::thread;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::exchange::{self, Answer};
+use crate::gearman::wire::protocol::{self, Acknowledgement};
 use crate::memory;
 use crate::status;
 
@@ -147,7 +147,7 @@ struct Link<'a> {
     /// Whether the last turn wrote [`BUSY_BYTES`] or more.
     wrote_much: bool,
     /// Answers that the window does not know of yet.
-    answers: Vec<Answer>,
+    answers: Vec<Acknowledgement>,
     /// Refused jobs that nobody has been told of yet: the function, and the job server's words.
     refusals: Vec<(String, Error)>,
     /// How long there may be no progress.
@@ -334,7 +334,7 @@ impl<'a> Link<'a> {
     fn take_answers(&mut self) -> Result<(), Error> {
         while self.answers.len() < MAX_ANSWERS {
             memory::reserve(&mut self.answers, 1)?;
-            match exchange::next_answer(&mut self.lease.connection, &self.silence)? {
+            match protocol::next_acknowledgement(&mut self.lease.connection, &self.silence)? {
                 Some(answer) => self.answers.push(answer),
                 None => break,
             }
@@ -395,8 +395,8 @@ impl<'a> Link<'a> {
         let mut asked = true;
         for answer in self.answers.drain(..) {
             let refused = match answer {
-                Answer::Created => None,
-                Answer::Refused(error) => state.window.functions().next().zip(Some(error)),
+                Acknowledgement::Created => None,
+                Acknowledgement::Refused(error) => state.window.functions().next().zip(Some(error)),
             };
             asked = state.window.answered().is_ok();
             if !asked {
@@ -537,7 +537,7 @@ fn connect(server: &Arc<JobServer>, limits: &Limits, with_echo: bool) -> Result<
     let deadline = Deadline::after(limits.submit);
     let mut lease = Lease::of(server, &deadline, limits)?;
     if with_echo {
-        exchange::echo(&mut lease.connection, &deadline)?;
+        protocol::echo(&mut lease.connection, &deadline)?;
     }
     Ok(lease)
 }

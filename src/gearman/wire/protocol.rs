@@ -67,7 +67,7 @@ pub(crate) fn submit(
 
 /// What a job server said to a background job.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Acknowledgement {
     /// It has the job.
     Created,
     /// It does not want the job.
@@ -75,10 +75,10 @@ pub(crate) enum Answer {
 }
 
 /// The next answer to a background job, if it has arrived.
-pub(crate) fn next_answer(
+pub(crate) fn next_acknowledgement(
     connection: &mut Connection,
     deadline: &Deadline<'_>,
-) -> Result<Option<Answer>, Error> {
+) -> Result<Option<Acknowledgement>, Error> {
     match connection.receive_now(deadline)?.is_some() {
         true => understood(connection, deadline).map(Some),
         false => Ok(None),
@@ -86,21 +86,21 @@ pub(crate) fn next_answer(
 }
 
 /// Waits for the next answer to a background job.
-pub(crate) fn answer(
+pub(crate) fn acknowledgement(
     connection: &mut Connection,
     deadline: &Deadline<'_>,
-) -> Result<Answer, Error> {
+) -> Result<Acknowledgement, Error> {
     connection.receive(deadline)?;
     understood(connection, deadline)
 }
 
 /// What the packet that was received last says about a background job.
-fn understood(connection: &Connection, deadline: &Deadline<'_>) -> Result<Answer, Error> {
+fn understood(connection: &Connection, deadline: &Deadline<'_>) -> Result<Acknowledgement, Error> {
     if connection.packet().command == Command::JobCreated {
-        return Ok(Answer::Created);
+        return Ok(Acknowledgement::Created);
     }
     match surprise(connection, "JOB_CREATED", deadline) {
-        refused @ Error::Refused { .. } => Ok(Answer::Refused(refused)),
+        refused @ Error::Refused { .. } => Ok(Acknowledgement::Refused(refused)),
         error => Err(error),
     }
 }
