@@ -206,7 +206,7 @@ impl Batch {
 
 impl Lane {
     fn new(mut delivered: Delivered) -> Self {
-        delivered.lease.outlast_turn();
+        delivered.lease.release_permit();
         Self {
             lease: delivered.lease,
             progress: Instant::now(),
@@ -266,7 +266,7 @@ impl Lane {
                 refused.get_or_insert(failure);
             }
         }
-        self.lease.connection.settle();
+        self.lease.connection.mark_answered();
         refused.map_or(Ok(()), Err)
     }
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::gearman::delivery::events::{Event, Listener};
 use crate::gearman::delivery::held::Held;
 use crate::gearman::delivery::lists::{Listed, Lists};
 use crate::gearman::delivery::pipeline::Pipeline;
-use crate::gearman::delivery::trouble::{Listener, Trouble};
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::check::{self, Report, ServerInfo};
 use crate::gearman::servers::failover::{Stage, Verdict};
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// A client without servers. `listener` hears of the troubles of pipelined delivery.
-    pub fn with_listener(listener: impl Fn(Trouble<'_>) + Send + Sync + 'static) -> Self {
+    pub fn with_listener(listener: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
         let refresher = Refresher::default();
         let lists = Lists::new(Listener::new(listener), refresher.clone());
         Self {
@@ -232,7 +232,7 @@ impl Client {
         let deadline = Deadline::unless_stopped(limits.run, should_stop);
         let mut delivered = self.deliver(job, &deadline.within(limits.submit), limits)?;
         let lease = &mut delivered.lease;
-        lease.outlast_turn();
+        lease.release_permit();
         let result = protocol::result(&mut lease.connection, &delivered.handle, &deadline);
         let result = result.map_err(|error| {
             let verdict = lease.server().judge(&mut None, Stage::Working, error);

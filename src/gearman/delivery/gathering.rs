@@ -96,7 +96,7 @@ impl Gathering {
             while lane.outstanding > 0 {
                 lane.receive(&deadline, take)?;
             }
-            lane.lease.connection.settle();
+            lane.lease.connection.mark_answered();
             lane.lease.keep();
         }
         Ok(self.passed_over)
@@ -105,7 +105,7 @@ impl Gathering {
 
 impl Lane {
     fn new(mut delivered: Delivered) -> Self {
-        delivered.lease.outlast_turn();
+        delivered.lease.release_permit();
         Self {
             lease: delivered.lease,
             outstanding: 1,
