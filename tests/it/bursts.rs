@@ -50,11 +50,18 @@ fn update_together(database: &Database, sessions: usize) -> f64 {
     })
 }
 
-/// A table with a row for each session, whose trigger does `action` on an update.
+/// A table with a row for each session, whose trigger does `action` on an update. Each row has a page of
+/// its own: on one page every lock is looked for among those of all open transactions, so that with
+/// hundreds of them InnoDB itself comes to a standstill.
 fn create_table(database: &Database, sessions: usize, action: &str) {
     database.execute("DROP TABLE IF EXISTS t");
-    database.execute("CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB");
-    let rows: Vec<String> = (1..=sessions).map(|id| format!("({id}, 0)")).collect();
+    database.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL, filling VARBINARY(7900) NOT NULL) \
+         ENGINE=InnoDB",
+    );
+    let rows: Vec<String> = (1..=sessions)
+        .map(|id| format!("({id}, 0, REPEAT('x', 7900))"))
+        .collect();
     database.execute(&format!("INSERT INTO t VALUES {}", rows.join(",")));
     database.execute(&format!(
         "CREATE TRIGGER changed AFTER UPDATE ON t FOR EACH ROW SET @handle = {action}"
