@@ -90,7 +90,7 @@ fn submit<'a>(
             *answer = answered;
             Ok(Some(answer))
         }
-        Err(error) => failure::settle(name, error),
+        Err(error) => failure::answer(name, error),
     }
 }
 

@@ -56,7 +56,7 @@ impl Aggregate for Sum {
     fn finish(&mut self, failure: Option<Error>) -> Result<Option<i64>, Error> {
         match failure.map_or_else(|| self.total(), Err) {
             Ok(total) => Ok(Some(total)),
-            Err(error) => failure::settle(Self::NAME, error),
+            Err(error) => failure::answer(Self::NAME, error),
         }
     }
 }

@@ -5,12 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::gearman::delivery::events::{Event, Listener};
 use crate::gearman::delivery::held::Held;
 use crate::gearman::delivery::lists::{Listed, Lists};
 use crate::gearman::delivery::pipeline::Pipeline;
-use crate::gearman::delivery::trouble::{Listener, Trouble};
 use crate::gearman::limits::Limits;
-use crate::gearman::servers::check::{self, Answer, Report};
+use crate::gearman::servers::check::{self, Report, ServerInfo};
 use crate::gearman::servers::failover::{Stage, Verdict};
 use crate::gearman::servers::health::Attempt;
 use crate::gearman::servers::host_port;
@@ -18,8 +18,8 @@ use crate::gearman::servers::job_server::{JobServer, ServerList};
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::servers::refresher::Refresher;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::exchange;
 use crate::gearman::wire::job::{self, Job, Mode};
+use crate::gearman::wire::protocol;
 use crate::status;
 
 /// A client of one or more job servers; many threads may use it at once.
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// A client without servers. `listener` hears of the troubles of pipelined delivery.
-    pub fn with_listener(listener: impl Fn(Trouble<'_>) + Send + Sync + 'static) -> Self {
+    pub fn with_listener(listener: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
         let refresher = Refresher::default();
         let lists = Lists::new(Listener::new(listener), refresher.clone());
         Self {
@@ -232,8 +232,8 @@ impl Client {
         let deadline = Deadline::unless_stopped(limits.run, should_stop);
         let mut delivered = self.deliver(job, &deadline.within(limits.submit), limits)?;
         let lease = &mut delivered.lease;
-        lease.outlast_turn();
-        let result = exchange::result(&mut lease.connection, &delivered.handle, &deadline);
+        lease.release_permit();
+        let result = protocol::result(&mut lease.connection, &delivered.handle, &deadline);
         let result = result.map_err(|error| {
             let verdict = lease.server().judge(&mut None, Stage::Working, error);
             verdict.into_error()
@@ -382,7 +382,7 @@ impl Default for Client {
     }
 }
 
-fn report((listed, outcome): (&Listed, Result<Answer, Error>)) -> Report {
+fn report((listed, outcome): (&Listed, Result<ServerInfo, Error>)) -> Report {
     let Listed { server, lists } = listed;
     if outcome.is_ok() {
         server.health.reset();
@@ -442,9 +442,9 @@ fn deliver_to(
 
 fn submit_on(lease: &mut Lease, job: &Job<'_>, deadline: &Deadline<'_>) -> Result<Vec<u8>, Error> {
     if let Mode::Foreground(_) = job.mode() {
-        exchange::forward_exceptions(&mut lease.connection, deadline)?;
+        protocol::forward_exceptions(&mut lease.connection, deadline)?;
     }
-    let handle = exchange::submit(&mut lease.connection, job, deadline)?;
+    let handle = protocol::submit(&mut lease.connection, job, deadline)?;
     lease.proven();
     Ok(handle)
 }

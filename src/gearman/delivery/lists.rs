@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::gearman::delivery::events::Listener;
 use crate::gearman::delivery::pipeline::{Departure, Pipeline};
-use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::job_server::{JobServer, ServerList};
 use crate::gearman::servers::refresher::Refresher;

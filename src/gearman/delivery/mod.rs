@@ -2,8 +2,8 @@
 
 pub mod batch;
 pub mod client;
+pub mod events;
 pub mod gathering;
-pub mod trouble;
 
 pub(crate) mod held;
 pub(crate) mod window;

@@ -16,10 +16,10 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::gearman::delivery::room::{POOL, Room};
+use crate::gearman::delivery::events::Listener;
+use crate::gearman::delivery::room::{COMMON, Room};
 use crate::gearman::delivery::sender;
 use crate::gearman::delivery::spool::{Sender, Spool, State};
-use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::delivery::window::{Gate, Requests, Window};
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::job_server::ServerList;
@@ -176,7 +176,7 @@ impl Pipeline {
             return Ok(());
         }
         let deadline = Deadline::unless_stopped(limits.submit, should_stop);
-        match POOL.take(bytes, limits.transaction_bytes, &deadline) {
+        match COMMON.take(bytes, limits.transaction_bytes, &deadline) {
             Ok(()) => room.pooled += bytes,
             Err(Spent::Stopped) => return Err(Error::Stopped),
             Err(Spent::TimedOut) => return Err(self.spool.lock().full()),
@@ -224,7 +224,7 @@ impl Pipeline {
         let bytes = requests.bytes.len();
         requests.large_bytes = bytes.saturating_sub(room.counted);
         // What was taken ahead of need.
-        POOL.give_back(room.pooled - requests.large_bytes);
+        COMMON.give_back(room.pooled - requests.large_bytes);
         room.pooled = 0;
         status::IN_FLIGHT.add(requests.count);
         status::WINDOW_BYTES_USED.add(bytes as u64);
@@ -243,7 +243,7 @@ impl Pipeline {
 
     /// A transaction gives back what it has taken.
     pub(crate) fn give_back(&self, room: &mut Room) {
-        POOL.give_back(std::mem::take(&mut room.pooled));
+        COMMON.give_back(std::mem::take(&mut room.pooled));
         if room.counted > 0 || room.segments > 0 {
             let mut state = self.spool.lock();
             state.forget(room);

@@ -11,8 +11,8 @@ use nix::sys::time::TimeSpec;
 use once_cell::sync::OnceCell;
 
 use crate::error::Error;
+use crate::gearman::delivery::events::Listener;
 use crate::gearman::delivery::room::Room;
-use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::delivery::window::Window;
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::job_server::ServerList;
@@ -41,7 +41,7 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) sender: Sender,
     /// Why nothing moves.
-    pub(crate) trouble: Option<Arc<Error>>,
+    pub(crate) last_failure: Option<Arc<Error>>,
     /// Every server of the list is being left alone.
     pub(crate) servers_rest: bool,
     /// A call has waited in vain, and no answer has come since.
@@ -108,7 +108,7 @@ impl Spool {
     pub(crate) fn announce(&self, state: &mut State) {
         state.stuck = false;
         state.servers_rest = false;
-        state.trouble = None;
+        state.last_failure = None;
         state.failures_at_front = 0;
         self.progress.notify_all();
         self.announce_room(state);
@@ -184,7 +184,7 @@ impl State {
             jobs: self.window.waiting(),
             bytes: self.window.bytes(),
             held: self.held,
-            cause: self.trouble.clone(),
+            cause: self.last_failure.clone(),
         }
     }
 
@@ -192,7 +192,7 @@ impl State {
     pub(crate) fn behind(&self) -> Error {
         Error::Behind {
             jobs: self.window.waiting(),
-            cause: self.trouble.clone(),
+            cause: self.last_failure.clone(),
         }
     }
 }

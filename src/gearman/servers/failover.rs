@@ -110,13 +110,13 @@ impl JobServer {
             .is_some_and(|attempt| attempt.was_overtaken(now));
         let (finding, next) = conclude(&error, stage, works_for_others);
         let error = Arc::new(error);
-        let settled = match finding {
+        let judged = match finding {
             Finding::Nothing => None,
             Finding::Failed | Finding::Refused => {
                 attempt.take().or_else(|| self.health.attempt(now).ok())
             }
         };
-        match (finding, settled) {
+        match (finding, judged) {
             (Finding::Failed, Some(attempt)) => self.rest(attempt, stage, &error, now),
             (Finding::Refused, Some(attempt)) => attempt.succeeded(now),
             (Finding::Nothing, _) | (_, None) => {}
