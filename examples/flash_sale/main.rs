@@ -11,7 +11,7 @@
 //!           trigger      stock in MySQL -> stock:ITEM:stored in Redis, for the page
 //! ```
 //!
-//! `docs/flash_sale.md` tells why no order is lost and none is stored twice.
+//! `docs/flash-sale.md` tells why no order is lost and none is stored twice.
 //!
 //! - `flash_sale` starts servers of its own and sells: `scripts/demo --sale` runs it.
 //! - `flash_sale sell` opens a sale on servers that run, sends the buyers and closes the books.

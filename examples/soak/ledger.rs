@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use serde::Deserialize;
 
-/// A way of delivery: README, "Delivery: what is promised".
+/// A way of delivery: `docs/delivery.md`, "What is promised".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Delivery {
     Acked,

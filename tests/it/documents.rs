@@ -4,6 +4,8 @@
 //! the sources say: each sentence in a string literal. Those that no user gets to see are listed here,
 //! so that a new message cannot be forgotten. `CONTRIBUTING.md` names every source file.
 
+mod links;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use crate::support::product_file;
 /// The section of the document that has the table.
 const SECTION: &str = "## What each message means";
 
-/// What settings and counters are for is said in `README.md` and `docs/monitoring.md`; the others are for
+/// What settings and counters are for is said in `docs/settings.md` and `docs/monitoring.md`; the others are for
 /// tests.
 const OTHER_FILES: [&str; 4] = [
     "settings.rs",
