@@ -4,6 +4,8 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem;
 use std::slice;
 
+use once_cell::sync::OnceCell;
+
 use crate::host::plugin_abi::{BEFORE_PARSING, PARSE_CLASS, ParseEvent, QUERY_REWRITTEN};
 use crate::host::registry::Service;
 use crate::host::server::Server;
@@ -32,6 +34,15 @@ struct VariableReader {
 pub(crate) fn is_possible() -> bool {
     let is_known = matches!(Server::around_us(), Some(Server::Mysql(90_700..=90_799)));
     is_known && symbol(MY_MALLOC).is_some()
+}
+
+/// The number of the server's version, such as 90704; 0 for none.
+pub(crate) fn server_version() -> u32 {
+    static VERSION: OnceCell<u32> = OnceCell::new();
+    *VERSION.get_or_init(|| match Server::around_us() {
+        Some(Server::Maria(number) | Server::Mysql(number)) => number.unsigned_abs(),
+        Some(Server::Unknown(_)) | None => 0,
+    })
 }
 
 /// A statement that is about to be parsed.
@@ -118,7 +129,10 @@ impl Statement<'_> {
         for part in parts {
             assert!(part.len() <= length - end, "parts are as long as was said");
             // SAFETY: there is room for `length` bytes and a NUL.
-            unsafe { text.add(end).copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+            unsafe {
+                text.add(end)
+                    .copy_from_nonoverlapping(part.as_ptr(), part.len())
+            };
             end += part.len();
         }
         // SAFETY: as above; the event's members are the server's own, which takes the text over and frees it.
