@@ -3,7 +3,8 @@
 use std::collections::TryReserveError;
 
 use super::argument::{self, Argument};
-use super::can_call_after;
+use super::blocks::Blocks;
+use super::names::can_call_after;
 use super::tokens::{Kind, Token, Tokens};
 
 /// Calls inside calls: more than a server's parser takes. What is deeper is left alone.
@@ -111,16 +112,31 @@ pub(super) struct Reader<'a> {
     before: [Option<Token<'a>>; LOOKBACK],
     calls: Vec<Call>,
     open: Vec<Open>,
-    is_too_deep: bool,
+    blocks: Blocks<'a>,
+    /// Where nothing is left but what the servers cut off.
+    end: usize,
+    /// There is something that must not be changed, or is not worth it.
+    is_left_alone: bool,
 }
 
 impl<'a> Reader<'a> {
+    /// For a statement that ends at `end`.
+    pub(super) fn new(end: usize) -> Self {
+        Self {
+            end,
+            ..Self::default()
+        }
+    }
+
     /// Reads `token`, which `following` come after.
     pub(super) fn read(
         &mut self,
         token: Token<'a>,
         following: &Tokens<'a>,
     ) -> Result<(), TryReserveError> {
+        if self.blocks.read(token) && token.place < self.end {
+            self.is_left_alone = true;
+        }
         if token.is("(") {
             self.open_bracket()?;
         } else if token.is(")") {
@@ -138,7 +154,7 @@ impl<'a> Reader<'a> {
     /// The ends of the names that have to be changed.
     pub(super) fn finish(mut self) -> Result<Vec<usize>, TryReserveError> {
         let mut places = Vec::new();
-        if self.is_too_deep {
+        if self.is_left_alone {
             return Ok(places);
         }
         for index in 0..self.calls.len() {
@@ -202,7 +218,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         };
         if self.open.len() == MAX_DEPTH {
-            self.is_too_deep = true;
+            self.is_left_alone = true;
             self.open.clear();
         }
         let around = self.open.last().filter(|open| open.brackets == 0);

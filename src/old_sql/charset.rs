@@ -3,8 +3,10 @@
 /// How many bytes a character has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
-    /// Every byte that looks like ASCII is ASCII, as in UTF-8 and the single-byte character sets.
-    Plain,
+    /// UTF-8: every byte that looks like ASCII is ASCII.
+    Utf8,
+    /// One of which the same is assumed.
+    Other,
     /// Two bytes after a lead byte.
     Big5,
     /// Two bytes after a lead byte.
@@ -23,7 +25,8 @@ impl Charset {
             b"gbk" => Self::Gbk,
             b"gb18030" => Self::Gb18030,
             b"sjis" | b"cp932" => Self::Sjis,
-            _ => Self::Plain,
+            b"utf8mb4" | b"utf8mb3" | b"utf8" => Self::Utf8,
+            _ => Self::Other,
         }
     }
 
@@ -38,6 +41,26 @@ impl Charset {
         };
         if is_pair { 2 } else { text.len().min(1) }
     }
+
+    /// Whether nobody can see other characters in `text` than are there.
+    pub fn is_well_formed(self, text: &[u8]) -> bool {
+        match self {
+            Self::Utf8 => str::from_utf8(text).is_ok(),
+            Self::Other => text.is_ascii(),
+            Self::Big5 | Self::Gbk | Self::Gb18030 | Self::Sjis => {
+                let mut rest = text;
+                while let [first, ..] = rest {
+                    let length = self.length(rest);
+                    let is_kana = self == Self::Sjis && (0xa1..=0xdf).contains(first);
+                    if length == 1 && !first.is_ascii() && !is_kana {
+                        return false;
+                    }
+                    rest = &rest[length..];
+                }
+                true
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -47,7 +70,7 @@ mod tests {
     #[test]
     fn a_character_ends_where_the_server_ends_it() {
         for (charset, text, expected) in [
-            (Charset::Plain, &b"\x83\\"[..], 1),
+            (Charset::Other, &b"\x83\\"[..], 1),
             (Charset::Sjis, b"\x83\\", 2),
             (Charset::Sjis, b"\xb1\\", 1),
             (Charset::Sjis, b"\x83'", 1),
@@ -62,6 +85,28 @@ mod tests {
             (Charset::Gbk, b"", 0),
         ] {
             assert_eq!(charset.length(text), expected, "{charset:?} {text:x?}");
+        }
+    }
+
+    #[test]
+    fn half_a_character_is_not_well_formed() {
+        for (charset, text, expected) in [
+            (Charset::Utf8, &b"\xc3\xa9"[..], true),
+            (Charset::Utf8, b"\xc3", false),
+            (Charset::Other, b"\xc3", false),
+            (Charset::Other, b"a", true),
+            (Charset::Gbk, b"\xbf\\a", true),
+            (Charset::Gbk, b"\xbf", false),
+            (Charset::Gbk, b"\xbf'", false),
+            (Charset::Sjis, b"\xb1'\x83\\", true),
+            (Charset::Gb18030, b"\x81\x30\x81\x30", true),
+            (Charset::Gb18030, b"\x81\x30", false),
+        ] {
+            assert_eq!(
+                charset.is_well_formed(text),
+                expected,
+                "{charset:?} {text:x?}"
+            );
         }
     }
 }

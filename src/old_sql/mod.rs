@@ -7,48 +7,18 @@
 use std::collections::TryReserveError;
 
 use self::calls::Reader;
-use self::tokens::{Dialect, Token, Tokens};
+use self::names::OLD_NAMES;
+use self::tokens::{Dialect, Tokens};
 
 mod argument;
+mod blocks;
 mod calls;
 pub mod charset;
+pub mod names;
 pub mod tokens;
 
 /// What the old names get at their end.
 pub const SUFFIX: &[u8] = b"_udf";
-
-/// The functions of the C plugin that native ones have the names of.
-pub const OLD_NAMES: [&str; 2] = ["json_object", "json_array"];
-
-/// What stands before a name that is followed by a parenthesis and still no call.
-const NO_CALL_AFTER: [&str; 26] = [
-    ".",
-    "@",
-    ")",
-    "as",
-    "call",
-    "delayed",
-    "exists",
-    "fulltext",
-    "function",
-    "high_priority",
-    "ignore",
-    "index",
-    "insert",
-    "into",
-    "key",
-    "low_priority",
-    "procedure",
-    "recursive",
-    "references",
-    "replace",
-    "spatial",
-    "table",
-    "trigger",
-    "unique",
-    "view",
-    "with",
-];
 
 /// Whether `text` holds one of the old names at all: what most statements are asked, and nothing else.
 pub fn is_concerned(text: &[u8]) -> bool {
@@ -81,26 +51,31 @@ pub fn depends_on_dialect(text: &[u8]) -> bool {
         .any(|byte| matches!(byte, b'"' | b'\\' | 0x80..))
 }
 
-/// Whether a name after `before` can be called.
-pub fn can_call_after(before: Option<Token<'_>>) -> bool {
-    !before.is_some_and(|before| NO_CALL_AFTER.iter().any(|word| before.is(word)))
-}
-
-/// Where [`SUFFIX`] has to be put in, in ascending order; nowhere in a text that is not concerned.
+/// Where [`SUFFIX`] has to be put in, in ascending order; nowhere in a text that is not concerned, and
+/// in one of several statements, which a server would measure by its old end.
 ///
 /// # Errors
 ///
 /// There is no memory for the places.
 pub fn places(text: &[u8], dialect: Dialect) -> Result<Vec<usize>, TryReserveError> {
-    if !is_concerned(text) {
+    let statement = without_end(text);
+    let has_semicolon = statement.contains(&b';');
+    if !is_concerned(text) || has_semicolon && !dialect.charset.is_well_formed(text) {
         return Ok(Vec::new());
     }
-    let mut reader = Reader::default();
+    let mut reader = Reader::new(statement.len());
     let mut tokens = Tokens::new(text, dialect);
     while let Some(token) = tokens.next_that_counts() {
         reader.read(token, &tokens)?;
     }
     reader.finish()
+}
+
+/// `text` without what the servers cut off from its end.
+fn without_end(text: &[u8]) -> &[u8] {
+    let is_cut_off = |byte: &u8| *byte == b';' || tokens::is_space(*byte);
+    let last = text.iter().rposition(|byte| !is_cut_off(byte));
+    &text[..last.map_or(0, |last| last + 1)]
 }
 
 /// The parts of `text` with [`SUFFIX`] at `places`, which are those of the text.

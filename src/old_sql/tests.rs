@@ -67,8 +67,12 @@ fn a_call_that_the_native_function_cannot_mean_is_rewritten() {
         ),
         ("json_array(1 as a)", "json_array_udf(1 as a)"),
         (
-            "SELECT 1;SELECT json_object(id)",
-            "SELECT 1;SELECT json_object_udf(id)",
+            "SELECT json_object(id); ;\n",
+            "SELECT json_object_udf(id); ;\n",
+        ),
+        (
+            "SELECT ';', json_object(id) -- ;",
+            "SELECT ';', json_object_udf(id) -- ;",
         ),
         ("ON json_object(id) = 1", "ON json_object_udf(id) = 1"),
         (
@@ -406,9 +410,38 @@ proptest! {
 
     #[test]
     fn any_bytes_without_an_old_name_come_back(text: Vec<u8>) {
-        for charset in [Charset::Plain, Charset::Big5, Charset::Gbk, Charset::Gb18030, Charset::Sjis] {
+        for charset in [Charset::Utf8, Charset::Big5, Charset::Gbk, Charset::Gb18030, Charset::Sjis] {
             let dialect = Dialect { charset, ..Dialect::ANY };
             prop_assert_eq!(&rewritten_in(&text, dialect), &text);
         }
     }
+}
+
+/// The server would measure the later statements by the end of the old text.
+#[test]
+fn several_statements_at_once_are_left_alone() {
+    for text in [
+        "SELECT json_object(id); SELECT 2",
+        "SELECT 1; SELECT json_object(id)",
+        "SELECT json_object(id); -- x",
+        "SELECT json_object(id); /* x */",
+        "/*!50003 SELECT json_object(id); */",
+        "CREATE PROCEDURE p() BEGIN SELECT json_object(id); END; SELECT 2",
+    ] {
+        assert_eq!(rewritten(text), text);
+    }
+    let body = "CREATE PROCEDURE p() BEGIN SELECT json_object(id); END;";
+    assert_eq!(rewritten(body), body.replace("object", "object_udf"));
+}
+
+#[test]
+fn where_a_character_is_cut_a_semicolon_may_be_anywhere() {
+    let text = b"SELECT ';\xff', json_object(id)";
+    assert_eq!(rewritten_in(text, Dialect::ANY), text);
+    let gbk = Dialect {
+        charset: Charset::Gbk,
+        ..Dialect::ANY
+    };
+    let text = b"SELECT ';\xbf\\', json_object(id)";
+    assert_ne!(rewritten_in(text, gbk), text);
 }

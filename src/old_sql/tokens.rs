@@ -76,7 +76,7 @@ pub struct Dialect {
 impl Dialect {
     /// For every server that may read a script, with the servers' own defaults.
     pub const ANY: Self = Self {
-        charset: Charset::Plain,
+        charset: Charset::Utf8,
         backslash_escapes: true,
         ansi_quotes: false,
         version: u32::MAX,
@@ -312,7 +312,7 @@ mod tests {
     proptest! {
         #[test]
         fn tokens_joined_are_the_text(text: Vec<u8>, ansi_quotes: bool, backslash_escapes: bool) {
-            for charset in [Charset::Plain, Charset::Big5, Charset::Gbk, Charset::Gb18030, Charset::Sjis] {
+            for charset in [Charset::Utf8, Charset::Big5, Charset::Gbk, Charset::Gb18030, Charset::Sjis] {
                 let dialect = Dialect { charset, ansi_quotes, backslash_escapes, ..Dialect::ANY };
                 let mut joined = Vec::new();
                 for token in Tokens::new(&text, dialect) {

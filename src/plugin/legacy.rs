@@ -99,7 +99,7 @@ fn rewrite(statement: &Statement<'_>) {
 /// How the session reads the statement; `None` where it matters and the session cannot be asked.
 fn dialect_of(statement: &Statement<'_>) -> Option<Dialect> {
     let mut dialect = Dialect {
-        charset: Charset::Plain,
+        charset: Charset::Utf8,
         backslash_escapes: true,
         ansi_quotes: false,
         version: statement::server_version(),
