@@ -2,8 +2,9 @@
 //!
 //! `scripts/bench delivery` runs it. The same rows are updated without a trigger, with one that only
 //! builds the JSON, and with one that delivers it in each way. Then the window is kept full, against
-//! a bare client with a hundred jobs in flight; and single rows are updated a thousand times a second,
-//! to see when their jobs arrive at a waiting worker. It ends with an error if a bar is missed.
+//! a bare client with a hundred jobs in flight; rows are updated one by one, each in a transaction of its
+//! own; and a thousand times a second, to see when their jobs arrive at a waiting worker. It ends with an
+//! error if a bar is missed.
 
 #[path = "support/bar_chart.rs"]
 mod bar_chart;
@@ -52,6 +53,9 @@ struct Options {
     /// How many single rows are updated.
     #[arg(long, default_value_t = 5_000)]
     single: u32,
+    /// How many transactions of a single row are timed.
+    #[arg(long, default_value_t = 10_000)]
+    transactions: u32,
     /// How often everything is measured; the fastest time of each counts.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -70,14 +74,32 @@ struct Measured {
     pipelined: Option<Duration>,
     /// Until a job server had the last job of `pipelined`.
     delivered: Option<Duration>,
+    committed: Option<Duration>,
     outbox: Option<Duration>,
     sustained: Option<Duration>,
     bare: Option<Duration>,
+    /// Transactions of a single row, for each `innodb_flush_log_at_trx_commit` of [`FLUSHES`].
+    transactions: [Transactions; FLUSHES.len()],
     latency_acked: Latency,
     latency_pipelined: Latency,
+    latency_committed: Latency,
 }
 
-/// How long it took from the statement to the job's arrival.
+/// Durable with the machine, and with the server's process.
+const FLUSHES: [u32; 2] = [1, 2];
+
+/// The fastest times of the single-row transactions.
+#[derive(Debug, Default)]
+struct Transactions {
+    /// Without a trigger, and without the participant in the server.
+    without_us: Option<Duration>,
+    /// Without a trigger; the participant is installed.
+    nothing: Option<Duration>,
+    json: Option<Duration>,
+    committed: Option<Duration>,
+}
+
+/// How long it took to the job's arrival: from the beginning of the statement, for `committed` from its end.
 #[derive(Debug, Default, Clone, Copy)]
 struct Latency {
     p50: Duration,
@@ -104,11 +126,12 @@ fn main() -> ExitCode {
     let mut measured = Measured::default();
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
-        measured.round(&mut session, &options);
+        measured.round(&database, &mut session, &options);
     }
     eprintln!("single rows");
     measured.latency_acked = latency(&mut session, "acked", options.single);
     measured.latency_pipelined = latency(&mut session, "pipelined", options.single);
+    measured.latency_committed = latency(&mut session, "committed", options.single);
 
     let version: String = database.value("SELECT VERSION()");
     report(&version, &options, &measured)
@@ -116,7 +139,7 @@ fn main() -> ExitCode {
 
 impl Measured {
     /// Everything once. The statements take turns, so that what disturbs the machine disturbs all.
-    fn round(&mut self, session: &mut Conn, options: &Options) {
+    fn round(&mut self, database: &Database, session: &mut Conn, options: &Options) {
         let rows = options.rows;
         set_trigger(session, None);
         keep_fastest(&mut self.nothing, update(session, rows));
@@ -145,6 +168,17 @@ impl Measured {
         keep_fastest(&mut self.delivered, began.elapsed());
         assert_jobs(&gearmand, rows);
 
+        // In a session of its own, whose end lets the participant be removed.
+        let mut own = database.connect();
+        let gearmand = deliver(&mut own, "committed");
+        keep_fastest(&mut self.committed, update(&mut own, rows));
+        flush(&mut own);
+        assert_jobs(&gearmand, rows);
+        drop(own);
+        for (flush, transactions) in FLUSHES.into_iter().zip(&mut self.transactions) {
+            transactions.round(database, session, flush, options.transactions);
+        }
+
         query(
             session,
             &format!("SET GLOBAL gman_window_bytes = {SMALL_WINDOW}"),
@@ -166,6 +200,60 @@ impl Measured {
         query(session, "TRUNCATE outbox");
         keep_fastest(&mut self.outbox, update(session, rows));
     }
+}
+
+impl Transactions {
+    fn round(&mut self, database: &Database, session: &mut Conn, flush_log: u32, count: u32) {
+        query(
+            session,
+            &format!("SET GLOBAL innodb_flush_log_at_trx_commit = {flush_log}"),
+        );
+        set_trigger(session, None);
+        query(session, "SET GLOBAL gman_delivery = 'acked'");
+        remove_participant(session);
+        keep_fastest(&mut self.without_us, update_one_by_one(session, count));
+        query(session, INSTALL_PARTICIPANT);
+        keep_fastest(&mut self.nothing, update_one_by_one(session, count));
+        set_trigger(session, Some(&format!("SET @r = {JSON}")));
+        keep_fastest(&mut self.json, update_one_by_one(session, count));
+        let mut own = database.connect();
+        let gearmand = deliver(&mut own, "committed");
+        keep_fastest(&mut self.committed, update_one_by_one(&mut own, count));
+        flush(&mut own);
+        assert_jobs(&gearmand, count);
+    }
+}
+
+const INSTALL_PARTICIPANT: &str = "INSTALL PLUGIN gman_commit SONAME 'libgearman_mysql_udf.so'";
+
+/// MariaDB takes the plugin away when the last session that used it has ended, MySQL when it is told then.
+fn remove_participant(session: &mut Conn) {
+    support::wait_until(Duration::from_secs(60), "the participant to go", || {
+        // Fails once it has gone, and on MySQL until it can.
+        let _ = session.query_drop("UNINSTALL PLUGIN gman_commit");
+        let plugins: Vec<String> = session
+            .query(
+                "SELECT PLUGIN_NAME FROM information_schema.PLUGINS \
+                 WHERE PLUGIN_NAME = 'gman_commit'",
+            )
+            .expect("a list of plugins");
+        match plugins.is_empty() {
+            true => Ok(()),
+            false => Err(plugins),
+        }
+    });
+}
+
+/// Updates the first `count` rows, each in a transaction of its own.
+fn update_one_by_one(session: &mut Conn, count: u32) -> Duration {
+    let update = session
+        .prep("UPDATE t SET n = n + 1 WHERE id = ?")
+        .expect("a statement");
+    let began = Instant::now();
+    for id in 1..=count {
+        session.exec_drop(&update, (id,)).expect("an update");
+    }
+    began.elapsed()
 }
 
 /// Has every update of a row submit a job to a new job server, in this way.
@@ -203,15 +291,19 @@ fn latency(session: &mut Conn, delivery: &str, updates: u32) -> Latency {
     for id in 1..=updates {
         let due = began + PACE * id;
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        sent.push(Instant::now());
+        let began = Instant::now();
         query(session, &format!("UPDATE t SET n = n + 1 WHERE id = {id}"));
+        sent.push(match delivery {
+            "committed" => Instant::now(),
+            _ => began,
+        });
     }
     worker.wait_for(updates as usize);
     drop(worker);
     let arrivals = arrivals.lock().expect("not poisoned");
     let mut times: Vec<Duration> = (1..=updates)
         .zip(&sent)
-        .map(|(id, sent)| arrivals[workload(id).as_bytes()] - *sent)
+        .map(|(id, sent)| arrivals[workload(id).as_bytes()].saturating_duration_since(*sent))
         .collect();
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
@@ -263,8 +355,26 @@ fn report(version: &str, options: &Options, measured: &Measured) -> ExitCode {
     for (name, Latency { p50, p99 }) in [
         ("acked", measured.latency_acked),
         ("pipelined", measured.latency_pipelined),
+        (
+            "committed, after COMMIT returned",
+            measured.latency_committed,
+        ),
     ] {
         println!("| {name} | {:.2} ms | {:.2} ms |", in_ms(p50), in_ms(p99));
+    }
+    println!(
+        "\n| {} transactions of one row, innodb_flush_log_at_trx_commit | no plugin | no trigger | only the JSON | committed |\n|---|---|---|---|---|",
+        options.transactions
+    );
+    for (flush, times) in FLUSHES.iter().zip(&measured.transactions) {
+        let seconds = |time: Option<Duration>| taken(time).as_secs_f64();
+        println!(
+            "| {flush} | {:.3} s | {:.3} s | {:.3} s | {:.3} s |",
+            seconds(times.without_us),
+            seconds(times.nothing),
+            seconds(times.json),
+            seconds(times.committed)
+        );
     }
     draw(&lines, &title);
     let promises = promises(options, measured);
@@ -295,6 +405,7 @@ fn lines(options: &Options, measured: &Measured) -> Vec<Line> {
         },
         line("acked", measured.acked, true),
         line("pipelined", measured.pipelined, true),
+        line("committed, with its COMMIT", measured.committed, true),
         line("pipelined, until delivered", measured.delivered, true),
         line("pipelined, window full", measured.sustained, true),
         line("bare client, 100 in flight", measured.bare, false),
@@ -308,6 +419,15 @@ fn promises(options: &Options, measured: &Measured) -> Vec<Promise> {
     let to_peer = pipelined / rate(options.peer_rows, measured.peer);
     let to_json = rate(options.rows, measured.json) / pipelined;
     let sustained = rate(options.rows, measured.sustained) / rate(options.rows, measured.bare);
+    let committed = rate(options.rows, measured.committed);
+    let committed_to_json = rate(options.rows, measured.json) / committed;
+    let committed_to_pipelined = pipelined / committed;
+    let ratio = |over: Option<Duration>, under: Option<Duration>| {
+        taken(over).as_secs_f64() / taken(under).as_secs_f64()
+    };
+    let [durable, fast] = &measured.transactions;
+    let singles = [durable, fast].map(|times| ratio(times.committed, times.json));
+    let others = [durable, fast].map(|times| ratio(times.nothing, times.without_us));
     let (acked, later) = (measured.latency_acked, measured.latency_pipelined);
     let above = |later: Duration, acked: Duration| in_ms(later) - in_ms(acked);
     let (p50, p99) = (above(later.p50, acked.p50), above(later.p99, acked.p99));
@@ -329,6 +449,33 @@ fn promises(options: &Options, measured: &Measured) -> Vec<Promise> {
                 .into(),
             found: format!("{sustained:.2} times"),
             kept: sustained >= 0.8,
+        },
+        Promise {
+            promised: "committed, with its COMMIT: at most 1.4 times the time of the JSON alone"
+                .into(),
+            found: format!("{committed_to_json:.2} times"),
+            kept: committed_to_json <= 1.4,
+        },
+        Promise {
+            promised: "committed: at most 1.1 times the time of pipelined".into(),
+            found: format!("{committed_to_pipelined:.2} times"),
+            kept: committed_to_pipelined <= 1.1,
+        },
+        Promise {
+            promised: "committed, transactions of one row: at most 1.15 times the JSON alone"
+                .into(),
+            found: format!("{:.2} and {:.2} times", singles[0], singles[1]),
+            kept: singles.iter().all(|&ratio| ratio <= 1.15),
+        },
+        Promise {
+            promised: "a session that never calls us: at most 1.05 times without the plugin".into(),
+            found: format!("{:.2} and {:.2} times", others[0], others[1]),
+            kept: others.iter().all(|&ratio| ratio <= 1.05),
+        },
+        Promise {
+            promised: "committed: arrival after COMMIT returned, p50: at most 0.5 ms".into(),
+            found: format!("{:.2} ms", in_ms(measured.latency_committed.p50)),
+            kept: in_ms(measured.latency_committed.p50) <= 0.5,
         },
         Promise {
             promised: "arrival of single rows, p50 and p99: at most 1 ms later than acked".into(),

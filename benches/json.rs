@@ -96,7 +96,7 @@ fn fill(session: &mut Conn, rows: u32) {
     execute(session, "ANALYZE TABLE t");
 }
 
-/// The fastest time of each statement; `None` where the server does not know the function. The
+/// The fastest time of each statement; `None` if the server does not know the function. The
 /// statements take turns, so that what disturbs the machine disturbs all of them.
 fn measure(session: &mut Conn, options: &Options) -> Vec<Option<Duration>> {
     let mut fastest = vec![None; STATEMENTS.len()];

@@ -177,7 +177,7 @@ fn relay_speed(database: &Database, options: &Options) -> Promise {
     }
 }
 
-/// Fills the outbox with rows that have no gaps; answers the id of the last one.
+/// Fills the outbox with rows that have no gaps; returns the id of the last one.
 fn fill(session: &mut Conn, jobs: u32) -> u64 {
     let mut last = 0;
     let ids: Vec<u32> = (1..=jobs).collect();
@@ -191,7 +191,7 @@ fn fill(session: &mut Conn, jobs: u32) -> u64 {
             session,
             &format!("INSERT INTO gman_outbox (`function`, workload) VALUES {rows}"),
         );
-        // The server answers the first id of the statement.
+        // The server returns the first id of the statement.
         last = session.last_insert_id() + ids.len() as u64 - 1;
     }
     last
@@ -259,7 +259,7 @@ fn wait_for_relay(database: &Database) {
     wait_until_gone(database, last);
 }
 
-/// Writes `commits` jobs, each with the time before its INSERT; answers how long that took.
+/// Writes `commits` jobs, each with the time before its INSERT; returns how long that took.
 fn commit_at_rate(database: &Database, commits: u32, rate: u32) -> Duration {
     let mut session = database.connect();
     let began = Instant::now();

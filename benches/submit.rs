@@ -129,7 +129,7 @@ fn set_servers(session: &mut Conn, servers: &str) {
     query(session, &format!("SELECT gman_servers_set('{servers}')"));
 }
 
-/// Updates every row, each session its share; answers how long all of them took together.
+/// Updates every row, each session its share; returns how long all of them took together.
 fn update_in_sessions(database: &Database, rows: u32) -> Duration {
     let share = rows.div_ceil(SESSIONS);
     let mut sessions: Vec<Conn> = (0..SESSIONS).map(|_| database.connect()).collect();

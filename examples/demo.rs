@@ -177,7 +177,7 @@ fn demo(options: &Options) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// Sends the UPDATE, and answers how long it took and how long after sending it Redis had the new
+/// Sends the UPDATE, and returns how long it took and how long after sending it Redis had the new
 /// value, which may well be before the UPDATE is done: the job leaves in the middle of it.
 fn change(
     guide: &Guide,

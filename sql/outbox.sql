@@ -10,9 +10,9 @@
 --
 --     INSERT INTO gman_outbox (`function`, workload) VALUES ('syncToRedis', json_object_udf(NEW.id, NEW.name));
 --
--- or, where it cannot be changed, calls gman_do_background(function, workload) as before: a stored
--- function of that name does the INSERT and answers O:<id>. The loadable function of the same name
--- would win, so it must not be installed: DROP FUNCTION gman_do_background. Where it is, this file
+-- or, if it cannot be changed, calls gman_do_background(function, workload) as before: a stored
+-- function of that name does the INSERT and returns O:<id>. The loadable function of the same name
+-- would win, so it must not be installed: DROP FUNCTION gman_do_background. If it is, this file
 -- ends with an error that says so, after everything else has been done.
 --
 -- An event hands the committed rows to the job servers, in the order of their ids, and deletes
@@ -28,7 +28,7 @@
 
 SET @gman_sql_mode = @@sql_mode, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION';
 
--- Jobs that have been written and not yet handed over. Never TRUNCATE it, which would hand out the
+-- Jobs that have been written and not yet submitted. Never TRUNCATE it, which would hand out the
 -- same ids again: DELETE instead.
 CREATE TABLE IF NOT EXISTS gman_outbox (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -69,9 +69,9 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
   -- Becomes the horizon after some runs: see gman_outbox_advance.
   next_horizon BIGINT UNSIGNED NOT NULL DEFAULT 1,
   next_horizon_runs INT NOT NULL DEFAULT 0,
-  -- One more than the highest id that was ever handed over.
+  -- One more than the highest id that was ever submitted.
   top BIGINT UNSIGNED NOT NULL DEFAULT 1,
-  -- A row that has been handed over and is kept all the same: MySQL before 8.0 forgets the counter
+  -- A row that has been submitted and is kept all the same: MySQL before 8.0 forgets the counter
   -- when it restarts, and goes on from the highest id that it finds.
   kept BIGINT UNSIGNED NOT NULL DEFAULT 0,
   -- When all rows below the horizon are looked for next, in case one did appear.
@@ -88,7 +88,7 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
 
 INSERT IGNORE INTO gman_outbox_state (one, uuid, place) VALUES (1, '', '');
 
--- How the outbox is: counts its rows, so it takes a while where very many wait.
+-- How the outbox is: counts its rows, so it takes a while if very many wait.
 CREATE OR REPLACE VIEW gman_outbox_status AS
 SELECT (SELECT COUNT(*) FROM gman_outbox WHERE id <> s.kept) AS depth,
        (SELECT UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(created)
@@ -124,7 +124,7 @@ BEGIN
   -- MySQL has no such variable.
   DECLARE EXIT HANDLER FOR 1193 BEGIN END;
   SET SESSION group_concat_max_len = 1048576;
-  -- A DELETE has to use the index, also where the table is so small that reading all of it costs
+  -- A DELETE has to use the index, even if the table is so small that reading all of it costs
   -- less: that would wait for the rows of transactions that are not done. MySQL does not heed
   -- FORCE INDEX in a DELETE.
   SET SESSION sql_safe_updates = 1;
@@ -151,7 +151,7 @@ END$$
 -- long as some transaction could still see them, and a search from the first id would step over
 -- all of them, every time.
 --
--- A transaction that commits late can have an id below others that have been handed over long ago,
+-- A transaction that commits late can have an id below others that have been submitted long ago,
 -- so the horizon must not pass an id that may still come. Rows that are written and not committed
 -- are seen by a dirty read. What no read can see is an id that a session has taken from the counter
 -- and not yet written, which takes microseconds: therefore a new horizon counts only after five
@@ -181,7 +181,7 @@ BEGIN
   END IF;
 
   IF v_runs < 5 THEN
-    -- Nothing to do where the horizon is as far as it can be.
+    -- Nothing to do if the horizon is as far as it can be.
     UPDATE gman_outbox_state
        SET next_horizon = IF(v_runs = 0, v_top, next_horizon), next_horizon_runs = v_runs + 1
      WHERE one = 1 AND v_top > v_horizon;
@@ -394,7 +394,7 @@ run: BEGIN
       SET @gman_outbox_doubt = 0;
       IF v_failing AND v_low = v_high THEN CALL gman_outbox_doubt(v_low); END IF;
       SET @gman_outbox_done = NULL;
-      -- In the order of the primary key; gman_relay fails where it is not.
+      -- In the order of the primary key; gman_relay fails if it is not.
       SET @gman_outbox_sql = CONCAT('SELECT gman_relay(id, `function`, workload, CONCAT("', v_uuid, ':", id))',
                                     ' INTO @gman_outbox_done FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id ',
                                     @gman_outbox_rows);
@@ -477,7 +477,7 @@ DROP FUNCTION IF EXISTS gman_do_background;
 DELIMITER $$
 
 -- The name and the arguments of the loadable function, without the unique id: the relay gives each
--- row one of its own. Answers O:<id>. NULL is an empty workload, as there.
+-- row one of its own. Returns O:<id>. NULL is an empty workload, as there.
 --
 -- It writes data, and says READS SQL DATA all the same: a server with a binary log wants
 -- log_bin_trust_function_creators for a function that says that it writes. No server holds a

@@ -147,7 +147,7 @@ impl fmt::Display for Error {
         match self {
             Self::Input(problem) => f.write_str(problem),
             Self::System { wanted, source } => {
-                write!(f, "the system has no {wanted} to give: {source}")
+                write!(f, "the system has no {wanted} left: {source}")
             }
             Self::NoServers => {
                 f.write_str(
@@ -336,7 +336,7 @@ impl Error {
         }
     }
 
-    /// What an operator can look at first; `None` where the message says it all.
+    /// What an operator can look at first; `None` if the message says it all.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Network { phase, source, .. } => match (phase, source.kind()) {

@@ -12,7 +12,7 @@ use crate::trigger_table::request;
 /// How many jobs it keeps in flight.
 const IN_FLIGHT: usize = 100;
 
-/// Submits `jobs` jobs; answers how long it took until the last one was acknowledged.
+/// Submits `jobs` jobs; returns how long it took until the last one was acknowledged.
 pub(crate) fn submit(gearmand: &Gearmand, jobs: u32) -> Duration {
     let mut stream = TcpStream::connect(gearmand.address()).expect("gearmand");
     stream.set_nodelay(true).expect("a TCP socket");

@@ -45,7 +45,7 @@ pub(crate) fn set_trigger(session: &mut Conn, statement: Option<&str>) {
     }
 }
 
-/// Updates the first `rows` rows; answers how long it took.
+/// Updates the first `rows` rows; returns how long it took.
 pub(crate) fn update(session: &mut Conn, rows: u32) -> Duration {
     let began = Instant::now();
     query(

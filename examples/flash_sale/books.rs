@@ -23,7 +23,7 @@ pub(crate) struct Books<'a> {
     stock_in_redis: u64,
     pending: u64,
     repeated: u64,
-    /// `None` where the trigger's job has not arrived.
+    /// `None` if the trigger's job has not arrived.
     shown_on_the_page: Option<u64>,
     /// Those who have an order in MySQL; twice where one has two.
     orders: Vec<u32>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gearman_mysql_udf::error::Error;
 use gearman_mysql_udf::gearman::delivery::client::Client;
-use gearman_mysql_udf::gearman::delivery::trouble::Trouble;
+use gearman_mysql_udf::gearman::delivery::events::Event;
 use gearman_mysql_udf::gearman::limits::Limits;
 use gearman_mysql_udf::gearman::wire::job::{Job, Mode, Priority};
 
@@ -29,10 +29,10 @@ pub(crate) struct HandOver {
 
 impl HandOver {
     pub(crate) fn to(servers: &str) -> Result<Self, Error> {
-        let client = Client::with_listener(|trouble| match trouble {
-            Trouble::Refused { error, .. }
-            | Trouble::SetAside { error, .. }
-            | Trouble::Server(error) => {
+        let client = Client::with_listener(|event| match event {
+            Event::Refused { error, .. }
+            | Event::SetAside { error, .. }
+            | Event::ServerFailed(error) => {
                 eprintln!("flash_sale: {error}");
             }
         });
@@ -52,7 +52,7 @@ impl HandOver {
         with_job(order, |job| self.client.submit(job, &LIMITS, &|| false)).map(drop)
     }
 
-    /// Waits until gearmand has what was to be handed over soon; answers how many orders it has not.
+    /// Waits until gearmand has what was to be handed over soon; returns how many orders it has not.
     pub(crate) fn finish(&self) -> u64 {
         self.client.flush(LIMITS.submit, &|| false)
     }

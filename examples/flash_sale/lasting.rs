@@ -8,7 +8,7 @@ use crate::stop::Stop;
 /// The first and the longest pause between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// How long Redis may take to answer before it counts as away.
+/// How long Redis may take to answer before it counts as unreachable.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;

@@ -28,7 +28,7 @@ pub(crate) enum Stored {
 }
 
 impl Ledger {
-    /// Stores the orders, those of an item in one transaction; answers what became of each item's.
+    /// Stores the orders, those of an item in one transaction; returns what became of each item's.
     /// `None` when a signal asks to stop before that.
     pub(crate) fn store(&mut self, orders: &[Order], stop: &Stop) -> Option<BTreeMap<u32, Stored>> {
         let mut by_item: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
@@ -81,7 +81,7 @@ impl Ledger {
 }
 
 /// Writes the orders of an item that are not there yet, and takes them off its stock, which fires
-/// the trigger; answers how many these were.
+/// the trigger; returns how many these were.
 fn insert(session: &mut Conn, item: u32, buyers: &BTreeSet<u32>) -> mysql::Result<u64> {
     let rows: Vec<String> = buyers
         .iter()

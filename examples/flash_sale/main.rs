@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Answers whether all is well with the books.
+/// Returns whether all is well with the books.
 fn run(options: Options) -> Result<bool, Failure> {
     let stop = Stop::on_signals()?;
     match options.command {

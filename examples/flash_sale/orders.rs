@@ -33,7 +33,7 @@ pub(crate) fn work(addresses: &Addresses, pace: &Pace, stop: &Stop) -> Result<()
     thread::scope(|scope| {
         let sweeper = scope.spawn(|| sweeper::sweep(addresses, pace.sweep_after(), stop));
         let mut gearmand = gearmand(addresses.gearmand.clone());
-        // `None` where a signal has ended it.
+        // `None` if a signal has ended it.
         let _ = gearmand.until_done(stop, |connection| {
             let should_stop = || stop.requested();
             let mut counter = Counter {

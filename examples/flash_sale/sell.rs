@@ -23,7 +23,7 @@ const PAGE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the stock's row is touched until the page shows it.
 const TOUCH: Duration = Duration::from_millis(500);
 
-/// Sells; answers whether all is well with the books.
+/// Sells; returns whether all is well with the books.
 pub(crate) fn run(addresses: &Addresses, sale: &Sale, stop: &Stop) -> Result<bool, Failure> {
     let mut redis = lasting::redis_client(&addresses.redis)?.get_connection()?;
     let mut database = Conn::new(mysql::Opts::from_url(&addresses.database)?)?;

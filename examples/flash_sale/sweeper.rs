@@ -40,7 +40,7 @@ pub(crate) fn sweep(addresses: &Addresses, after: Duration, stop: &Stop) -> Resu
     }
 }
 
-/// Answers how many gearmand has now. The others are due again in a while.
+/// Returns how many gearmand has now. The others are due again in a while.
 fn hand_over_all(hand_over: &HandOver, orders: &[String]) -> usize {
     for (count, order) in orders.iter().enumerate() {
         if let Err(error) = hand_over.now(order) {

@@ -119,7 +119,7 @@ pub(crate) fn settings(lists: Vec<String>) -> BTreeMap<&'static str, Vec<String>
     ])
 }
 
-/// Changes settings until it is time to end; answers how often.
+/// Changes settings until it is time to end; returns how often.
 pub(crate) fn change_settings(
     session: &mut Conn,
     settings: &BTreeMap<&'static str, Vec<String>>,

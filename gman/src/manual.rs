@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use crate::error::{Error, Result};
 use crate::terminal;
 
-/// Print completions for a shell, such as: gman completions bash > /etc/bash_completion.d/gman
+/// Print completions for a shell: gman completions bash > /etc/bash_completion.d/gman
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// The shell
@@ -26,7 +26,7 @@ pub(crate) struct Man {
 
 /// # Errors
 ///
-/// If nobody reads them.
+/// If stdout is closed.
 pub(crate) fn print_completions(options: &Completions, command: &mut Command) -> Result {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, command, "gman", &mut script);

@@ -9,7 +9,7 @@ use crate::settings;
 
 /// Made when it is first used.
 pub(super) static CLIENT: LazyLock<Client> =
-    LazyLock::new(|| Client::with_listener(failure::note_trouble));
+    LazyLock::new(|| Client::with_listener(failure::note_event));
 
 /// What the settings in force say.
 pub(super) fn limits() -> Limits {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::functions::log_throttle;
-use crate::gearman::delivery::trouble::Trouble;
+use crate::gearman::delivery::events::Event;
 use crate::host::diagnostics;
 use crate::settings::{self, OnFailure};
 use crate::status;
@@ -41,7 +41,7 @@ fn kind(error: &Error) -> Kind {
 }
 
 /// Ends a call of `function` that failed: with NULL, or with an error that the statement fails with.
-pub(super) fn settle<T>(function: &str, error: Error) -> Result<Option<T>, Error> {
+pub(super) fn answer<T>(function: &str, error: Error) -> Result<Option<T>, Error> {
     match kind(&error) {
         Kind::Caller => return Err(error),
         Kind::Delivery => status::JOBS_FAILED.add(1),
@@ -67,17 +67,17 @@ pub(super) fn note_success(function: &str, passed_over: &[Arc<Error>]) {
             log_throttle::log(server_of(error), &message);
         }
     }
-    log_throttle::settle();
+    log_throttle::report_left_out();
 }
 
 /// Takes note of what went wrong while nobody waited.
-pub(super) fn note_trouble(trouble: Trouble<'_>) {
-    let (message, error) = match trouble {
-        Trouble::Refused { function, error } => (
+pub(super) fn note_event(event: Event<'_>) {
+    let (message, error) = match event {
+        Event::Refused { function, error } => (
             format!("a job for the Gearman function {function} is lost: {error}"),
             error,
         ),
-        Trouble::SetAside {
+        Event::SetAside {
             function,
             attempts,
             error,
@@ -88,7 +88,7 @@ pub(super) fn note_trouble(trouble: Trouble<'_>) {
             ),
             error,
         ),
-        Trouble::Server(error) => (format!("{error}; its jobs stay in the window"), error),
+        Event::ServerFailed(error) => (format!("{error}; its jobs stay in the window"), error),
     };
     status::LAST_ERROR.set(&diagnostics::on_one_line(&message));
     log_throttle::log(server_of(error), &message);
@@ -103,7 +103,7 @@ pub(super) fn note_kept(function: &str, error: &Error) {
     }
 }
 
-/// The server whose line in the error log this is; empty where none was asked.
+/// The server whose line in the error log this is; empty if none was asked.
 fn server_of(error: &Error) -> &str {
     match error {
         Error::Network { server, .. }

@@ -12,13 +12,13 @@ const ID: usize = 0;
 /// What the arguments are, and how the job is run.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
-    /// `(function, workload[, unique])`: answers the worker's result.
+    /// `(function, workload[, unique])`: returns the worker's result.
     Foreground(Priority),
-    /// `(function, workload[, unique])`: answers the job handle.
+    /// `(function, workload[, unique])`: returns the job handle.
     Background(Priority),
-    /// `(function, workload, epoch[, unique])`: answers the job handle.
+    /// `(function, workload, epoch[, unique])`: returns the job handle.
     Epoch,
-    /// `(id, function, workload[, unique])`: answers an id.
+    /// `(id, function, workload[, unique])`: returns an id.
     Relay,
 }
 
@@ -50,7 +50,7 @@ impl Form {
     }
 }
 
-/// Checks the arguments before the first row; in the words of the C plugin, where it had any.
+/// Checks the arguments before the first row; in the words of the C plugin, if it had any.
 pub(super) fn check(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
     let unique = form.unique();
     if args.len() != unique && args.len() != unique + 1 {
@@ -119,7 +119,7 @@ pub(super) fn id(args: &ArgList<Process>) -> Result<i64, Error> {
 }
 
 /// A result that may be NULL and takes up to `max_bytes`; and a call that is made for every row,
-/// also where all arguments are constants: each call counts.
+/// even if all arguments are constants: each call counts.
 pub(super) fn describe_result(cfg: &UdfCfg<Init>, max_bytes: usize) {
     cfg.set_maybe_null(true);
     cfg.set_max_len(max_bytes as u64);

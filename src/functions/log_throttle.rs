@@ -34,7 +34,7 @@ pub(super) fn log(server: &str, message: &str) {
 }
 
 /// Writes down what is owed, once all goes well again; costs one load if nothing is.
-pub(super) fn settle() {
+pub(super) fn report_left_out() {
     if LEFT_OUT.load(Ordering::Relaxed) {
         log_what_was_left_out();
     }
@@ -43,10 +43,10 @@ pub(super) fn settle() {
 #[cold]
 fn log_what_was_left_out() {
     let mut throttle = throttle();
-    let settled = throttle.settle(Instant::now());
+    let left_out_lines = throttle.take_left_out(Instant::now());
     LEFT_OUT.store(throttle.owes(), Ordering::Relaxed);
     drop(throttle);
-    for (server, left_out) in settled {
+    for (server, left_out) in left_out_lines {
         let message = format!("{server}: {left_out} more failures since the line before");
         diagnostics::log("Warning", &message);
     }
@@ -84,15 +84,15 @@ impl Throttle {
     }
 
     /// What is owed and may be logged now, by server.
-    fn settle(&mut self, now: Instant) -> Vec<(String, u64)> {
-        let mut settled = Vec::new();
+    fn take_left_out(&mut self, now: Instant) -> Vec<(String, u64)> {
+        let mut left_out_lines = Vec::new();
         for (server, lines) in &mut self.servers {
             if lines.left_out > 0 && now.duration_since(lines.last) >= LOG_EVERY {
                 lines.last = now;
-                settled.push((server.clone(), std::mem::take(&mut lines.left_out)));
+                left_out_lines.push((server.clone(), std::mem::take(&mut lines.left_out)));
             }
         }
-        settled
+        left_out_lines
     }
 
     fn owes(&self) -> bool {
@@ -125,9 +125,12 @@ mod tests {
         let now = Instant::now();
         throttle.judge("a", now);
         throttle.judge("a", now + MS);
-        assert!(throttle.settle(now + 999 * MS).is_empty());
+        assert!(throttle.take_left_out(now + 999 * MS).is_empty());
         assert!(throttle.owes());
-        assert_eq!(throttle.settle(now + 1000 * MS), [("a".to_owned(), 1)]);
+        assert_eq!(
+            throttle.take_left_out(now + 1000 * MS),
+            [("a".to_owned(), 1)]
+        );
         assert!(!throttle.owes());
     }
 }

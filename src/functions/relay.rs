@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// `gman_relay(id, function, workload[, unique])`, an aggregate: submits a background job for every
-/// row of the group, in the order of the calls, which has to be that of the ids. Answers the id up
+/// row of the group, in the order of the calls, which has to be that of the ids. Returns the id up
 /// to which every row was acknowledged, NULL when none was. Never fails for what the network or a
 /// job server did: the rows are still where they came from. `gman_relay_error` says what it was.
 #[derive(Default)]

@@ -188,7 +188,7 @@ pub(crate) fn check_default(list: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Sets the default servers; an empty list takes them away.
+/// Sets the default servers; an empty list removes them.
 pub(crate) fn set_default(list: &[u8]) -> Result<(), Error> {
     set_list(utf8(list)?, None)
 }

@@ -74,7 +74,7 @@ fn longest_answer(form: Form) -> usize {
     }
 }
 
-/// Submits `job` for the SQL function `name`; answers its result or its handle.
+/// Submits `job` for the SQL function `name`; returns its result or its handle.
 fn submit<'a>(
     name: &str,
     job: &Job<'_>,
@@ -90,7 +90,7 @@ fn submit<'a>(
             *answer = answered;
             Ok(Some(answer))
         }
-        Err(error) => failure::settle(name, error),
+        Err(error) => failure::answer(name, error),
     }
 }
 

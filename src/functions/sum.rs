@@ -14,7 +14,7 @@ use crate::host::killed::Statement;
 const FORM: Form = Form::Foreground(Priority::Normal);
 
 /// `gman_sum(function, workload[, unique])`, an aggregate: submits a foreground job for every row
-/// of the group, then waits, and answers the sum of the results, which are integers.
+/// of the group, then waits, and returns the sum of the results, which are integers.
 #[derive(Default)]
 struct Sum {
     gathering: Gathering,
@@ -56,7 +56,7 @@ impl Aggregate for Sum {
     fn finish(&mut self, failure: Option<Error>) -> Result<Option<i64>, Error> {
         match failure.map_or_else(|| self.total(), Err) {
             Ok(total) => Ok(Some(total)),
-            Err(error) => failure::settle(Self::NAME, error),
+            Err(error) => failure::answer(Self::NAME, error),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::host::function::{Function, PerRow, entry_points};
 use crate::{settings, status};
 
 /// `gman_test_set(name, value)`: changes a setting, as `SET GLOBAL` does in a server with the
-/// plugin; answers 1.
+/// plugin; returns 1.
 struct TestSet;
 
 entry_points!(TestSet: PerRow, "gman_test_set");
@@ -80,7 +80,7 @@ fn text(args: &ArgList<Process>, index: usize) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// `gman_test_fail_allocation(n)`: fails the n-th large allocation from now on, none for 0; answers 1 if
+/// `gman_test_fail_allocation(n)`: fails the n-th large allocation from now on, none for 0; returns 1 if
 /// the one that was to fail before is still to come.
 struct TestFailAllocation;
 

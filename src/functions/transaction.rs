@@ -149,7 +149,7 @@ fn resolved<G: Gate + 'static>(xid: &Xid, committed: bool, gate: impl FnOnce() -
     }
 }
 
-/// A savepoint is set, which the server calls `name`; answers whether there was memory for it.
+/// A savepoint is set, which the server calls `name`; returns whether there was memory for it.
 pub(crate) fn savepoint_set(member: &Member<'_>, name: usize) -> bool {
     member
         .with(|transaction: &mut Transaction| {

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::host::symbols::symbol;
 
 /// The name of argument `index`: its alias or its text in the statement, as the server passes it,
-/// which is cut after 255 or 256 bytes, also inside a character. `None` where there is none.
+/// which is cut after 255 or 256 bytes, also inside a character. `None` if there is none.
 pub(crate) fn name<'a, S: UdfState>(args: &'a ArgList<'_, S>, index: usize) -> Option<&'a [u8]> {
     if index >= args.len() {
         return None;

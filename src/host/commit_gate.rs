@@ -1,6 +1,6 @@
 //! Tells when the commit that a session has begun is durable and visible.
 //!
-//! A participant is called before InnoDB where the server keeps no binary log, so its own callback is
+//! A participant is called before InnoDB if the server keeps no binary log, so its own callback is
 //! too early. The end of the statement that commits is late enough on every server, and it shows from
 //! outside: the session's statement is then another one, or none. Nobody is called at that moment, so
 //! somebody who waits looks again and again.
@@ -54,7 +54,7 @@ impl CommitGate {
         }
     }
 
-    /// The session begins to commit; answers the number of this commit.
+    /// The session begins to commit; returns the number of this commit.
     pub(crate) fn begin(&self, session: Session) -> u64 {
         let mut state = self.lock();
         // A session commits one thing after the other.
@@ -147,7 +147,7 @@ struct Questions {
 }
 
 impl Statement {
-    /// The statement that `session` runs; `None` between statements, and where the server does not
+    /// The statement that `session` runs; `None` between statements, and if the server does not
     /// let us ask.
     fn of(session: Session) -> Option<Self> {
         let questions = questions()?;

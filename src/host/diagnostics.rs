@@ -75,7 +75,7 @@ pub(crate) fn raise(function: &str, error: &Error) {
     }
 }
 
-/// Adds a warning to the statement that is being run, where the server lets us.
+/// Adds a warning to the statement that is being run, if the server allows it.
 /// A warning raised inside a trigger is not seen by the client, so log as well.
 pub(crate) fn warn(message: &str) {
     let text = printable(message);

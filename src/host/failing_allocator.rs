@@ -19,7 +19,7 @@ static ALLOCATOR: FailingAllocator = FailingAllocator;
 
 struct FailingAllocator;
 
-/// Fails the `nth` large allocation from now on; answers whether the one that was to fail before
+/// Fails the `nth` large allocation from now on; returns whether the one that was to fail before
 /// is still to come.
 pub(crate) fn fail(nth: u64) -> bool {
     COUNTDOWN.swap(nth, Ordering::Relaxed) > 0

@@ -56,7 +56,7 @@ struct Declared {
 }
 
 impl Declared {
-    /// False only where it is certain. Other types can look like this one.
+    /// False only if it is certain. Other types can look like this one.
     fn may_be_integer(&self) -> bool {
         (self.width, self.decimals) == (INTEGER_WIDTH, 0)
     }
@@ -389,7 +389,7 @@ unsafe fn answer<'a, F: Function + 'a>(
 }
 
 impl Form {
-    /// Answers what the server expects in the register of an integer or a pointer. A double would be in
+    /// Returns what the server expects in the register of an integer or a pointer. A double would be in
     /// another one, but then the value is NULL.
     ///
     /// # Safety

@@ -47,7 +47,7 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
-    /// That of `server`; `None` where it is not known.
+    /// That of `server`; `None` if it is not known.
     pub(crate) fn of(server: &Server) -> Option<Self> {
         let layout = Self::of_version(server)?;
         symbol(layout.register_symbol()).map(|_| layout)
@@ -312,7 +312,7 @@ pub(crate) enum Absent {
     Session,
 }
 
-/// Opens the participant whose structure the server has allocated; answers whether it can.
+/// Opens the participant whose structure the server has allocated; returns whether it can.
 ///
 /// # Safety
 ///
@@ -338,7 +338,7 @@ pub(crate) fn remove() {
     }
 }
 
-/// Lets no session join any more, unless one has; answers whether that is so. MySQL tells a plugin that is
+/// Lets no session join any more, unless one has; returns whether that is so. MySQL tells a plugin that is
 /// being removed of the end of no session.
 pub(crate) fn close_if_unused() -> bool {
     let mut open = OPEN.write().unwrap_or_else(PoisonError::into_inner);
@@ -370,7 +370,7 @@ pub(crate) fn join<T: Any + Send, R>(
     // SAFETY:
     // - `thd` is this thread's session, and `structure` the plugin's, which is installed while the
     //   lock is held;
-    // - what a session has there is a `Kept` of ours, until `close` takes it away, or NULL.
+    // - what a session has there is a `Kept` of ours, until `close` removes it, or NULL.
     let kept = unsafe {
         let mut kept: *const Kept = (services.get_data)(thd, structure).cast();
         if kept.is_null() {
@@ -415,7 +415,7 @@ pub(crate) struct Member<'a> {
 }
 
 impl Member<'_> {
-    /// `None` where the session keeps nothing.
+    /// `None` if the session keeps nothing.
     ///
     /// # Safety
     ///
@@ -470,7 +470,7 @@ impl Member<'_> {
         }
     }
 
-    /// The session is over: takes what it keeps away.
+    /// The session is over: removes what it keeps.
     pub(crate) fn close(self) {
         self.leave();
         self.kept.gate.pass();

@@ -16,7 +16,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// Asks the process around us; `None` where it is no server.
+    /// Asks the process around us; `None` if it is no server.
     pub(crate) fn around_us() -> Option<Self> {
         let version = symbol(c"server_version")?;
         // SAFETY: both servers define `char server_version[]`, a NUL-terminated string that is set

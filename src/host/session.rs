@@ -31,7 +31,7 @@ impl Session {
     }
 }
 
-/// The calling thread's session; `None` in a thread that serves none, and where the server does not
+/// The calling thread's session; `None` in a thread that serves none, and if the server does not
 /// let us ask.
 pub(crate) fn current() -> Option<Session> {
     static CURRENT_THD: OnceCell<Option<CurrentThd>> = OnceCell::new();

@@ -76,7 +76,7 @@ pub struct Decimal<'a> {
 
 impl<'a> Decimal<'a> {
     /// Reads a sign, digits and a fraction. Zeros in front, as a ZEROFILL column has them, are
-    /// skipped. `None` where `text` is anything else.
+    /// skipped. `None` if `text` is anything else.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let (negative, text) = match text {
             [b'-', rest @ ..] => (true, rest),

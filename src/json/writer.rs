@@ -24,7 +24,7 @@ pub enum Value<'a> {
     Unsigned(u64),
     /// A decimal number in its digits.
     Decimal(Decimal<'a>),
-    /// A floating point number, in the shortest text that reads back to it; `null` where it is not
+    /// A floating point number, in the shortest text that reads back to it; `null` if it is not
     /// finite.
     Double(f64),
     /// A floating point number of single precision, if it does not fit into `width` characters

@@ -1,5 +1,7 @@
 //! Delivery at commit: a job leaves when its transaction has committed, and never if it does not.
 
+mod faults;
+
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
@@ -455,6 +457,57 @@ fn a_job_leaves_once_its_change_can_be_seen() {
 }
 
 #[test]
+fn what_does_not_wait_for_a_commit_neither_waits_nor_lets_go_what_does() {
+    let stage = stage!();
+    let mut session = stage.session();
+    run(&mut session, &["BEGIN", "INSERT INTO t VALUES (1, 1)"]);
+    // A foreground job runs at once; nothing that is held back is waited for.
+    let result: Option<String> = session
+        .query_first("SELECT gman_do('f', 'now')")
+        .expect("a result");
+    assert_eq!(result.as_deref(), Some(""));
+    let left: Option<u64> = session
+        .query_first("SELECT gman_flush()")
+        .expect("a number");
+    assert_eq!(left, Some(0));
+    // A job keeps the delivery that it was submitted with.
+    stage.database.execute("SET GLOBAL gman_delivery = 'acked'");
+    run(&mut session, &["INSERT INTO t VALUES (2, 1)"]);
+    stage.database.execute(SET_COMMITTED);
+    run(&mut session, &["INSERT INTO t VALUES (3, 1)"]);
+    stage.worker.wait_for(2);
+    stage
+        .database
+        .execute("SET GLOBAL gman_delivery = 'pipelined'");
+    run(&mut session, &["COMMIT"]);
+    stage.database.execute(SET_COMMITTED);
+    assert_eq!(stage.arrived(), ["now", "i2:1", "i1:1", "i3:1"]);
+}
+
+/// The session cannot tell: documented.
+#[test]
+fn a_table_without_transactions_keeps_its_row_and_loses_the_job_of_a_rollback() {
+    let stage = stage!();
+    let mut session = stage.session();
+    run(
+        &mut session,
+        &[
+            "CREATE TABLE m (id INT PRIMARY KEY) ENGINE=MyISAM",
+            "CREATE TRIGGER m_ins AFTER INSERT ON m FOR EACH ROW \
+             SET @r = gman_do_background('f', CONCAT('m', NEW.id))",
+            "INSERT INTO m VALUES (1)",
+            "BEGIN",
+            "INSERT INTO m VALUES (2)",
+            "INSERT INTO t VALUES (1, 1)",
+            "ROLLBACK",
+        ],
+    );
+    let rows: Vec<u32> = session.query("SELECT id FROM m").expect("rows");
+    assert_eq!(rows, [1, 2]);
+    assert_eq!(stage.arrived(), ["m1"]);
+}
+
+#[test]
 fn committed_is_refused_without_its_plugin() {
     let database = Database::builder().library().start();
     database.install_functions();
@@ -562,4 +615,55 @@ fn the_plugin_can_be_removed_once_no_session_uses_it() {
         .execute("INSTALL PLUGIN gman_commit SONAME 'libgearman_mysql_udf.so'");
     run(&mut stage.session(), &["INSERT INTO t VALUES (3, 1)"]);
     assert_eq!(stage.arrived(), ["i1:1", "i2:1", "i3:1"]);
+}
+
+/// Sends `stage`'s jobs of `f` to `gearmand` from now on.
+fn redirect(stage: &Stage, gearmand: &Gearmand) {
+    let servers = gearmand.address();
+    let set = format!("DO gman_servers_set('{servers}', 'f')");
+    stage.database.execute(&set);
+}
+
+#[test]
+fn a_commit_after_the_functions_list_has_changed_is_not_overtaken() {
+    let stage = stage!();
+    let (mut early, mut late) = (stage.session(), stage.session());
+    run(&mut late, &["INSERT INTO t VALUES (1, 0), (2, 0)"]);
+    assert_eq!(stage.arrived(), ["i1:0", "i2:0"]);
+    run(&mut early, &["BEGIN", "UPDATE t SET v = 1 WHERE id = 1"]);
+    let new = Gearmand::start();
+    redirect(&stage, &new);
+    stage.gearmand.stop();
+    // Committed on the old way, and stuck there.
+    run(&mut early, &["UPDATE t SET v = 2 WHERE id = 1", "COMMIT"]);
+    let overtaking = late
+        .query_drop("UPDATE t SET v = 3 WHERE id = 1")
+        .expect_err("an earlier job of the function is still on its way")
+        .to_string();
+    assert!(overtaking.contains("must not overtake"), "{overtaking}");
+    assert!(new.status().is_empty(), "{:?}", new.status());
+
+    stage.gearmand.cont();
+    let flush = || stage.database.value::<u64>("SELECT gman_flush(30)");
+    assert_eq!(flush(), 0);
+    run(&mut late, &["UPDATE t SET v = 4 WHERE id = 1"]);
+    assert_eq!(flush(), 0);
+    stage.worker.wait_for(5);
+    let jobs = stage.worker.jobs();
+    let old: Vec<_> = jobs.iter().map(|job| job.workload.as_slice()).collect();
+    assert_eq!(old[3..], [b"u1:1", b"u1:2"]);
+    assert_eq!(new.status()["f"].queued, 1);
+}
+
+#[test]
+fn a_commit_after_the_functions_list_was_taken_away_loses_nothing() {
+    let stage = stage!();
+    let own = Gearmand::start();
+    redirect(&stage, &own);
+    let mut session = stage.session();
+    run(&mut session, &["BEGIN", "INSERT INTO t VALUES (1, 1)"]);
+    stage.database.execute("DO gman_servers_set('', 'f')");
+    run(&mut session, &["COMMIT"]);
+    drop(session);
+    assert_eq!(stage.arrived(), ["i1:1"]);
 }

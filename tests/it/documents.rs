@@ -2,7 +2,7 @@
 //!
 //! `docs/operations.md` explains every message that the library has, and no other. What a message is,
 //! the sources say: each sentence in a string literal. Those that no user gets to see are listed here,
-//! so that a new message cannot be forgotten. `CONTRIBUTING.md` names every source file.
+//! so that a new message cannot be forgotten. `CONTRIBUTING.md` names every room of the library.
 
 mod links;
 
@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gearman_mysql_udf::settings;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::support::product_file;
@@ -227,7 +228,9 @@ fn messages_are_found_in_code_and_not_in_tests() {
 #[test]
 fn the_map_of_the_house_has_every_room_of_the_library() {
     let map = read(&product_file("CONTRIBUTING.md"));
-    let named: BTreeSet<String> = map
+    // The folders beside src/ have a table of their own.
+    let rooms = map.split("\nBeside it").next().unwrap_or(&map);
+    let named: BTreeSet<String> = rooms
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("/` |"))
         .map(|(name, _)| name.to_owned())
@@ -242,4 +245,49 @@ fn the_map_of_the_house_has_every_room_of_the_library() {
         .filter(|room| !room.is_empty())
         .collect();
     assert_eq!(named, found);
+}
+
+#[test]
+fn every_function_has_a_description() {
+    let page = read(&product_file("docs/functions.md"));
+    for script in ["sql/install.sql", "sql/install-json-names.sql"] {
+        let script = read(&product_file(script));
+        let created = script.split("FUNCTION ").skip(1);
+        let names = created.filter_map(|rest| rest.split_once(" RETURNS ").map(|(name, _)| name));
+        for name in names.filter(|name| !name.contains(char::is_whitespace)) {
+            let is_named = [format!("`{name}("), format!("`{name}`")]
+                .iter()
+                .any(|form| page.contains(form));
+            assert!(is_named, "docs/functions.md does not describe {name}");
+        }
+    }
+}
+
+#[test]
+fn every_setting_has_a_row_with_its_default() {
+    let page = read(&product_file("docs/settings.md"));
+    let has_row = |name: &str, default: &str| {
+        let row = format!("| `{name}` | {default} |");
+        assert!(page.contains(&row), "docs/settings.md has no row {row}");
+    };
+    has_row(settings::SERVERS.name, "empty");
+    for number in settings::NUMBERS {
+        has_row(number.name, &number.default.to_string());
+    }
+    for choice in settings::CHOICES {
+        has_row(
+            choice.name,
+            &format!("`{}`", choice.choices[choice.default]),
+        );
+        for value in choice.choices {
+            assert!(
+                page.contains(&format!("`{value}`")),
+                "{}: {value}",
+                choice.name
+            );
+        }
+    }
+    for switch in settings::SWITCHES {
+        has_row(switch.name, if switch.default { "`ON`" } else { "`OFF`" });
+    }
 }

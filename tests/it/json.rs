@@ -68,7 +68,7 @@ impl Json {
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Runs `sql`, in which the functions have their bare names; answers the first column, `None`
+    /// Runs `sql`, in which the functions have their bare names; returns the first column, `None`
     /// for NULL.
     fn try_rows(&mut self, sql: &str) -> mysql::Result<Vec<Option<String>>> {
         let rows: Vec<Row> = self.session.query(self.with_our_names(sql))?;

@@ -89,7 +89,7 @@ fn a_million_calls_leave_the_memory_of_the_server_as_it_was() {
 /// `ER_SP_DOES_NOT_EXIST`, and `ER_WRONG_PARAMETERS_TO_STORED_FCT`, as `AS` is for loadable functions.
 const MISSING: [u16; 3] = [1122, 1305, 1584];
 
-/// Runs `statement` until told to stop; answers what it answered. A function that is not there for
+/// Runs `statement` until told to stop; returns what it answered. A function that is not there for
 /// the moment is what the test is about; any other error is not.
 fn repeat_until(stop: &AtomicBool, mut session: Conn, statement: &str) -> Vec<String> {
     let mut answers = Vec::new();
@@ -106,7 +106,7 @@ fn repeat_until(stop: &AtomicBool, mut session: Conn, statement: &str) -> Vec<St
 }
 
 /// Drops all functions and creates them again, some times, while four sessions run `statement`;
-/// answers what it answered.
+/// returns what it answered.
 ///
 /// One function at a time: servers rename a dropped function that is in use to `*`, and a statement
 /// that is just being prepared then finds any of that name (`find_udf` of `sql_udf.cc`), so that

@@ -60,7 +60,7 @@ fn first(session: &mut Conn, sql: &str) -> Result<Value, String> {
 }
 
 /// Fails the first large allocation of `call`, then the second, and so on until it takes no more.
-/// Answers how many there were.
+/// Returns how many there were.
 fn fail_each(session: &mut Conn, call: &str) -> u64 {
     for nth in 1..MOST_ALLOCATIONS {
         first(session, &format!("SELECT gman_test_fail_allocation({nth})")).expect("a switch");
@@ -119,7 +119,12 @@ fn whichever_allocation_fails_the_statement_fails_and_the_server_lives_on() {
     first(&mut session, &set).expect("the servers");
 
     let mut total = 0;
-    for delivery in ["acked", "pipelined"] {
+    let mut deliveries = vec!["acked", "pipelined"];
+    let participant = format!("INSTALL PLUGIN gman_commit SONAME '{FILE_NAME}'");
+    if session.query_drop(participant).is_ok() {
+        deliveries.push("committed");
+    }
+    for delivery in deliveries {
         let set = format!("SELECT gman_test_set('gman_delivery', '{delivery}')");
         first(&mut session, &set).expect("a setting");
         for call in calls() {

@@ -81,7 +81,7 @@ impl Tarball {
         self.folder.path().join(COMMAND)
     }
 
-    /// Runs `gman install` for this server; answers what it said.
+    /// Runs `gman install` for this server; returns what it said.
     fn install(&self, database: &Database, options: &[&str]) -> String {
         let output = self.try_install(database, options);
         assert!(output.status.success(), "{}", said(&output));
@@ -92,7 +92,7 @@ impl Tarball {
         gman(&self.program(), "install", database, options)
     }
 
-    /// Runs `gman uninstall` for this server; answers what it said.
+    /// Runs `gman uninstall` for this server; returns what it said.
     fn uninstall(&self, database: &Database, options: &[&str]) -> String {
         let output = self.try_uninstall(database, options);
         assert!(output.status.success(), "{}", said(&output));

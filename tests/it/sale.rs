@@ -26,7 +26,7 @@ fn start() -> FlashSale {
     FlashSale::start(PROGRAM.get_or_init(|| example("flash_sale")).clone())
 }
 
-/// Waits until the sale is over; answers its exit status and what it printed.
+/// Waits until the sale is over; returns its exit status and what it printed.
 fn finish(sale: &mut Process) -> (Option<i32>, String) {
     let status = wait_until(PATIENCE, "the sale to end", || {
         sale.exit_status().ok_or_else(|| sale.log())

@@ -8,7 +8,7 @@ use crate::support::fake_job_server::{
 };
 use crate::support::{Answer, FakeJobServer, Gearmand, Gman, Port, RecordingWorker};
 
-/// A worker that answers its workload.
+/// A worker that returns its workload.
 fn echo(gearmand: &Gearmand) -> RecordingWorker {
     RecordingWorker::answering(gearmand.port(), &["echo"], |job| {
         Answer::Complete(job.workload.clone())

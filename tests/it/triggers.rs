@@ -52,7 +52,7 @@ impl Path {
         self.make_triggers_with_warnings(table, options);
     }
 
-    /// As [`Path::make_triggers`]; answers what was said besides.
+    /// As [`Path::make_triggers`]; returns what was said besides.
     fn make_triggers_with_warnings(&self, table: &str, options: &[&str]) -> String {
         let output = self.gman_triggers(table, options);
         let problems = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -62,7 +62,7 @@ impl Path {
         problems
     }
 
-    /// Has them created; answers what was printed, and what was said besides.
+    /// Has them created; returns what was printed, and what was said besides.
     fn create_triggers(&self, table: &str, options: &[&str]) -> (String, String) {
         let output = self.gman_triggers(table, &[options, &["--create"]].concat());
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -104,7 +104,7 @@ impl Path {
             .expect("gman starts")
     }
 
-    /// Runs `change`, and answers the workloads of the jobs that it sends.
+    /// Runs `change`, and returns the workloads of the jobs that it sends.
     #[track_caller]
     fn jobs(&mut self, change: &str, count: usize) -> Vec<String> {
         self.gman.execute(change);

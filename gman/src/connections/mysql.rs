@@ -37,14 +37,14 @@ const ACCESS_DENIED: [u16; 3] = [1045, 1698, 1873];
 pub(crate) struct MysqlOptions {
     /// The database server: mysql://[user[:password]@]host[:port], or the path of its socket
     ///
-    /// What it leaves out comes from the option files of the client programs mysql and mariadb,
-    /// from MYSQL_PWD, MYSQL_HOST, MYSQL_TCP_PORT and MYSQL_UNIX_PORT, or is as with them: the
-    /// socket of this machine, and the name of the operating system's user. Put a password into
-    /// an option file: others can see a command line.
+    /// Missing parts come from the option files of the client programs mysql and mariadb, and from
+    /// MYSQL_PWD, MYSQL_HOST, MYSQL_TCP_PORT and MYSQL_UNIX_PORT. The defaults are this machine's
+    /// socket and the name of the operating system's user. Put a password into an option file,
+    /// because other users can see the command line.
     #[arg(long, env = "GMAN_MYSQL", hide_env_values = true, value_name = "URL")]
     mysql: Option<String>,
 
-    /// Read options from this file alone, as the client programs do: [client], [mysql], ...
+    /// Read options from this file only, in the client programs' groups: [client], [mysql], ...
     #[arg(long, env = "GMAN_DEFAULTS_FILE", value_name = "FILE")]
     defaults_file: Option<PathBuf>,
 
@@ -281,7 +281,7 @@ fn is_on(value: Option<&str>) -> bool {
 
 fn ssl_mode(value: &str) -> Result<Tls> {
     match value.to_ascii_uppercase().as_str() {
-        // Without TLS where a client would do without it.
+        // Without TLS if a client would do without it.
         "DISABLED" | "PREFERRED" => Ok(Tls::Off),
         "REQUIRED" => Ok(Tls::Encrypted),
         "VERIFY_CA" => Ok(Tls::VerifyAuthority),

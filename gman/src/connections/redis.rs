@@ -13,16 +13,16 @@ use crate::error::{Error, Result};
 pub(crate) struct RedisOptions {
     /// Redis: host:port, or redis://[user:password@]host:port/database, or rediss:// for TLS
     ///
-    /// Put a password into the environment variable: others can see a command line.
+    /// Put a password into the environment variable, because other users can see the command line.
     #[arg(long, env = "GMAN_REDIS", hide_env_values = true)]
     #[arg(value_name = "URL", default_value = "127.0.0.1:6379")]
     redis: String,
 
-    /// With rediss://: the certificates to trust, a PEM file; those of the system otherwise
+    /// With rediss://: a PEM file with the certificates to trust [default: the system's]
     #[arg(long, env = "GMAN_REDIS_CA", value_name = "FILE")]
     redis_ca: Option<PathBuf>,
 
-    /// With rediss://: the certificate to show, a PEM file; Redis asks for one by default
+    /// With rediss://: a PEM file with the client certificate; Redis requires one by default
     #[arg(
         long,
         env = "GMAN_REDIS_CERT",
@@ -31,7 +31,7 @@ pub(crate) struct RedisOptions {
     )]
     redis_cert: Option<PathBuf>,
 
-    /// The private key of --redis-cert, a PEM file
+    /// A PEM file with the private key of --redis-cert
     #[arg(
         long,
         env = "GMAN_REDIS_KEY",

@@ -11,7 +11,7 @@ use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
 use crate::terminal::print;
 
-/// Drop the functions, take the library away and put the C plugins back
+/// Drop the functions, remove the library and restore the C plugins
 ///
 /// Refuses while triggers, routines, events or views call the functions, and names them.
 #[derive(Debug, Args)]

@@ -28,18 +28,17 @@ use crate::terminal;
 /// Find and rewrite calls of the C plugin's json_object and json_array
 ///
 /// Servers with native functions of these names (MySQL 5.7.8, MariaDB 10.2.3 and later) refuse such
-/// calls, or understand them in another way. json_object_udf and json_array_udf are the same functions
-/// under names that every server lets us create.
+/// calls or give them another meaning. json_object_udf and json_array_udf are the same functions under
+/// names that every server accepts.
 ///
 /// Asks a server which triggers, routines, views and events call the functions, and prints statements
-/// that replace them, for the mysql or mariadb client with --comments. Without --apply nothing is
-/// changed. Only names that the server has as loadable functions count. The account must be able to
+/// that replace them, for the mysql or mariadb client with --comments. Without --apply nothing
+/// changes. Only names that the server has as loadable functions are considered. The account must be able to
 /// read everything: SELECT on all schemas and on mysql.*, TRIGGER, SHOW VIEW, EVENT.
 ///
-/// Only calls are renamed: not what stands in strings and comments, nor tables, columns, variables,
-/// other functions, or names with a schema. Strings that look as if a call were put together in them
-/// are reported. The report goes to stderr. What could not be read makes the exit status 1, after all
-/// else has been done.
+/// Only calls are renamed. Strings, comments, tables, columns, variables, other functions and names
+/// with a schema stay as they are. Strings that may hold a call are reported. The report goes to
+/// stderr. If a definition cannot be read, the others are still done, and the exit status is 1.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Rewrite a dump instead, from stdin to stdout; make one with --no-data if it is large
@@ -54,7 +53,7 @@ pub(crate) struct Options {
     #[arg(long, requires = "apply")]
     yes: bool,
 
-    /// Where --apply puts the old definitions first [default: gman-migrate-SECONDS.sql]
+    /// The file to which --apply first writes the old definitions [default: gman-migrate-SECONDS.sql]
     #[arg(long, value_name = "FILE", requires = "apply")]
     keep: Option<PathBuf>,
 
@@ -89,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result {
         .collect();
     for name in &missing {
         terminal::say(&format!(
-            "{name} is not there yet: run gman install or sql/install.sql before what is printed here"
+            "the server has no {name} yet: run gman install or sql/install.sql before the printed statements"
         ));
     }
     let found = definitions::find(&mut conn)?;

@@ -28,7 +28,7 @@ pub(super) struct Statement {
     pub(super) text: Vec<u8>,
     /// Whether it is a definition, which may hold semicolons.
     pub(super) is_body: bool,
-    /// The definition that is away if this fails: its place among the changes.
+    /// The definition that is missing if this fails: its place among the changes.
     pub(super) creates: Option<usize>,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn steps(changes: &[Change], side: Side) -> Vec<Step> {
     steps
 }
 
-/// Nobody can write to a table while its triggers are away. All of them go before the first comes back.
+/// Nobody can write to a table while its triggers are missing. All of them go before the first comes back.
 fn triggers(table: &str, group: &[(usize, &Change)], side: Side) -> Vec<Statement> {
     let mut statements = vec![
         Statement::new(IN_UTF8.to_owned()),

@@ -27,11 +27,11 @@ use crate::terminal;
 
 /// Print, create or drop the triggers that keep a table's rows in Redis
 ///
-/// After each INSERT, UPDATE and DELETE the job syncRowToRedis has the workload
-/// {"key":"shop.orders:1","row":{"id":1,...}}, or "row":null for a row that is gone. The key is the
-/// prefix and the primary key, its columns separated by colons.
+/// After each INSERT, UPDATE and DELETE the triggers submit the job syncRowToRedis with the workload
+/// {"key":"shop.orders:1","row":{"id":1,...}}, or "row":null for a deleted row. The key is the prefix
+/// followed by the primary key, with colons between its columns.
 ///
-/// Without --create or --drop nothing on the server is changed: the statements are printed, for the
+/// Without --create or --drop, nothing changes on the server: the statements are printed for the
 /// mysql or mariadb client.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -41,21 +41,21 @@ Examples:
   gman triggers shop.users --except password_hash --outbox --create
   gman triggers '`my.shop`.`order lines`'        names with dots, in backticks")]
 pub(crate) struct Options {
-    /// The tables; a name with a dot goes in backticks
+    /// The tables; put a name with a dot in backticks
     #[arg(value_name = "DATABASE.TABLE", required_unless_present = "check")]
     tables: Vec<String>,
 
-    /// Create the triggers, in the place of those of the same names; no change slips through
+    /// Create or replace the triggers; the table is locked meanwhile, so that no change is missed
     #[arg(long, conflicts_with_all = ["drop", "check"])]
     create: bool,
 
-    /// Drop the triggers
+    /// Drop the triggers, including those that --cascade made
     #[arg(long, conflicts_with = "check")]
     drop: bool,
 
-    /// Look for triggers that send the keys of another schema, as in a copy of it; exit status 1 if any do
+    /// Find triggers that send the keys of another schema, as in a copy of it; exit with 1 if there are any
     ///
-    /// On all tables that the account may see, if none is named.
+    /// Without a table, checks all tables that the account may see.
     #[arg(long)]
     check: bool,
 
@@ -63,11 +63,11 @@ pub(crate) struct Options {
     #[arg(long)]
     outbox: bool,
 
-    /// Make the JSON with the server's JSON_OBJECT; then neither the library nor its plugin is needed
+    /// Build the JSON with the server's JSON_OBJECT, so that the server does not need the library
     #[arg(long, requires = "outbox")]
     native_json: bool,
 
-    /// Send these columns alone, and the primary key; separated by commas
+    /// Send only these columns, separated by commas, and the primary key
     #[arg(long, value_name = "COLUMNS")]
     columns: Option<String>,
 
@@ -75,15 +75,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COLUMNS", conflicts_with = "columns")]
     except: Option<String>,
 
-    /// What keys begin with, instead of the schema, a dot, the table and a colon
+    /// Begin keys with this instead of SCHEMA.TABLE:
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
 
-    /// The Gearman function; one for all three, which keeps them in order
+    /// The Gearman function; all three triggers share it, which keeps their jobs in order
     #[arg(long, value_name = "NAME", default_value = "syncRowToRedis")]
     function: String,
 
-    /// Send a TIMESTAMP as the writer's session sees it, and not in UTC
+    /// Send a TIMESTAMP as the writing session sees it, not in UTC
     #[arg(long)]
     session_time_zone: bool,
 
@@ -239,8 +239,8 @@ fn warn(options: &Options, described: &Described) {
     if !options.cascade {
         for key in &described.cascades {
             terminal::say(&format!(
-                "{table} is the child of {} by the key {}, {}: what that does to its rows fires no \
-                 trigger, and they stay in Redis as they are; --cascade adds triggers to the parent",
+                "{table} is the child of {} by the key {}, {}: rows that it changes fire no trigger, \
+                 and Redis keeps their old values; --cascade adds triggers to the parent",
                 key.parent.quoted(),
                 quoted(&key.name),
                 key.rules()

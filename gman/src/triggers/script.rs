@@ -117,7 +117,7 @@ pub(super) fn script(triggers: &[Trigger], style: &Style) -> String {
     format!(
         "\
 -- Triggers that keep the rows of a table in Redis, made by gman triggers. They replace those
--- of the same names; no change slips through in between, because the table is locked. Run this
+-- of the same names; no change is missed in between, because the table is locked. Run this
 -- with the mysql or mariadb client (DELIMITER), after {after}.
 
 SET NAMES utf8mb4;
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(
             script(&triggers(&orders, &style()), &style()),
             r"-- Triggers that keep the rows of a table in Redis, made by gman triggers. They replace those
--- of the same names; no change slips through in between, because the table is locked. Run this
+-- of the same names; no change is missed in between, because the table is locked. Run this
 -- with the mysql or mariadb client (DELIMITER), after install.sql.
 
 SET NAMES utf8mb4;

@@ -150,7 +150,7 @@ impl Column {
         }
     }
 
-    /// The column as a part of a key: equal texts where the bytes are equal, and only there.
+    /// The column as a part of a key: equal texts if and only if the bytes are equal.
     fn key(&self, row: &Row<'_>, among_others: bool, dialect: Dialect) -> String {
         let value = self.of(row);
         match self.kind.as_str() {

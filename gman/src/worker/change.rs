@@ -14,12 +14,12 @@ const FIELDS_AT_ONCE: usize = 1000;
 /// has: what a job names is UTF-8, so no row can have that key.
 const VERSION_SUFFIX: &[u8] = b"\xffversion";
 
-/// Runs commands in one, unless Redis has a newer version; answers the type that the key had.
+/// Runs commands in one, unless Redis has a newer version; returns the type that the key had.
 ///
 /// KEYS are the row's key and that of its version; ARGV is the version, empty for none, the field of the
 /// row that holds it, and then each command after the number of its words.
 ///
-/// The version is in the row too, where the row is a hash: Redis may evict either of the two. It is
+/// The version is in the row too, if the row is a hash: Redis may evict either of the two. It is
 /// kept last, as a command that fails ends the script and undoes nothing. Lua's numbers are exact up
 /// to 2^53 only, so versions are compared digit by digit.
 const IN_ONE: &str = "
@@ -58,7 +58,7 @@ pub(super) enum Effect {
 /// What a job of `--function` does with the key, which is `--prefix` and the row's "id".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// SET the key to "name"; DEL it where "name" is null
+    /// SET the key to "name"; DEL it if "name" is null
     Set,
     /// HSET every member of the row as a string, HDEL those that are null; other fields stay
     Hash,

@@ -94,7 +94,7 @@ impl Connection {
         self.send(&mut outgoing)
     }
 
-    /// Tells the job server what became of jobs. Where the connection is lost there is nobody to tell:
+    /// Tells the job server what became of jobs. If the connection is lost, there is nobody to tell:
     /// the job server gives them on.
     pub(super) fn finish<'a>(&self, finished: impl Iterator<Item = &'a Finished>) {
         let mut outgoing = self.lock();
@@ -142,7 +142,7 @@ impl Connection {
         }
     }
 
-    /// Gives the connection up; answers how many jobs the job server has to give on.
+    /// Gives the connection up; returns how many jobs the job server has to give on.
     pub(super) fn lose(&self) -> usize {
         let mut outgoing = self.lock();
         outgoing.lost = true;

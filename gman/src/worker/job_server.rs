@@ -1,4 +1,4 @@
-//! Takes jobs from one job server, and returns to it whenever it was away.
+//! Takes jobs from one job server, and reconnects whenever it was unreachable.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -107,12 +107,14 @@ impl JobServer {
         Ok(connection)
     }
 
-    /// Takes jobs until the connection ends; answers the problem, if there was one.
+    /// Takes jobs until the connection ends; returns the problem, if there was one.
     fn use_up(&self, connection: &Arc<Connection>) -> Option<String> {
         let outcome = self.take_jobs(connection);
         let given_back = connection.lose();
         match outcome {
-            Err(error) => Some(format!("{error}; it gives {given_back} jobs on")),
+            Err(error) => Some(format!(
+                "{error}; it passes {given_back} jobs to other workers"
+            )),
             Ok(()) => {
                 if given_back > 0 {
                     let address = &self.address;

@@ -1,11 +1,11 @@
 //! `gman worker`: a Gearman worker that writes changed rows to Redis; `docs/worker.md` describes it.
 //!
-//! One thread for each job server ([`job_server`]) takes the jobs from it, many at once and in the
-//! order of its queue, reads what they ask for ([`change`]) and deals them out to the lanes
-//! ([`lane`]) by their keys. A lane is a thread with a connection to Redis ([`store`]): it writes what
-//! has come together meanwhile in one round trip, and tells the job server afterwards that these jobs
-//! are finished. So two changes of one key stay in their order, and a job that Redis has not taken is
-//! never finished: gearmand gives it on when the worker goes.
+//! One thread for each job server ([`job_server`]) takes jobs, many at once and in the order of the
+//! queue, parses them ([`change`]) and assigns them to lanes ([`lane`]) by their keys. A lane is a
+//! thread with a connection to Redis ([`store`]): it writes all changes that have arrived in one round
+//! trip, and then reports their jobs as finished. Therefore two changes of one key stay in order, and
+//! a job is never finished before Redis has its change: gearmand gives it to another worker if this
+//! one ends.
 
 mod backoff;
 mod change;

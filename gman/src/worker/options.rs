@@ -1,4 +1,4 @@
-//! The options, each of which an environment variable can give as well.
+//! The options; each has an environment variable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +10,21 @@ use super::change::{Format, Mode};
 use crate::connections::{GearmandOptions, RedisOptions};
 use crate::error::{Error, Result};
 
-/// Write the rows that Gearman jobs bring to Redis
+/// Write changed rows from Gearman jobs to Redis
 ///
-/// Two Gearman functions are served. What a job of syncToRedis does is for --mode to say. A job of
-/// syncRowToRedis says it itself: {"key":"test:1","row":{"id":1,"name":"sm"}} makes the hash test:1
-/// exactly this row, and with "row":null the key is deleted.
+/// The worker serves two Gearman functions. --mode decides what a job of syncToRedis does. A job of
+/// syncRowToRedis names its key: {"key":"test:1","row":{"id":1,"name":"sm"}} makes the hash test:1
+/// exactly this row, and "row":null deletes the key.
 ///
-/// No job is lost while Redis or a job server is away: a job is finished only after Redis has
-/// answered, and tried until then. A job can be done twice.
+/// No job is lost while Redis or a job server is unreachable: the worker retries a job until Redis
+/// has confirmed the change, and only then finishes it. A job can be done twice.
 ///
-/// Order: changes of one key are written in the order in which one job server got them, with any
-/// number of threads, as long as one worker is at work, the key's jobs are all of one Gearman
-/// function and one priority, and the worker's connection to the job server holds. In all other
-/// cases use --version-field.
+/// Changes of one key are written in the order in which one job server got them, with any number of
+/// threads, if only one worker runs, all jobs of the key have the same Gearman function and priority,
+/// and the connection to the job server holds. Otherwise use --version-field.
 ///
-/// SIGUSR1 prints statistics to stderr. SIGTERM and SIGINT stop in order: what is held is finished,
-/// for --stop-timeout at most, and the rest is left to the job server.
+/// SIGUSR1 prints statistics to stderr. SIGTERM and SIGINT stop the worker cleanly: it finishes the
+/// jobs it holds, for --stop-timeout at most, and leaves the rest to the job server.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -38,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, env = "GMAN_WORKER_MODE", value_enum, default_value_t = Mode::Set)]
     mode: Mode,
 
-    /// Put before every key, such as "shop:"
+    /// Put this before every key, such as "shop:"
     #[arg(
         long,
         env = "GMAN_WORKER_PREFIX",
@@ -65,16 +64,16 @@ pub(crate) struct Options {
     )]
     pub(super) row_function: String,
 
-    /// Leave out changes older than what Redis has: the member, a whole number below 2^64, that
-    /// grows with every change of a row
+    /// Skip changes older than the one in Redis, by this member of the row: a whole number below 2^64
+    /// that grows with every change
     ///
     /// Redis keeps it in the row's hash, and under a key of its own that outlives the row. A job of
-    /// --row-function that deletes may carry it beside the key, or not at all: then it always
-    /// deletes.
+    /// --row-function that deletes a row can have it beside the key. Without it, the row is deleted
+    /// whatever Redis has.
     #[arg(long, env = "GMAN_WORKER_VERSION_FIELD", value_name = "NAME")]
     version_field: Option<String>,
 
-    /// How many threads write to Redis, each on a connection of its own; a key always gets the same
+    /// How many threads write to Redis, each on its own connection; a key always gets the same thread
     #[arg(
         long,
         env = "GMAN_WORKER_THREADS",
@@ -84,7 +83,7 @@ pub(crate) struct Options {
     #[arg(value_parser = value_parser!(u16).range(1..=256))]
     pub(super) threads: u16,
 
-    /// How many jobs of each job server are held at once; they are all in memory
+    /// How many jobs of each job server are held in memory at once
     #[arg(
         long,
         env = "GMAN_WORKER_IN_FLIGHT",
@@ -94,7 +93,7 @@ pub(crate) struct Options {
     #[arg(value_parser = value_parser!(u16).range(1..))]
     pub(super) in_flight: u16,
 
-    /// How long finishing what is held may take when asked to stop, in seconds
+    /// How long the worker may take to finish its jobs when asked to stop, in seconds
     #[arg(
         long,
         env = "GMAN_WORKER_STOP_TIMEOUT",

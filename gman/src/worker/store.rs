@@ -1,4 +1,4 @@
-//! Redis, reached again whenever it was away.
+//! Redis, reconnected whenever it was unreachable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::log::say;
 use super::statistics::Statistics;
 use super::stop::Stop;
 
-/// How long Redis may take to answer before it counts as away.
+/// How long Redis may take to answer before it counts as unreachable.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The error of a command for another type than the key has.
@@ -68,7 +68,7 @@ impl Store {
         }
     }
 
-    /// Tries until Redis has the changes, in their order; answers what became of each. Those that are
+    /// Tries until Redis has the changes, in their order; returns what became of each. Those that are
     /// missing at the end were not done in the time there is to stop.
     ///
     /// A change whose answer was lost is made again, and so are all behind it.
@@ -169,7 +169,7 @@ fn outcome(change: &Change, answer: Value) -> Result<Outcome, RedisError> {
             Effect::Replaced(kind) => {
                 let key = &change.key;
                 say(format!(
-                    "the key {key} held a {kind}, which the row has taken the place of; \
+                    "the key {key} held a {kind}, which the row has replaced; \
                      is it used by somebody else?"
                 ));
                 Outcome::Done

@@ -173,7 +173,7 @@ impl Argument {
 ///
 /// The interface does not say whether an integer is unsigned, but the server's own text does. BIT
 /// columns are integers too, as wide as they have bits, and their text is their bytes. So text is
-/// asked for where an integer can be above 2^63-1 and the first byte tells the two apart: of
+/// asked for if an integer can be above 2^63-1 and the first byte tells the two apart: of
 /// 1 to 5 bits in the first byte it is below the first digit, and above 64 there are no BIT columns.
 fn integer(width: usize) -> Source {
     match width {

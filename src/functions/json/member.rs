@@ -9,7 +9,7 @@ use crate::json::{self, Name, Value, Writer};
 
 /// A member that is named by its argument: `json_object(value AS name)`.
 pub(super) struct NamedMember {
-    /// The reason where the argument has no usable name: members that are spliced need none.
+    /// The reason if the argument has no usable name: members that are spliced need none.
     name: Result<Name, String>,
     value: Argument,
 }

@@ -15,8 +15,8 @@ use crate::gearman::limits::Limits;
 use crate::gearman::servers::failover::Stage;
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::exchange::{self, Answer};
 use crate::gearman::wire::job::{Job, MAX_HEAD_BYTES};
+use crate::gearman::wire::protocol::{self, Acknowledgement};
 use crate::memory;
 use crate::status;
 
@@ -150,7 +150,7 @@ impl Batch {
         })
     }
 
-    /// The lane of the job's function, where one leads to its server already.
+    /// The lane of the job's function, if one leads to its server already.
     fn lane(
         &mut self,
         place: usize,
@@ -206,7 +206,7 @@ impl Batch {
 
 impl Lane {
     fn new(mut delivered: Delivered) -> Self {
-        delivered.lease.outlast_turn();
+        delivered.lease.release_permit();
         Self {
             lease: delivered.lease,
             progress: Instant::now(),
@@ -231,7 +231,7 @@ impl Lane {
         self.write(deadline)?;
         // Taken while they come: neither side piles up what the other has answered long ago.
         loop {
-            let arrived = exchange::next_answer(&mut self.lease.connection, deadline);
+            let arrived = protocol::next_acknowledgement(&mut self.lease.connection, deadline);
             match arrived.map_err(|error| self.failure(error))? {
                 Some(answer) => self.take(answer, acknowledged, deadline)?,
                 None => return Ok(()),
@@ -259,14 +259,14 @@ impl Lane {
         let mut refused = None;
         while !self.unanswered.is_empty() {
             let deadline = &deadline.while_progressing(limits.submit);
-            let answer = exchange::answer(&mut self.lease.connection, deadline);
+            let answer = protocol::acknowledgement(&mut self.lease.connection, deadline);
             let answer = answer.map_err(|error| self.failure(error))?;
             // Those that went out behind a refused one are answered all the same.
             if let Err(failure) = self.take(answer, acknowledged, deadline) {
                 refused.get_or_insert(failure);
             }
         }
-        self.lease.connection.settle();
+        self.lease.connection.mark_answered();
         refused.map_or(Ok(()), Err)
     }
 
@@ -282,7 +282,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Takes back what no server has seen, where it comes behind the job at `place`, which failed.
+    /// Takes back what no server has seen, if it comes behind the job at `place`, which failed.
     fn withdraw_behind(&mut self, place: usize) {
         let written = self.unanswered.len() - self.unwritten_jobs;
         if self.unanswered.range(written..).any(|&job| job > place) {
@@ -299,7 +299,7 @@ impl Lane {
 
     fn take(
         &mut self,
-        answer: Answer,
+        answer: Acknowledgement,
         acknowledged: &mut [bool],
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
@@ -308,12 +308,12 @@ impl Lane {
         };
         self.progress = Instant::now();
         match answer {
-            Answer::Created => {
+            Acknowledgement::Created => {
                 status::JOBS_ACKNOWLEDGED.add(1);
                 acknowledged[place] = true;
                 Ok(())
             }
-            Answer::Refused(error) => Err(Failure { place, error }),
+            Acknowledgement::Refused(error) => Err(Failure { place, error }),
         }
     }
 

@@ -31,7 +31,7 @@ impl ByteQueue {
         self.length == 0
     }
 
-    /// Appends `bytes`, or changes nothing where there is no memory for them.
+    /// Appends `bytes`, or changes nothing if there is no memory for them.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
         let before = self.length;
         let pushed = self.push_some(bytes);
@@ -93,7 +93,7 @@ impl ByteQueue {
         }
     }
 
-    /// Drops the first `count` bytes, or all where there are fewer.
+    /// Drops the first `count` bytes, or all if there are fewer.
     pub(crate) fn pop(&mut self, count: usize) {
         let count = count.min(self.length);
         self.length -= count;
@@ -191,7 +191,7 @@ impl<'a> Position<'a> {
         }
     }
 
-    /// The next bytes, as many as `out` has room for; answers how many there were.
+    /// The next bytes, as many as `out` has room for; returns how many there were.
     pub(crate) fn read(&mut self, out: &mut [u8]) -> usize {
         let mut filled = 0;
         while filled < out.len()

@@ -5,12 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::gearman::delivery::events::{Event, Listener};
 use crate::gearman::delivery::held::Held;
 use crate::gearman::delivery::lists::{Listed, Lists};
 use crate::gearman::delivery::pipeline::Pipeline;
-use crate::gearman::delivery::trouble::{Listener, Trouble};
 use crate::gearman::limits::Limits;
-use crate::gearman::servers::check::{self, Answer, Report};
+use crate::gearman::servers::check::{self, Report, ServerInfo};
 use crate::gearman::servers::failover::{Stage, Verdict};
 use crate::gearman::servers::health::Attempt;
 use crate::gearman::servers::host_port;
@@ -18,8 +18,8 @@ use crate::gearman::servers::job_server::{JobServer, ServerList};
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::servers::refresher::Refresher;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::exchange;
 use crate::gearman::wire::job::{self, Job, Mode};
+use crate::gearman::wire::protocol;
 use crate::status;
 
 /// A client of one or more job servers; many threads may use it at once.
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// A client without servers. `listener` hears of the troubles of pipelined delivery.
-    pub fn with_listener(listener: impl Fn(Trouble<'_>) + Send + Sync + 'static) -> Self {
+    pub fn with_listener(listener: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
         let refresher = Refresher::default();
         let lists = Lists::new(Listener::new(listener), refresher.clone());
         Self {
@@ -92,12 +92,12 @@ impl Client {
         Ok(())
     }
 
-    /// Takes the default list away. Lists of single functions stay.
+    /// Removes the default list. Lists of single functions stay.
     pub fn unset_servers(&self) {
         self.write_lists().unset();
     }
 
-    /// Takes a function's own list away: its jobs go to the default list.
+    /// Removes a function's own list: its jobs go to the default list.
     ///
     /// # Errors
     ///
@@ -142,12 +142,38 @@ impl Client {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         status::JOBS_SUBMITTED.add(1);
-        let (_, pipeline) = self.route_of(job.function())?;
+        let deadline = Deadline::unless_stopped(limits.submit, should_stop);
+        let pipeline = self.way_of_held(job.function(), held, &deadline)?;
         held.hold(job, &pipeline, limits, should_stop)
     }
 
+    /// The pipeline of a transaction's next job, which overtakes no earlier one of `function`: once the
+    /// list has changed, a transaction that began before goes on the way it took.
+    fn way_of_held(
+        &self,
+        function: &[u8],
+        held: &Held,
+        deadline: &Deadline<'_>,
+    ) -> Result<Arc<Pipeline>, Error> {
+        let earlier = self.read_lists().earlier(function);
+        let (_, pipeline) = self.route_of(function)?;
+        let mut ways = earlier.iter();
+        let taken = ways.find(|way| held.began_before(&way.pipeline, &way.departure));
+        let others = earlier
+            .iter()
+            .filter(|way| taken.is_none_or(|taken| !Arc::ptr_eq(&way.pipeline, &taken.pipeline)));
+        for way in others {
+            way.wait(deadline)?;
+        }
+        let Some(taken) = taken else {
+            return Ok(pipeline);
+        };
+        pipeline.wait_for_earlier_jobs(deadline)?;
+        Ok(Arc::clone(&taken.pipeline))
+    }
+
     /// Waits until a job server has every job that [`Client::submit_later`] took before this call,
-    /// for `limit` at most and until `should_stop` answers true; answers how many it has not.
+    /// for `limit` at most and until `should_stop` returns true; returns how many it has not.
     pub fn flush(&self, limit: Duration, should_stop: &dyn Fn() -> bool) -> u64 {
         let deadline = Deadline::unless_stopped(limit, should_stop);
         let pipelines = self.read_lists().pipelines();
@@ -190,7 +216,7 @@ impl Client {
         })
     }
 
-    /// Submits a foreground job and waits for its result, until `should_stop` answers true.
+    /// Submits a foreground job and waits for its result, until `should_stop` returns true.
     ///
     /// A job that has been submitted is never submitted again: it may have been carried out.
     ///
@@ -206,8 +232,8 @@ impl Client {
         let deadline = Deadline::unless_stopped(limits.run, should_stop);
         let mut delivered = self.deliver(job, &deadline.within(limits.submit), limits)?;
         let lease = &mut delivered.lease;
-        lease.outlast_turn();
-        let result = exchange::result(&mut lease.connection, &delivered.handle, &deadline);
+        lease.release_permit();
+        let result = protocol::result(&mut lease.connection, &delivered.handle, &deadline);
         let result = result.map_err(|error| {
             let verdict = lease.server().judge(&mut None, Stage::Working, error);
             verdict.into_error()
@@ -306,7 +332,7 @@ impl Client {
     /// Waits for jobs of `function` that went another way, before its list changed.
     fn wait_for_another_way(&self, function: &[u8], deadline: &Deadline<'_>) -> Result<(), Error> {
         let earlier = self.read_lists().earlier(function);
-        earlier.map_or(Ok(()), |earlier| earlier.wait(deadline))
+        earlier.iter().try_for_each(|way| way.wait(deadline))
     }
 
     /// Where jobs for `function` go: at least one server.
@@ -356,7 +382,7 @@ impl Default for Client {
     }
 }
 
-fn report((listed, outcome): (&Listed, Result<Answer, Error>)) -> Report {
+fn report((listed, outcome): (&Listed, Result<ServerInfo, Error>)) -> Report {
     let Listed { server, lists } = listed;
     if outcome.is_ok() {
         server.health.reset();
@@ -378,7 +404,7 @@ fn available(servers: &[Arc<JobServer>]) -> usize {
     available.count()
 }
 
-/// Submits the job to one server; more than once where a connection fails that says nothing against
+/// Submits the job to one server; more than once if a connection fails that says nothing against
 /// the server.
 fn deliver_to(
     server: &Arc<JobServer>,
@@ -416,9 +442,9 @@ fn deliver_to(
 
 fn submit_on(lease: &mut Lease, job: &Job<'_>, deadline: &Deadline<'_>) -> Result<Vec<u8>, Error> {
     if let Mode::Foreground(_) = job.mode() {
-        exchange::forward_exceptions(&mut lease.connection, deadline)?;
+        protocol::forward_exceptions(&mut lease.connection, deadline)?;
     }
-    let handle = exchange::submit(&mut lease.connection, job, deadline)?;
+    let handle = protocol::submit(&mut lease.connection, job, deadline)?;
     lease.proven();
     Ok(handle)
 }

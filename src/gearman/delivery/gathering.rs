@@ -14,8 +14,8 @@ use crate::gearman::limits::Limits;
 use crate::gearman::servers::failover::Stage;
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::exchange::{self, Reply};
 use crate::gearman::wire::job::Job;
+use crate::gearman::wire::protocol::{self, Reply};
 use crate::memory;
 use crate::status;
 
@@ -79,7 +79,7 @@ impl Gathering {
         }
     }
 
-    /// Waits for all results. Answers what went wrong on the way: servers that were tried before
+    /// Waits for all results. Returns what went wrong on the way: servers that were tried before
     /// one that took a job.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Gathering {
             while lane.outstanding > 0 {
                 lane.receive(&deadline, take)?;
             }
-            lane.lease.connection.settle();
+            lane.lease.connection.mark_answered();
             lane.lease.keep();
         }
         Ok(self.passed_over)
@@ -105,7 +105,7 @@ impl Gathering {
 
 impl Lane {
     fn new(mut delivered: Delivered) -> Self {
-        delivered.lease.outlast_turn();
+        delivered.lease.release_permit();
         Self {
             lease: delivered.lease,
             outstanding: 1,
@@ -119,7 +119,7 @@ impl Lane {
         deadline: &Deadline<'_>,
         take: &mut Take<'_>,
     ) -> Result<(), Error> {
-        let sent = exchange::send(&mut self.lease.connection, job, deadline);
+        let sent = protocol::send(&mut self.lease.connection, job, deadline);
         sent.map_err(|error| self.judged(error))?;
         self.outstanding += 1;
         // Taken while they come: neither side piles up what the other has answered long ago.
@@ -137,7 +137,7 @@ impl Lane {
 
     fn take_reply(&mut self, deadline: &Deadline<'_>, take: &mut Take<'_>) -> Result<(), Error> {
         let connection = &mut self.lease.connection;
-        let (handle, data) = match exchange::reply(connection, deadline)? {
+        let (handle, data) = match protocol::reply(connection, deadline)? {
             Reply::Created => {
                 status::JOBS_ACKNOWLEDGED.add(1);
                 return Ok(());
@@ -148,15 +148,15 @@ impl Lane {
                 let room = self.parts.try_reserve(1);
                 room.map_err(|_| Error::no_memory())?;
                 let parts = self.parts.entry(handle.to_vec()).or_default();
-                if (parts.is_empty() && open >= self.outstanding) || !exchange::fits(parts, data) {
-                    return Err(exchange::unexpected_result(connection, deadline));
+                if (parts.is_empty() && open >= self.outstanding) || !protocol::fits(parts, data) {
+                    return Err(protocol::unexpected_result(connection, deadline));
                 }
                 return memory::append(parts, data);
             }
             Reply::Complete(handle, data) => (handle, data),
             Reply::Failed(_) => {
-                let problem = exchange::WORKER_FAILED.to_owned();
-                return Err(exchange::failed(connection, problem, deadline));
+                let problem = protocol::WORKER_FAILED.to_owned();
+                return Err(protocol::failed(connection, problem, deadline));
             }
         };
         let Some(outstanding) = self.outstanding.checked_sub(1) else {
@@ -165,15 +165,15 @@ impl Lane {
         self.outstanding = outstanding;
         let taken = match self.parts.remove(handle) {
             None => take(data),
-            Some(parts) if !exchange::fits(&parts, data) => {
-                return Err(exchange::unexpected_result(connection, deadline));
+            Some(parts) if !protocol::fits(&parts, data) => {
+                return Err(protocol::unexpected_result(connection, deadline));
             }
             Some(mut parts) => {
                 memory::append(&mut parts, data)?;
                 take(&parts)
             }
         };
-        taken.map_err(|problem| exchange::failed(connection, problem, deadline))
+        taken.map_err(|problem| protocol::failed(connection, problem, deadline))
     }
 
     /// What the failure says about the server.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::gearman::delivery::pipeline::Pipeline;
+use crate::gearman::delivery::pipeline::{Departure, Pipeline};
 use crate::gearman::delivery::room::Room;
 use crate::gearman::delivery::window::{Gate, Requests};
 use crate::gearman::limits::Limits;
@@ -106,12 +106,21 @@ impl Held {
         Ok(self.parts.len() - 1)
     }
 
+    /// Whether jobs are held for `pipeline` since before `departure`.
+    pub(crate) fn began_before(&self, pipeline: &Arc<Pipeline>, departure: &Departure) -> bool {
+        self.parts.iter().any(|part| {
+            Arc::ptr_eq(&part.pipeline, pipeline)
+                && part.requests.count > 0
+                && departure.came_after(&part.room)
+        })
+    }
+
     /// How many jobs are held.
     pub(crate) fn len(&self) -> usize {
         self.jobs.len()
     }
 
-    /// Drops all but the first `jobs`; answers how many that were.
+    /// Drops all but the first `jobs`; returns how many that were.
     pub(crate) fn truncate(&mut self, jobs: usize) -> usize {
         let dropped = self.jobs.len().saturating_sub(jobs);
         let before = self.bytes;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::gearman::delivery::pipeline::Pipeline;
-use crate::gearman::delivery::trouble::Listener;
+use crate::gearman::delivery::events::Listener;
+use crate::gearman::delivery::pipeline::{Departure, Pipeline};
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::job_server::{JobServer, ServerList};
 use crate::gearman::servers::refresher::Refresher;
@@ -26,8 +26,8 @@ pub(crate) struct Lists {
     draining: Vec<Arc<Pipeline>>,
     /// Jobs that went another way before a list changed and must not be overtaken: those of functions
     /// whose own list it was, and those of all the others.
-    earlier_of_function: BTreeMap<Vec<u8>, Earlier>,
-    earlier: Option<Earlier>,
+    earlier_of_function: BTreeMap<Vec<u8>, Vec<Earlier>>,
+    earlier: Vec<Earlier>,
     listener: Listener,
     refresher: Refresher,
 }
@@ -40,28 +40,22 @@ pub(crate) struct Route {
     pub(crate) pipeline: Arc<Pipeline>,
 }
 
-/// The jobs that a pipeline had accepted by some time.
+/// The jobs that took a pipeline before a list was led elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Earlier {
-    pipeline: Arc<Pipeline>,
-    last: u64,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) departure: Departure,
 }
 
 impl Earlier {
-    fn of(pipeline: &Arc<Pipeline>) -> Self {
-        Self {
-            pipeline: Arc::clone(pipeline),
-            last: pipeline.accepted_so_far(),
-        }
-    }
-
     /// Waits until they are answered.
     ///
     /// # Errors
     ///
-    /// As [`Pipeline::wait_for_earlier_jobs`].
+    /// As [`Pipeline::wait_for_jobs_before`].
     pub(crate) fn wait(&self, deadline: &Deadline<'_>) -> Result<(), Error> {
-        self.pipeline.wait_for_answers_up_to(self.last, deadline)
+        self.pipeline
+            .wait_for_jobs_before(&self.departure, deadline)
     }
 }
 
@@ -81,7 +75,7 @@ impl Lists {
             of_function: BTreeMap::new(),
             draining: Vec::new(),
             earlier_of_function: BTreeMap::new(),
-            earlier: None,
+            earlier: Vec::new(),
             listener,
             refresher,
         }
@@ -94,11 +88,16 @@ impl Lists {
     }
 
     /// What the next job for `function` must not overtake.
-    pub(crate) fn earlier(&self, function: &[u8]) -> Option<Earlier> {
+    pub(crate) fn earlier(&self, function: &[u8]) -> Vec<Earlier> {
         let own = self.earlier_of_function.get(function);
         let has_list = self.of_function.contains_key(function);
-        let of_all = self.earlier.as_ref().filter(|_| !has_list);
-        own.or(of_all).cloned()
+        let of_all = Some(&self.earlier).filter(|_| !has_list);
+        // Those that take the same way keep their order by themselves.
+        let now = &self.route(function).pipeline;
+        let ways = own.into_iter().chain(of_all).flatten();
+        ways.filter(|way| !Arc::ptr_eq(&way.pipeline, now))
+            .cloned()
+            .collect()
     }
 
     fn route(&self, function: &[u8]) -> &Route {
@@ -143,7 +142,7 @@ impl Lists {
         Ok(())
     }
 
-    /// Takes the default list away. Its jobs wait for another one.
+    /// Removes the default list. Its jobs wait for another one.
     pub(crate) fn unset(&mut self) {
         if self.users(&self.default.pipeline) > 1 {
             self.default = Route::new(&self.listener);
@@ -152,7 +151,7 @@ impl Lists {
         self.default.pipeline.set_servers(None);
     }
 
-    /// Takes a function's own list away: its jobs go to the default one from now on. Without
+    /// Removes a function's own list: its jobs go to the default one from now on. Without
     /// such a list there is nothing to do.
     pub(crate) fn unset_of(&mut self, function: &[u8]) {
         let Some(old) = self.of_function.remove(function) else {
@@ -210,26 +209,32 @@ impl Lists {
     /// What waits in `pipeline` for a function, or for all without a list of their own, must not be
     /// overtaken.
     fn note_earlier(&mut self, function: Option<&[u8]>, pipeline: &Arc<Pipeline>) {
-        let waits = pipeline.has_jobs(|name| match function {
+        let departure = pipeline.depart(|name| match function {
             Some(function) => name.as_bytes() == function,
             None => !self.of_function.contains_key(name.as_bytes()),
         });
-        match function {
-            _ if !waits => {}
-            None => self.earlier = Some(Earlier::of(pipeline)),
-            Some(function) => {
-                let earlier = Earlier::of(pipeline);
-                self.earlier_of_function.insert(function.to_vec(), earlier);
-            }
-        }
+        let Some(departure) = departure else { return };
+        let earlier = match function {
+            None => &mut self.earlier,
+            Some(function) => self
+                .earlier_of_function
+                .entry(function.to_vec())
+                .or_default(),
+        };
+        earlier.retain(|known| !Arc::ptr_eq(&known.pipeline, pipeline));
+        earlier.push(Earlier {
+            pipeline: Arc::clone(pipeline),
+            departure,
+        });
     }
 
     fn forget_what_is_answered(&mut self) {
-        let waits = |pipeline: &Pipeline| pipeline.has_jobs(|_| true);
-        self.draining.retain(|pipeline| waits(pipeline));
-        self.earlier_of_function
-            .retain(|_, earlier| waits(&earlier.pipeline));
-        self.earlier = self.earlier.take().filter(|e| waits(&e.pipeline));
+        self.draining.retain(|pipeline| pipeline.is_needed());
+        self.earlier.retain(|earlier| earlier.pipeline.is_needed());
+        self.earlier_of_function.retain(|_, of_function| {
+            of_function.retain(|earlier| earlier.pipeline.is_needed());
+            !of_function.is_empty()
+        });
     }
 
     /// How many lists lead to `pipeline`.
@@ -242,7 +247,7 @@ impl Lists {
 
     /// Keeps a pipeline that no list leads to any more until its jobs are answered.
     fn let_go_of(&mut self, pipeline: Arc<Pipeline>) {
-        if self.users(&pipeline) == 0 && pipeline.has_jobs(|_| true) {
+        if self.users(&pipeline) == 0 && pipeline.is_needed() {
             self.draining.push(pipeline);
         }
     }

@@ -1,9 +1,9 @@
-//! How a job is handed over: one at a time, a batch, gathered results, the window and its sender.
+//! How a job is submitted: one at a time, a batch, gathered results, the window and its sender.
 
 pub mod batch;
 pub mod client;
+pub mod events;
 pub mod gathering;
-pub mod trouble;
 
 pub(crate) mod held;
 pub(crate) mod window;

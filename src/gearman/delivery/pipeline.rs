@@ -1,5 +1,5 @@
 //! Pipelined delivery: a call leaves its job in a window and goes on; a thread sends what the window
-//! holds and takes the answers.
+//! holds and reads the answers.
 //!
 //! The thread writes whenever the window has something to write and no answer is under way, or an
 //! answer has come. So a single job leaves at once, and under load jobs leave in batches as large as
@@ -16,10 +16,10 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::gearman::delivery::room::{POOL, Room};
+use crate::gearman::delivery::events::Listener;
+use crate::gearman::delivery::room::{COMMON, Room};
 use crate::gearman::delivery::sender;
 use crate::gearman::delivery::spool::{Sender, Spool, State};
-use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::delivery::window::{Gate, Requests, Window};
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::job_server::ServerList;
@@ -36,6 +36,22 @@ thread_local! {
 
 /// How long a sender waits that has panicked, before it goes on.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
+
+/// A list that led to a pipeline and was led elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Departure {
+    /// Counts the departures of the pipeline.
+    number: u64,
+    /// How many jobs the pipeline had accepted by then, ever.
+    last: u64,
+}
+
+impl Departure {
+    /// Whether a transaction that has taken `room` began before.
+    pub(crate) fn came_after(&self, room: &Room) -> bool {
+        room.segments > 0 && room.departures < self.number
+    }
+}
 
 /// The window of one list of servers, and the thread that empties it.
 #[derive(Debug)]
@@ -160,7 +176,7 @@ impl Pipeline {
             return Ok(());
         }
         let deadline = Deadline::unless_stopped(limits.submit, should_stop);
-        match POOL.take(bytes, limits.transaction_bytes, &deadline) {
+        match COMMON.take(bytes, limits.transaction_bytes, &deadline) {
             Ok(()) => room.pooled += bytes,
             Err(Spent::Stopped) => return Err(Error::Stopped),
             Err(Spent::TimedOut) => return Err(self.spool.lock().full()),
@@ -186,6 +202,9 @@ impl Pipeline {
         let reserved = state.window.reserve(promised_calls, promised_segments);
         reserved.map_err(|_| Error::no_memory())?;
         (state.promised_calls, state.promised_segments) = (promised_calls, promised_segments);
+        if room.segments == 0 {
+            room.departures = state.departures;
+        }
         room.segments = wanted;
         Ok(())
     }
@@ -205,12 +224,15 @@ impl Pipeline {
         let bytes = requests.bytes.len();
         requests.large_bytes = bytes.saturating_sub(room.counted);
         // What was taken ahead of need.
-        POOL.give_back(room.pooled - requests.large_bytes);
+        COMMON.give_back(room.pooled - requests.large_bytes);
         room.pooled = 0;
         status::IN_FLIGHT.add(requests.count);
         status::WINDOW_BYTES_USED.add(bytes as u64);
         let mut state = self.spool.lock();
         state.window.take_over(requests, Arc::clone(gate), number);
+        if room.departures < state.departures {
+            state.last_latecomer = state.window.accepted_so_far();
+        }
         state.forget(room);
         if state.sender == Sender::Absent {
             // Without a thread now, the next call starts one.
@@ -221,7 +243,7 @@ impl Pipeline {
 
     /// A transaction gives back what it has taken.
     pub(crate) fn give_back(&self, room: &mut Room) {
-        POOL.give_back(std::mem::take(&mut room.pooled));
+        COMMON.give_back(std::mem::take(&mut room.pooled));
         if room.counted > 0 || room.segments > 0 {
             let mut state = self.spool.lock();
             state.forget(room);
@@ -251,17 +273,29 @@ impl Pipeline {
     /// [`Error::Behind`] if they were not answered in time, at once while every server is being left
     /// alone or another call has waited in vain; [`Error::Stopped`].
     pub(crate) fn wait_for_earlier_jobs(&self, deadline: &Deadline<'_>) -> Result<(), Error> {
-        let last = self.accepted_so_far();
-        self.wait_for_answers_up_to(last, deadline)
+        let state = self.spool.lock();
+        let last = state.window.accepted_so_far();
+        self.wait_for_answers(state, last, deadline)
     }
 
-    /// As [`Pipeline::wait_for_earlier_jobs`], for the jobs that were accepted before there were `last`.
-    pub(crate) fn wait_for_answers_up_to(
+    /// As [`Pipeline::wait_for_earlier_jobs`], for the jobs of those who took this way before a list
+    /// was led elsewhere.
+    pub(crate) fn wait_for_jobs_before(
         &self,
+        departure: &Departure,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
+        let state = self.spool.lock();
+        let last = departure.last.max(state.last_latecomer);
+        self.wait_for_answers(state, last, deadline)
+    }
+
+    fn wait_for_answers<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
         last: u64,
         deadline: &Deadline<'_>,
     ) -> Result<(), Error> {
-        let mut state = self.spool.lock();
         let before = state.window.answered_so_far();
         while state.window.answered_so_far() < last {
             if state.is_hopeless() {
@@ -279,15 +313,26 @@ impl Pipeline {
         Ok(())
     }
 
-    /// How many jobs were accepted, ever.
-    pub(crate) fn accepted_so_far(&self) -> u64 {
-        self.spool.lock().window.accepted_so_far()
+    /// A list that led here leads elsewhere from now on. Returns what its next jobs must not overtake,
+    /// if there may be any: jobs whose function `is_meant`, and those of transactions that are still
+    /// to commit.
+    pub(crate) fn depart(&self, is_meant: impl Fn(&str) -> bool) -> Option<Departure> {
+        let mut state = self.spool.lock();
+        let waits = state.window.functions().any(|function| is_meant(&function));
+        if !waits && state.promised_calls == 0 {
+            return None;
+        }
+        state.departures += 1;
+        Some(Departure {
+            number: state.departures,
+            last: state.window.accepted_so_far(),
+        })
     }
 
-    /// Whether a job waits for an answer whose function `is_meant`.
-    pub(crate) fn has_jobs(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+    /// Whether jobs wait for an answer, or transactions that have jobs for this window for their commit.
+    pub(crate) fn is_needed(&self) -> bool {
         let state = self.spool.lock();
-        state.window.functions().any(|function| is_meant(&function))
+        !state.window.is_empty() || state.promised_calls > 0
     }
 
     /// How many jobs wait for an answer, by Gearman function.

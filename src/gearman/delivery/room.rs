@@ -21,6 +21,8 @@ pub(crate) struct Room {
     pub(crate) pooled: usize,
     /// Segments that the window can take over.
     pub(crate) segments: usize,
+    /// How many lists had been led away from the window when the transaction took its first segments.
+    pub(crate) departures: u64,
 }
 
 impl Room {
@@ -36,15 +38,15 @@ impl Room {
 
 /// Bytes that may be taken by all transactions together beyond their shares.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub(crate) struct CommonRoom {
     taken: Mutex<usize>,
     given_back: Condvar,
 }
 
 /// The one pool of the process.
-pub(crate) static POOL: Pool = Pool::new();
+pub(crate) static COMMON: CommonRoom = CommonRoom::new();
 
-impl Pool {
+impl CommonRoom {
     const fn new() -> Self {
         Self {
             taken: Mutex::new(0),
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_pool_gives_no_more_than_it_has_to_several() {
-        let pool = Pool::new();
+        let pool = CommonRoom::new();
         let now = Deadline::after(Duration::ZERO);
         assert_eq!(pool.take(60, 100, &now), Ok(()));
         assert_eq!(pool.take(60, 100, &now), Err(Spent::TimedOut));
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn one_that_needs_more_than_the_pool_has_it_alone() {
-        let pool = Pool::new();
+        let pool = CommonRoom::new();
         let now = Deadline::after(Duration::ZERO);
         assert_eq!(pool.take(200, 100, &now), Ok(()));
         assert_eq!(pool.take(1, 100, &now), Err(Spent::TimedOut));
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn who_waits_gets_what_another_gives_back() {
-        let pool = Pool::new();
+        let pool = CommonRoom::new();
         pool.take(100, 100, &Deadline::after(Duration::ZERO))
             .unwrap();
         std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The thread of a pipeline: it connects, writes what the window holds, and takes the answers.
+//! The thread of a pipeline: it connects, writes what the window holds, and reads the answers.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 
 use crate::error::{Error, Phase};
+use crate::gearman::delivery::events::Event;
 use crate::gearman::delivery::spool::{Sender, Spool, State};
-use crate::gearman::delivery::trouble::Trouble;
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::failover::{Stage, Verdict};
 use crate::gearman::servers::health::Attempt;
@@ -17,7 +17,7 @@ use crate::gearman::servers::job_server::{JobServer, ServerList};
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::thread;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::exchange::{self, Answer};
+use crate::gearman::wire::protocol::{self, Acknowledgement};
 use crate::memory;
 use crate::status;
 
@@ -66,7 +66,7 @@ pub(crate) fn run(spool: &Arc<Spool>) {
         let servers = state.servers.clone();
         drop(state);
         let Some(servers) = servers else {
-            spool.lock().trouble = Some(Arc::new(Error::NoServers));
+            spool.lock().last_failure = Some(Arc::new(Error::NoServers));
             spool.sleep(None, None);
             continue;
         };
@@ -122,8 +122,8 @@ fn note(spool: &Spool, verdict: Verdict) {
         Verdict::PassOver(error) => error,
         Verdict::Again(error) | Verdict::GiveUp(error) => Arc::new(error),
     };
-    spool.lock().trouble = Some(Arc::clone(&error));
-    spool.listener.tell(Trouble::Server(&error));
+    spool.lock().last_failure = Some(Arc::clone(&error));
+    spool.listener.tell(Event::ServerFailed(&error));
 }
 
 /// A connection to one server of the list.
@@ -147,7 +147,7 @@ struct Link<'a> {
     /// Whether the last turn wrote [`BUSY_BYTES`] or more.
     wrote_much: bool,
     /// Answers that the window does not know of yet.
-    answers: Vec<Answer>,
+    answers: Vec<Acknowledgement>,
     /// Refused jobs that nobody has been told of yet: the function, and the job server's words.
     refusals: Vec<(String, Error)>,
     /// How long there may be no progress.
@@ -165,7 +165,7 @@ struct Link<'a> {
 
 /// What to do after a turn.
 #[derive(Debug, PartialEq, Eq)]
-enum Turn {
+enum Round {
     /// Something waits to be written or answered.
     Busy,
     /// What waits is behind a gate.
@@ -249,20 +249,20 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Writes and takes answers until the connection fails or is left; returns the connection to a
+    /// Writes and reads answers until the connection fails or is left; returns the connection to a
     /// better server that it is left for.
     fn serve(mut self) -> Option<Lease> {
         let mut better = None;
         let mut idle_since = None;
         loop {
             self.look_for_better(&mut better);
-            match self.turn(better.is_some()) {
-                Ok(Turn::Leave) => {
-                    self.lease.connection.settle();
+            match self.round(better.is_some()) {
+                Ok(Round::Leave) => {
+                    self.lease.connection.mark_answered();
                     self.lease.keep();
                     return better;
                 }
-                Ok(Turn::Idle) => {
+                Ok(Round::Idle) => {
                     let since = *idle_since.get_or_insert_with(Instant::now);
                     let left = LONGEST_IDLENESS.saturating_sub(since.elapsed());
                     if left.is_zero() && self.retire() {
@@ -271,9 +271,9 @@ impl<'a> Link<'a> {
                     self.sleep(left);
                     continue;
                 }
-                Ok(Turn::Busy) if self.wrote_much => std::thread::sleep(REST),
-                Ok(Turn::Busy) => self.sleep(self.silence.left()),
-                Ok(Turn::Gated) => self.sleep(LONGEST_GATE_PAUSE),
+                Ok(Round::Busy) if self.wrote_much => std::thread::sleep(REST),
+                Ok(Round::Busy) => self.sleep(self.silence.left()),
+                Ok(Round::Gated) => self.sleep(LONGEST_GATE_PAUSE),
                 Err(error) => {
                     self.give_up(error);
                     return better;
@@ -287,36 +287,36 @@ impl<'a> Link<'a> {
     fn retire(&mut self) -> bool {
         let empty = self.spool.lock().window.is_empty();
         if empty {
-            self.lease.connection.settle();
+            self.lease.connection.mark_answered();
         }
         empty
     }
 
-    /// One round: takes the answers that have come, tells the window, and writes what it has.
-    fn turn(&mut self, leaving: bool) -> Result<Turn, Error> {
+    /// One round: reads the answers that have come, tells the window, and writes what it has.
+    fn round(&mut self, leaving: bool) -> Result<Round, Error> {
         let taken = self.take_answers();
         // Answers that came before the end of the connection count.
-        let turn = self.synchronise(leaving);
+        let round = self.synchronise(leaving);
         for (function, error) in self.refusals.drain(..) {
-            self.spool.listener.tell(Trouble::Refused {
+            self.spool.listener.tell(Event::Refused {
                 function: &function,
                 error: &error,
             });
         }
-        let turn = turn?;
+        let round = round?;
         taken?;
         self.wrote_much = false;
         if self.written < self.chunk.len() {
             self.write()?;
         }
-        if turn == Turn::Busy && self.silence.left().is_zero() {
+        if round == Round::Busy && self.silence.left().is_zero() {
             let phase = match self.written < self.chunk.len() {
                 true => Phase::Send,
                 false => Phase::Receive,
             };
             return Err(self.lease.connection.timed_out(phase, &self.silence));
         }
-        Ok(turn)
+        Ok(round)
     }
 
     fn write(&mut self) -> Result<(), Error> {
@@ -334,7 +334,7 @@ impl<'a> Link<'a> {
     fn take_answers(&mut self) -> Result<(), Error> {
         while self.answers.len() < MAX_ANSWERS {
             memory::reserve(&mut self.answers, 1)?;
-            match exchange::next_answer(&mut self.lease.connection, &self.silence)? {
+            match protocol::next_acknowledgement(&mut self.lease.connection, &self.silence)? {
                 Some(answer) => self.answers.push(answer),
                 None => break,
             }
@@ -343,7 +343,7 @@ impl<'a> Link<'a> {
     }
 
     /// Tells the window what was written and answered, and copies out what is to be written next.
-    fn synchronise(&mut self, leaving: bool) -> Result<Turn, Error> {
+    fn synchronise(&mut self, leaving: bool) -> Result<Round, Error> {
         let spool = self.spool;
         let mut state = spool.lock();
         self.patience = state.limits.submit;
@@ -358,7 +358,7 @@ impl<'a> Link<'a> {
             self.silence = Deadline::after(self.patience);
         }
         if state.sender == Sender::Dismissed {
-            return Ok(Turn::Leave);
+            return Ok(Round::Leave);
         }
         let leaving = leaving || state.generation != self.generation;
         if self.written == self.chunk.len() {
@@ -372,16 +372,16 @@ impl<'a> Link<'a> {
         }
         if leaving {
             let under_way = state.window.is_under_way();
-            return Ok(if under_way { Turn::Busy } else { Turn::Leave });
+            return Ok(if under_way { Round::Busy } else { Round::Leave });
         }
         if state.window.is_empty() {
             state.sender = Sender::Asleep;
-            return Ok(Turn::Idle);
+            return Ok(Round::Idle);
         }
         state.sender = Sender::Busy;
         match state.window.is_gated() {
-            true => Ok(Turn::Gated),
-            false => Ok(Turn::Busy),
+            true => Ok(Round::Gated),
+            false => Ok(Round::Busy),
         }
     }
 
@@ -395,8 +395,8 @@ impl<'a> Link<'a> {
         let mut asked = true;
         for answer in self.answers.drain(..) {
             let refused = match answer {
-                Answer::Created => None,
-                Answer::Refused(error) => state.window.functions().next().zip(Some(error)),
+                Acknowledgement::Created => None,
+                Acknowledgement::Refused(error) => state.window.functions().next().zip(Some(error)),
             };
             asked = state.window.answered().is_ok();
             if !asked {
@@ -416,7 +416,7 @@ impl<'a> Link<'a> {
             return Err(self.lease.connection.unasked(&self.silence));
         }
         self.silence = Deadline::after(self.patience);
-        self.lease.outlast_turn();
+        self.lease.release_permit();
         if let Some(attempt) = self.attempt.take() {
             attempt.succeeded(Instant::now());
         }
@@ -483,7 +483,7 @@ impl<'a> Link<'a> {
         };
         if let Some(function) = dropped {
             status::JOBS_FAILED.add(1);
-            self.spool.listener.tell(Trouble::SetAside {
+            self.spool.listener.tell(Event::SetAside {
                 function: &function,
                 attempts: MAX_FAILURES_AT_FRONT,
                 error: &error,
@@ -537,7 +537,7 @@ fn connect(server: &Arc<JobServer>, limits: &Limits, with_echo: bool) -> Result<
     let deadline = Deadline::after(limits.submit);
     let mut lease = Lease::of(server, &deadline, limits)?;
     if with_echo {
-        exchange::echo(&mut lease.connection, &deadline)?;
+        protocol::echo(&mut lease.connection, &deadline)?;
     }
     Ok(lease)
 }
@@ -548,7 +548,7 @@ fn probe(servers: &[Arc<JobServer>], limits: &Limits) -> Option<Lease> {
         let mut attempt = Some(server.health.attempt(Instant::now()).ok()?);
         match connect(server, limits, true) {
             Ok(mut lease) => {
-                lease.outlast_turn();
+                lease.release_permit();
                 attempt.take()?.succeeded(Instant::now());
                 Some(lease)
             }

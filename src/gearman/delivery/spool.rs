@@ -11,8 +11,8 @@ use nix::sys::time::TimeSpec;
 use once_cell::sync::OnceCell;
 
 use crate::error::Error;
+use crate::gearman::delivery::events::Listener;
 use crate::gearman::delivery::room::Room;
-use crate::gearman::delivery::trouble::Listener;
 use crate::gearman::delivery::window::Window;
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::job_server::ServerList;
@@ -33,7 +33,7 @@ pub(crate) struct Spool {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) window: Window,
-    /// `None` where the list has been taken away.
+    /// `None` if the list has been removed.
     pub(crate) servers: Option<ServerList>,
     /// Grows whenever `servers` changes.
     pub(crate) generation: u64,
@@ -41,7 +41,7 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) sender: Sender,
     /// Why nothing moves.
-    pub(crate) trouble: Option<Arc<Error>>,
+    pub(crate) last_failure: Option<Arc<Error>>,
     /// Every server of the list is being left alone.
     pub(crate) servers_rest: bool,
     /// A call has waited in vain, and no answer has come since.
@@ -53,6 +53,11 @@ pub(crate) struct State {
     /// How many transactions the window will take over, and in how many segments.
     pub(crate) promised_calls: usize,
     pub(crate) promised_segments: usize,
+    /// How often a list that led here was led elsewhere.
+    pub(crate) departures: u64,
+    /// The last request, counted from the first ever, of transactions that had begun before the last of
+    /// these departures and committed after it.
+    pub(crate) last_latecomer: u64,
 }
 
 /// The thread, as its callers see it.
@@ -103,7 +108,7 @@ impl Spool {
     pub(crate) fn announce(&self, state: &mut State) {
         state.stuck = false;
         state.servers_rest = false;
-        state.trouble = None;
+        state.last_failure = None;
         state.failures_at_front = 0;
         self.progress.notify_all();
         self.announce_room(state);
@@ -179,7 +184,7 @@ impl State {
             jobs: self.window.waiting(),
             bytes: self.window.bytes(),
             held: self.held,
-            cause: self.trouble.clone(),
+            cause: self.last_failure.clone(),
         }
     }
 
@@ -187,7 +192,7 @@ impl State {
     pub(crate) fn behind(&self) -> Error {
         Error::Behind {
             jobs: self.window.waiting(),
-            cause: self.trouble.clone(),
+            cause: self.last_failure.clone(),
         }
     }
 }

@@ -123,7 +123,7 @@ impl Window {
         }
     }
 
-    /// Looks which gates are open; answers whether requests still wait behind one.
+    /// Looks which gates are open; returns whether requests still wait behind one.
     pub(crate) fn open_gates(&mut self) -> bool {
         while let Some(first) = self.gated.front()
             && first.gate.is_open(first.number)

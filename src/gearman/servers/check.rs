@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::gearman::servers::job_server::JobServer;
 use crate::gearman::thread;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::exchange;
+use crate::gearman::wire::protocol;
 
 /// How one job server is.
 #[derive(Debug)]
@@ -21,14 +21,14 @@ pub struct Report {
     /// default list.
     pub lists: Vec<Option<Vec<u8>>>,
     /// What it answered, or why it did not.
-    pub outcome: Result<Answer, Error>,
+    pub outcome: Result<ServerInfo, Error>,
     /// How long no job is sent to it because it failed, counted from now.
     pub resting: Duration,
 }
 
 /// What a job server that is well answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct ServerInfo {
     /// How long an echo took, there and back.
     pub round_trip: Duration,
     /// What it says its version is.
@@ -47,7 +47,7 @@ pub(crate) fn ask_all<'s>(
     servers: impl Iterator<Item = &'s Arc<JobServer>>,
     limit: Duration,
     should_stop: &dyn Fn() -> bool,
-) -> Result<Vec<Result<Answer, Error>>, Error> {
+) -> Result<Vec<Result<ServerInfo, Error>>, Error> {
     let stop = Arc::new(AtomicBool::new(false));
     // Closed once every thread has ended, however it did.
     let (running, ended) = mpsc::channel::<()>();
@@ -78,19 +78,19 @@ pub(crate) fn ask_all<'s>(
     }
 }
 
-fn joined(thread: JoinHandle<Result<Answer, Error>>) -> Result<Answer, Error> {
+fn joined(thread: JoinHandle<Result<ServerInfo, Error>>) -> Result<ServerInfo, Error> {
     thread
         .join()
         .unwrap_or_else(|_| Err(Error::Panic("while a job server was asked".to_owned())))
 }
 
 /// Connects anew, and asks.
-fn ask(server: &JobServer, deadline: &Deadline<'_>) -> Result<Answer, Error> {
+fn ask(server: &JobServer, deadline: &Deadline<'_>) -> Result<ServerInfo, Error> {
     let mut connection = server.connect(deadline, deadline.left())?;
     let asked = Instant::now();
-    exchange::echo(&mut connection, deadline)?;
-    Ok(Answer {
+    protocol::echo(&mut connection, deadline)?;
+    Ok(ServerInfo {
         round_trip: asked.elapsed(),
-        version: exchange::version(&mut connection, deadline)?,
+        version: protocol::version(&mut connection, deadline)?,
     })
 }

@@ -70,6 +70,8 @@ fn conclude(error: &Error, stage: Stage, works_for_others: bool) -> (Finding, Ne
             }
             // The worker is slow, or the connection has gone with the job: it must not run twice.
             (Stage::Working, _) => (Finding::Nothing, Next::GiveUp),
+            // It has more to do than it can: a rest would fail everybody's jobs.
+            (_, ErrorKind::TimedOut) if works_for_others => (Finding::Nothing, Next::PassOver),
             _ => (Finding::Failed, Next::PassOver),
         },
         Error::Protocol { .. } => match stage {
@@ -94,7 +96,7 @@ fn conclude(error: &Error, stage: Stage, works_for_others: bool) -> (Finding, Ne
 }
 
 impl JobServer {
-    /// Draws the conclusions from a failure. `attempt` is taken where the failure settles it; without
+    /// Draws the conclusions from a failure. `attempt` is taken if the failure settles it; without
     /// one, a server that rests already is not counted again.
     pub(crate) fn judge<'a>(
         &'a self,
@@ -103,16 +105,18 @@ impl JobServer {
         error: Error,
     ) -> Verdict {
         let now = Instant::now();
-        let works_for_others = attempt.as_ref().is_some_and(Attempt::was_overtaken);
+        let works_for_others = attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.was_overtaken(now));
         let (finding, next) = conclude(&error, stage, works_for_others);
         let error = Arc::new(error);
-        let settled = match finding {
+        let judged = match finding {
             Finding::Nothing => None,
             Finding::Failed | Finding::Refused => {
                 attempt.take().or_else(|| self.health.attempt(now).ok())
             }
         };
-        match (finding, settled) {
+        match (finding, judged) {
             (Finding::Failed, Some(attempt)) => self.rest(attempt, stage, &error, now),
             (Finding::Refused, Some(attempt)) => attempt.succeeded(now),
             (Finding::Nothing, _) | (_, None) => {}
@@ -139,7 +143,7 @@ impl JobServer {
     }
 }
 
-/// The error itself, where nobody else keeps it.
+/// The error itself, if nobody else keeps it.
 fn alone(error: Arc<Error>) -> Error {
     Arc::try_unwrap(error).unwrap_or_else(|shared| Error::Undelivered(vec![shared]))
 }
@@ -196,8 +200,17 @@ mod tests {
     fn a_server_that_says_nothing_has_failed_even_if_it_had_answered() {
         let error = network(Phase::Receive, ErrorKind::TimedOut);
         for stage in [Stage::Kept, Stage::Fresh, PROVEN] {
-            let verdict = conclude(&error, stage, true);
+            let verdict = conclude(&error, stage, false);
             assert_eq!(verdict, (Finding::Failed, Next::PassOver));
+        }
+    }
+
+    #[test]
+    fn a_server_that_answers_others_in_the_meantime_is_slow_and_does_not_rest() {
+        let error = network(Phase::Receive, ErrorKind::TimedOut);
+        for stage in [Stage::Kept, Stage::Fresh, PROVEN] {
+            let verdict = conclude(&error, stage, true);
+            assert_eq!(verdict, (Finding::Nothing, Next::PassOver));
         }
     }
 

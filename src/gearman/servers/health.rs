@@ -93,7 +93,7 @@ impl Health {
         }
     }
 
-    /// For how much longer no call tries the server; zero where it is not resting.
+    /// For how much longer no call tries the server; zero if it is not resting.
     pub(crate) fn rest_left(&self, now: Instant) -> Duration {
         let state = self.lock();
         let until = state.rest.as_ref().map_or(now, |rest| rest.until);
@@ -127,9 +127,11 @@ impl Attempt<'_> {
         self.began
     }
 
-    /// Whether the server has done its part for somebody else since the attempt began.
-    pub(crate) fn was_overtaken(&self) -> bool {
-        self.health.lock().last_success > Some(self.began)
+    /// Whether the server has done its part for somebody else in the second half of the attempt's time:
+    /// what it did before that does not tell whether it is still there.
+    pub(crate) fn was_overtaken(&self, now: Instant) -> bool {
+        let half = now.saturating_duration_since(self.began) / 2;
+        self.health.lock().last_success > Some(self.began + half)
     }
 
     /// The server did its part.
@@ -282,9 +284,10 @@ mod tests {
         let now = Instant::now();
         health.attempt(now).unwrap().succeeded(now);
         let slow = health.attempt(now + MS).unwrap();
-        assert!(!slow.was_overtaken());
+        assert!(!slow.was_overtaken(now + 2 * MS));
         health.attempt(now + MS).unwrap().succeeded(now + 2 * MS);
-        assert!(slow.was_overtaken());
+        assert!(slow.was_overtaken(now + 2 * MS));
+        assert!(!slow.was_overtaken(now + 4 * MS), "it may have died since");
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::error::Error;
 use crate::memory;
 
-/// The port where an entry names none: `GEARMAN_DEFAULT_TCP_PORT` of libgearman's `protocol.h`.
+/// The port of an entry that names none: `GEARMAN_DEFAULT_TCP_PORT` of libgearman's `protocol.h`.
 pub const DEFAULT_PORT: u16 = 4730;
 
-/// The one service name that is taken for a port, as libgearman does where `/etc/services` has it:
+/// The one service name that is taken for a port, as libgearman does if `/etc/services` has it:
 /// `GEARMAN_DEFAULT_TCP_SERVICE` of libgearman's `protocol.h`.
 const SERVICE: &str = "gearman";
 
@@ -26,7 +26,7 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// The address, where the host is one and needs no resolving.
+    /// The address, if the host is one and needs no resolving.
     pub fn literal(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }

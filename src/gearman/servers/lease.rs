@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::failover::Stage;
 use crate::gearman::servers::job_server::JobServer;
-use crate::gearman::servers::pool::{NoTurn, Returned, Turn};
+use crate::gearman::servers::pool::{NoPermit, Permit, Returned};
 use crate::gearman::wire::connection::Connection;
 use crate::gearman::wire::deadline::{Deadline, Spent};
 
@@ -29,21 +29,21 @@ struct Places {
 }
 
 impl Lease {
-    /// Waits for a turn, and connects where no connection is left from an earlier call.
+    /// Waits for a permit, and connects if no connection is left from an earlier call.
     pub(crate) fn of(
         server: &Arc<JobServer>,
         deadline: &Deadline<'_>,
         limits: &Limits,
     ) -> Result<Self, Error> {
         let began = Instant::now();
-        let turn = server.pool.take(limits.connections, deadline, began);
-        match turn.map_err(|no_turn| refusal(server, no_turn, limits, began))? {
-            Turn::Kept(connection) => Ok(Self {
+        let permit = server.pool.take(limits.connections, deadline, began);
+        match permit.map_err(|no_permit| refusal(server, no_permit, limits, began))? {
+            Permit::Kept(connection) => Ok(Self {
                 connection,
                 stage: Stage::Kept,
                 places: Places::of(server, false),
             }),
-            Turn::Open => Self::open(Places::of(server, true), deadline, limits),
+            Permit::Open => Self::open(Places::of(server, true), deadline, limits),
         }
     }
 
@@ -86,9 +86,8 @@ impl Lease {
         }
     }
 
-    /// The connection is used for longer than one exchange, and is not counted among those whose turn
-    /// will soon be over.
-    pub(crate) fn outlast_turn(&mut self) {
+    /// The connection is used for longer than one exchange, so that it does not keep others from theirs.
+    pub(crate) fn release_permit(&mut self) {
         self.proven();
         self.places.give_back(Returned {
             in_use: true,
@@ -96,7 +95,7 @@ impl Lease {
         });
     }
 
-    /// Keeps the connection for the next call, where it is clean.
+    /// Keeps the connection for the next call, if it is clean.
     pub(crate) fn keep(self) {
         let Self {
             connection,
@@ -140,15 +139,15 @@ impl Drop for Places {
     }
 }
 
-fn refusal(server: &JobServer, no_turn: NoTurn, limits: &Limits, began: Instant) -> Error {
-    match no_turn {
-        NoTurn::Spent(Spent::Stopped) => Error::Stopped,
-        NoTurn::Spent(Spent::TimedOut) => Error::Busy {
+fn refusal(server: &JobServer, no_permit: NoPermit, limits: &Limits, began: Instant) -> Error {
+    match no_permit {
+        NoPermit::Spent(Spent::Stopped) => Error::Stopped,
+        NoPermit::Spent(Spent::TimedOut) => Error::Busy {
             server: Arc::clone(&server.name),
             connections: limits.connections,
             waited: began.elapsed(),
         },
-        NoTurn::ServerFailed => match server.health.attempt(Instant::now()) {
+        NoPermit::ServerFailed => match server.health.attempt(Instant::now()) {
             Err(resting) => server.at_rest(resting),
             // It is well again by now; there is another chance with the next call.
             Ok(_attempt) => Error::Busy {

@@ -1,4 +1,4 @@
-//! Whom a job is handed to: health, pools, names and addresses.
+//! Which server gets a job: health, pools, names and addresses.
 
 pub mod check;
 pub mod host_port;

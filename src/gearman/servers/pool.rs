@@ -1,4 +1,4 @@
-//! The connections to one job server: the idle ones, and whose turn it is to use one.
+//! The connections to one job server: the idle ones, and permits to use one.
 //!
 //! A call takes a connection for its exchange and puts it back afterwards; a call that fails drops
 //! it. What has been in use at the same time stays open, and is closed after [`MAX_IDLE_TIME`].
@@ -38,7 +38,7 @@ struct State {
     idle: VecDeque<Idle>,
     in_use: usize,
     opening: usize,
-    /// Calls that wait for their turn, in the order they came.
+    /// Calls that wait for their permit, in the order they came.
     queue: VecDeque<Arc<Waiter>>,
 }
 
@@ -50,16 +50,16 @@ struct Idle {
 
 /// The right to use a connection; whoever has it gives it back.
 #[derive(Debug)]
-pub(crate) enum Turn {
+pub(crate) enum Permit {
     /// This one, which is left from an earlier call.
     Kept(Connection),
     /// One that is still to be opened.
     Open,
 }
 
-/// Why there was no turn.
+/// Why there was no permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoTurn {
+pub(crate) enum NoPermit {
     /// The call may wait no longer.
     Spent(Spent),
     /// The job server failed meanwhile.
@@ -94,29 +94,29 @@ impl Returned {
 struct Waiter {
     max_in_use: usize,
     /// Given with the pool's lock held, when the waiter leaves the queue.
-    turn: Mutex<Option<Result<Turn, NoTurn>>>,
+    permit: Mutex<Option<Result<Permit, NoPermit>>>,
     given: Condvar,
 }
 
 impl Pool {
-    /// Waits for a turn, behind those that came before, where `max_in_use` calls may have one.
+    /// Waits for a permit, behind those that came before; at most `max_in_use` calls have one.
     pub(crate) fn take(
         &self,
         max_in_use: usize,
         deadline: &Deadline<'_>,
         now: Instant,
-    ) -> Result<Turn, NoTurn> {
+    ) -> Result<Permit, NoPermit> {
         let mut closing = Vec::new();
         let mut state = self.lock();
         if state.queue.is_empty()
-            && let Some(turn) = state.admit(max_in_use, now, &mut closing)
+            && let Some(permit) = state.admit(max_in_use, now, &mut closing)
         {
             drop(state);
-            return Ok(turn);
+            return Ok(permit);
         }
         let waiter = Arc::new(Waiter {
             max_in_use,
-            turn: Mutex::default(),
+            permit: Mutex::default(),
             given: Condvar::new(),
         });
         state.queue.push_back(Arc::clone(&waiter));
@@ -125,30 +125,30 @@ impl Pool {
         self.wait(&waiter, deadline)
     }
 
-    /// A turn for whoever found that a kept connection is dead: it opens another in its place. Waits
+    /// A permit for whoever found that a kept connection is dead: it opens another in its place. Waits
     /// for nobody, as the call has waited already.
     pub(crate) fn exchange_for_open(&self) {
         self.lock().opening += 1;
     }
 
-    fn wait(&self, waiter: &Arc<Waiter>, deadline: &Deadline<'_>) -> Result<Turn, NoTurn> {
+    fn wait(&self, waiter: &Arc<Waiter>, deadline: &Deadline<'_>) -> Result<Permit, NoPermit> {
         loop {
             let slice = match deadline.slice() {
                 Ok(slice) => slice,
                 Err(spent) => return self.leave_queue(waiter, spent),
             };
-            let turn = lock(&waiter.turn);
-            let (mut turn, _) = waiter
+            let permit = lock(&waiter.permit);
+            let (mut permit, _) = waiter
                 .given
-                .wait_timeout_while(turn, slice, |turn| turn.is_none())
+                .wait_timeout_while(permit, slice, |permit| permit.is_none())
                 .unwrap_or_else(PoisonError::into_inner);
-            if let Some(turn) = turn.take() {
-                return turn;
+            if let Some(permit) = permit.take() {
+                return permit;
             }
         }
     }
 
-    fn leave_queue(&self, waiter: &Arc<Waiter>, spent: Spent) -> Result<Turn, NoTurn> {
+    fn leave_queue(&self, waiter: &Arc<Waiter>, spent: Spent) -> Result<Permit, NoPermit> {
         let mut state = self.lock();
         let place = state.queue.iter().position(|one| Arc::ptr_eq(one, waiter));
         match place {
@@ -156,23 +156,23 @@ impl Pool {
             // It was given at the last moment: there is no time left to use it.
             None => {
                 drop(state);
-                if let Some(Ok(turn)) = lock(&waiter.turn).take() {
-                    self.put_back(turn);
+                if let Some(Ok(permit)) = lock(&waiter.permit).take() {
+                    self.put_back(permit);
                 }
             }
         }
-        Err(NoTurn::Spent(spent))
+        Err(NoPermit::Spent(spent))
     }
 
-    fn put_back(&self, turn: Turn) {
-        let opening = matches!(turn, Turn::Open);
+    fn put_back(&self, permit: Permit) {
+        let opening = matches!(permit, Permit::Open);
         let returned = Returned {
             in_use: true,
             opening,
         };
-        match turn {
-            Turn::Kept(connection) => self.put(connection, returned, Instant::now()),
-            Turn::Open => self.give_back(returned),
+        match permit {
+            Permit::Kept(connection) => self.put(connection, returned, Instant::now()),
+            Permit::Open => self.give_back(returned),
         }
     }
 
@@ -214,7 +214,7 @@ impl Pool {
         let mut state = self.lock();
         let closing = std::mem::take(&mut state.idle);
         for waiter in state.queue.drain(..) {
-            waiter.give(Err(NoTurn::ServerFailed));
+            waiter.give(Err(NoPermit::ServerFailed));
         }
         drop(state);
         drop(closing);
@@ -226,20 +226,20 @@ impl Pool {
 }
 
 impl State {
-    /// A turn, where there is one now. Idle connections that have ended go to `closing`.
+    /// A permit, if there is one now. Idle connections that have ended go to `closing`.
     fn admit(
         &mut self,
         max_in_use: usize,
         now: Instant,
         closing: &mut Vec<Connection>,
-    ) -> Option<Turn> {
+    ) -> Option<Permit> {
         if self.in_use >= max_in_use {
             return None;
         }
         while let Some(idle) = self.idle.pop_back() {
             if !idle.is_stale(now) && idle.connection.is_reusable() {
                 self.in_use += 1;
-                return Some(Turn::Kept(idle.connection));
+                return Some(Permit::Kept(idle.connection));
             }
             closing.push(idle.connection);
         }
@@ -248,7 +248,7 @@ impl State {
         }
         self.in_use += 1;
         self.opening += 1;
-        Some(Turn::Open)
+        Some(Permit::Open)
     }
 
     fn free(&mut self, returned: Returned) {
@@ -258,11 +258,11 @@ impl State {
 
     fn call_waiters(&mut self, now: Instant, closing: &mut Vec<Connection>) {
         while let Some(first) = self.queue.front() {
-            let Some(turn) = self.admit(first.max_in_use, now, closing) else {
+            let Some(permit) = self.admit(first.max_in_use, now, closing) else {
                 return;
             };
             if let Some(first) = self.queue.pop_front() {
-                first.give(Ok(turn));
+                first.give(Ok(permit));
             }
         }
     }
@@ -281,8 +281,8 @@ impl Idle {
 }
 
 impl Waiter {
-    fn give(&self, turn: Result<Turn, NoTurn>) {
-        *lock(&self.turn) = Some(turn);
+    fn give(&self, permit: Result<Permit, NoPermit>) {
+        *lock(&self.permit) = Some(permit);
         self.given.notify_one();
     }
 }
@@ -326,10 +326,10 @@ mod tests {
         (connection, listener.accept().unwrap().0)
     }
 
-    /// Which of `ends` the connection of this turn leads to.
-    fn end_of(turn: Result<Turn, NoTurn>, ends: &[TcpStream]) -> Option<usize> {
-        match turn {
-            Ok(Turn::Kept(connection)) => {
+    /// Which of `ends` the connection of this permit leads to.
+    fn end_of(permit: Result<Permit, NoPermit>, ends: &[TcpStream]) -> Option<usize> {
+        match permit {
+            Ok(Permit::Kept(connection)) => {
                 let address = connection.local_address().unwrap();
                 ends.iter()
                     .position(|end| end.peer_addr().unwrap() == address)
@@ -338,7 +338,7 @@ mod tests {
         }
     }
 
-    fn take(pool: &Pool, max_in_use: usize, now: Instant) -> Result<Turn, NoTurn> {
+    fn take(pool: &Pool, max_in_use: usize, now: Instant) -> Result<Permit, NoPermit> {
         pool.take(max_in_use, &Deadline::after(Duration::ZERO), now)
     }
 
@@ -346,7 +346,7 @@ mod tests {
         let pool = Pool::default();
         let ends = (0..count).map(|_| {
             let (connection, end) = connected();
-            assert!(matches!(take(&pool, MANY, now), Ok(Turn::Open)));
+            assert!(matches!(take(&pool, MANY, now), Ok(Permit::Open)));
             (connection, end)
         });
         let (connections, ends): (Vec<_>, Vec<_>) = ends.unzip();
@@ -362,7 +362,7 @@ mod tests {
         let (pool, ends) = pool_of(2, now);
         assert_eq!(end_of(take(&pool, MANY, now), &ends), Some(1));
         assert_eq!(end_of(take(&pool, MANY, now), &ends), Some(0));
-        assert!(matches!(take(&pool, MANY, now), Ok(Turn::Open)));
+        assert!(matches!(take(&pool, MANY, now), Ok(Permit::Open)));
     }
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
         let (pool, _ends) = pool_of(1, now);
         assert!(matches!(
             take(&pool, MANY, now + MAX_IDLE_TIME),
-            Ok(Turn::Open)
+            Ok(Permit::Open)
         ));
     }
 
@@ -395,13 +395,13 @@ mod tests {
     fn a_connection_with_an_open_question_is_not_kept() {
         let now = Instant::now();
         let (pool, _ends) = pool_of(1, now);
-        let Ok(Turn::Kept(mut connection)) = take(&pool, MANY, now) else {
+        let Ok(Permit::Kept(mut connection)) = take(&pool, MANY, now) else {
             panic!("expected the idle connection");
         };
         let deadline = Deadline::after(PLENTY);
         connection.send(|_| {}, b"question", &deadline).unwrap();
         pool.put(connection, USED, now);
-        assert!(matches!(take(&pool, MANY, now), Ok(Turn::Open)));
+        assert!(matches!(take(&pool, MANY, now), Ok(Permit::Open)));
     }
 
     #[test]
@@ -409,30 +409,30 @@ mod tests {
         let now = Instant::now();
         let pool = Pool::default();
         for _ in 0..MAX_OPENING {
-            assert!(matches!(take(&pool, MANY, now), Ok(Turn::Open)));
+            assert!(matches!(take(&pool, MANY, now), Ok(Permit::Open)));
         }
         let refused = take(&pool, MANY, now).unwrap_err();
-        assert_eq!(refused, NoTurn::Spent(Spent::TimedOut));
+        assert_eq!(refused, NoPermit::Spent(Spent::TimedOut));
         // One of them has been answered on; its call goes on using it.
         pool.give_back(Returned {
             in_use: false,
             opening: true,
         });
-        assert!(matches!(take(&pool, MANY, now), Ok(Turn::Open)));
+        assert!(matches!(take(&pool, MANY, now), Ok(Permit::Open)));
     }
 
     #[test]
     fn those_who_wait_get_their_turns_in_the_order_they_came() {
         let now = Instant::now();
         let pool = Pool::default();
-        assert!(matches!(take(&pool, 1, now), Ok(Turn::Open)));
+        assert!(matches!(take(&pool, 1, now), Ok(Permit::Open)));
         let order = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for number in 0..4 {
                 let (pool, order) = (&pool, &order);
                 scope.spawn(move || {
-                    let turn = pool.take(1, &Deadline::after(PLENTY), now);
-                    assert!(matches!(turn, Ok(Turn::Open)), "{turn:?}");
+                    let permit = pool.take(1, &Deadline::after(PLENTY), now);
+                    assert!(matches!(permit, Ok(Permit::Open)), "{permit:?}");
                     lock(order).push(number);
                     pool.give_back(OPENED);
                 });
@@ -458,8 +458,8 @@ mod tests {
                 thread::yield_now();
             }
             pool.clear();
-            let turn = waiting.join().unwrap();
-            assert_eq!(turn.unwrap_err(), NoTurn::ServerFailed);
+            let permit = waiting.join().unwrap();
+            assert_eq!(permit.unwrap_err(), NoPermit::ServerFailed);
         });
     }
 }

@@ -3,8 +3,8 @@
 //! No call on the socket waits longer than the deadline says. An answer that comes soon is waited
 //! for in the read itself, which gives up after [`READ_PATIENCE`]; all other waiting is `poll`'s.
 //!
-//! A connection that has sent anything is unsettled until its user says that the answer was the
-//! expected one. An unsettled one is never used for another call: what arrives late could not be
+//! A connection that has sent anything is unanswered until its user says that the answer was the
+//! expected one. An unanswered one is never used for another call: what arrives late could not be
 //! told from that call's answer. After an error it is broken, and does nothing but fail.
 
 use std::io::{self, ErrorKind, IoSlice};
@@ -33,7 +33,7 @@ use crate::status::{self, One};
 /// rounds up by some milliseconds.
 const READ_PATIENCE: Duration = Duration::from_millis(40);
 
-/// How much is read at once where many answers may have come.
+/// How much is read at once if many answers may have come.
 const BULK_READ_BYTES: usize = 16 * 1024;
 
 /// Longest line of text that is read.
@@ -63,7 +63,7 @@ pub struct Connection {
     /// What the packet says that was taken from `received` last.
     last: Command,
     broken: bool,
-    settled: bool,
+    answered: bool,
     /// The job server has been asked to hand on exceptions, which it remembers per connection.
     pub(crate) forwards_exceptions: bool,
     _open: One,
@@ -98,7 +98,7 @@ impl Connection {
             head: Vec::new(),
             last: Command::Noop,
             broken: false,
-            settled: true,
+            answered: true,
             forwards_exceptions: false,
             _open: status::CONNECTIONS_OPEN.one(),
         })
@@ -108,7 +108,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Network`] in [`Phase::Send`], [`Error::Stopped`], or [`Error::Protocol`] where the
+    /// [`Error::Network`] in [`Phase::Send`], [`Error::Stopped`], or [`Error::Protocol`] if the
     /// server talks out of turn.
     pub fn send(
         &mut self,
@@ -117,7 +117,7 @@ impl Connection {
         deadline: &Deadline<'_>,
     ) -> Result<(), Error> {
         self.refuse_if_broken(Phase::Send, deadline)?;
-        self.settled = false;
+        self.answered = false;
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         encode(&mut head);
@@ -141,7 +141,7 @@ impl Connection {
         Ok(self.packet())
     }
 
-    /// Writes as much of `bytes` as the socket takes now; answers how much that is. Waits for nothing.
+    /// Writes as much of `bytes` as the socket takes now; returns how much that is. Waits for nothing.
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ impl Connection {
         deadline: &Deadline<'_>,
     ) -> Result<usize, Error> {
         self.refuse_if_broken(Phase::Send, deadline)?;
-        self.settled = false;
+        self.answered = false;
         match self.write(bytes, b"") {
             Ok(written) => {
                 status::BYTES_SENT.add(written as u64);
@@ -166,7 +166,7 @@ impl Connection {
         }
     }
 
-    /// The next packet, where it has arrived. Waits for nothing.
+    /// The next packet, if it has arrived. Waits for nothing.
     ///
     /// # Errors
     ///
@@ -221,8 +221,8 @@ impl Connection {
     }
 
     /// Says that everything that was asked has been answered as expected.
-    pub fn settle(&mut self) {
-        self.settled = true;
+    pub fn mark_answered(&mut self) {
+        self.answered = true;
     }
 
     /// Whether the answer to a request is under way that nobody has asked for yet. Waits for nothing.
@@ -232,7 +232,7 @@ impl Connection {
 
     /// Whether the last call left nothing behind: no error, no open question, no unread answer.
     pub fn is_clean(&self) -> bool {
-        self.settled && !self.broken && self.unread() == 0
+        self.answered && !self.broken && self.unread() == 0
     }
 
     /// Whether the connection can serve another call: it is clean, nothing has arrived since, and
@@ -324,7 +324,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for a whole packet among what is unread; answers what it is and its length.
+    /// Waits for a whole packet among what is unread; returns what it is and its length.
     fn next_packet(&mut self, deadline: &Deadline<'_>) -> Result<(Command, usize), Error> {
         let mut deadline = *deadline;
         loop {
@@ -371,7 +371,7 @@ impl Connection {
         }
     }
 
-    /// Waits for a whole line among what is unread; answers its length with its end.
+    /// Waits for a whole line among what is unread; returns its length with its end.
     fn next_line(&mut self, deadline: &Deadline<'_>) -> Result<usize, Error> {
         loop {
             let unread = self.received.unread();
@@ -451,7 +451,7 @@ impl AsFd for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.settled {
+        if !self.answered {
             // Reset instead of a farewell: it leaves no local port in TIME_WAIT, of which a
             // server that keeps failing would collect thousands. If it fails, one is left.
             let at_once = linger {
@@ -610,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_connection_is_closed_in_order() {
+    fn an_answered_connection_is_closed_in_order() {
         let (connection, mut server) = connected();
         drop(connection);
         assert_eq!(server.read(&mut [0]).unwrap(), 0);

@@ -39,7 +39,7 @@ impl<'a> Deadline<'a> {
         }
     }
 
-    /// The same, ended early once `should_stop` answers true. It is asked again and again while
+    /// The same, ended early once `should_stop` returns true. It is asked again and again while
     /// the call waits, so it should be cheap.
     pub fn unless_stopped(limit: Duration, should_stop: &'a dyn Fn() -> bool) -> Self {
         Self {

@@ -5,6 +5,6 @@ pub mod deadline;
 pub mod job;
 pub mod packet;
 
-pub(crate) mod exchange;
+pub(crate) mod protocol;
 
 mod receive_buffer;

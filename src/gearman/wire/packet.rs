@@ -220,7 +220,7 @@ impl<'a> Packet<'a> {
             .splitn(self.command.arguments(), |&byte| byte == 0)
     }
 
-    /// Argument `index`, counted from 0; empty where the command has none.
+    /// Argument `index`, counted from 0; empty if the command has none.
     pub fn argument(&self, index: usize) -> &'a [u8] {
         self.arguments().nth(index).unwrap_or_default()
     }

@@ -11,7 +11,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::Outbox;
-use crate::support::{Gearmand, Job, RecordingWorker, wait_until};
+use crate::support::{Gearmand, Job, RecordingWorker, scale, wait_until};
 
 /// How many rows are changed, over and over.
 const ROWS: u32 = 50;
@@ -21,14 +21,6 @@ const WRITERS: u32 = 3;
 
 /// How long draining may take.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The number that the environment variable `name` gives, or `default`.
-fn scale(name: &str, default: u32) -> u32 {
-    std::env::var(name).map_or(default, |text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name}={text}: expected a number"))
-    })
-}
 
 fn committed() -> u32 {
     scale("GMAN_OUTBOX_COMMITTED", 5_000)
@@ -178,7 +170,7 @@ fn last_changes(outbox: &Outbox, number: u32, last: &mut HashMap<(u32, u32), u32
 }
 
 /// Runs writers, and `fault` again and again while they write: `kills()` times, spread over the
-/// changes. Answers how many changes were rolled back.
+/// changes. Returns how many changes were rolled back.
 fn under_faults(outbox: &mut Outbox, mut fault: impl FnMut(&mut Outbox)) -> u32 {
     let left = AtomicU32::new(committed());
     let rolled_back = AtomicU32::new(0);

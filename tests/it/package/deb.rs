@@ -61,7 +61,7 @@ impl Root {
         self.path(PLUGIN_DIR).join(FILE_NAME)
     }
 
-    /// Runs dpkg; answers what it said. The C library that the package depends on is not in here.
+    /// Runs dpkg; returns what it said. The C library that the package depends on is not in here.
     fn dpkg(&self, action: &str, what: impl AsRef<Path>) -> String {
         let path = std::env::var("PATH").expect("a PATH");
         let output = Command::new("dpkg")

@@ -144,7 +144,7 @@ impl Database {
             .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Runs `sql` in a session of its own and answers the first column of the first row.
+    /// Runs `sql` in a session of its own and returns the first column of the first row.
     pub(crate) fn value<T: FromValue>(&self, sql: &str) -> T {
         self.try_value(sql)
             .unwrap_or_else(|error| panic!("{sql}: {error}"))
@@ -163,7 +163,7 @@ impl Database {
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Runs a script with the `mariadb` client, as a user would, and answers what it printed.
+    /// Runs a script with the `mariadb` client, as a user would, and returns what it printed.
     pub(crate) fn run_script(&self, script: &Path) -> String {
         let input =
             File::open(script).unwrap_or_else(|error| panic!("{}: {error}", script.display()));
@@ -177,7 +177,7 @@ impl Database {
         self.run_script(file.path())
     }
 
-    /// As [`Database::run_script`], for a script that may fail: answers what the client said.
+    /// As [`Database::run_script`], for a script that may fail: returns what the client said.
     pub(crate) fn try_script(&self, script: &Path) -> Result<(), String> {
         let input =
             File::open(script).unwrap_or_else(|error| panic!("{}: {error}", script.display()));
@@ -192,7 +192,7 @@ impl Database {
         }
     }
 
-    /// Runs a script that is no file, its comments included; answers what the client said if it fails.
+    /// Runs a script that is no file, its comments included; returns what the client said if it fails.
     pub(crate) fn try_sql(&self, sql: &[u8]) -> Result<(), String> {
         let mut script = tempfile::NamedTempFile::new()
             .unwrap_or_else(|error| panic!("cannot make a temporary file: {error}"));
@@ -202,7 +202,7 @@ impl Database {
         self.try_script(script.path())
     }
 
-    /// Runs `sql` with the `mariadb` client and answers the table that it draws.
+    /// Runs `sql` with the `mariadb` client and returns the table that it draws.
     pub(crate) fn show(&self, sql: &str) -> String {
         run(self.client().arg(format!("--execute={sql}")))
     }

@@ -89,7 +89,7 @@ impl Gman {
         call.text().parse().expect("a number")
     }
 
-    /// Answers `SELECT expression`.
+    /// Returns the value of `SELECT expression`.
     pub(crate) fn call(&mut self, expression: &str) -> Call {
         call(&mut self.session, expression)
     }
@@ -119,7 +119,7 @@ impl Gman {
         ));
     }
 
-    /// Updates every row of `t`; answers how long it took.
+    /// Updates every row of `t`; returns how long it took.
     pub(crate) fn update_all(&mut self) -> Duration {
         let started = Instant::now();
         self.execute("UPDATE t SET n = n + 1 ORDER BY id");
@@ -127,7 +127,7 @@ impl Gman {
     }
 }
 
-/// Answers `SELECT expression` in `session`.
+/// Returns the value of `SELECT expression` in `session`.
 pub(crate) fn call(session: &mut Conn, expression: &str) -> Call {
     let started = Instant::now();
     let row = session.query_first::<Value, _>(format!("SELECT {expression}"));

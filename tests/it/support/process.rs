@@ -63,7 +63,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits until `probe` answers `Ok`.
+    /// Waits until `probe` returns `Ok`.
     ///
     /// # Panics
     ///
@@ -153,7 +153,7 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Asks the process to end and answers how it did; kills one that does not.
+    /// Asks the process to end and returns how it did; kills one that does not.
     pub(crate) fn stop(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
@@ -190,7 +190,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs `command` to its end and answers its stdout.
+/// Runs `command` to its end and returns its stdout.
 ///
 /// # Panics
 ///

@@ -97,7 +97,7 @@ impl RedisWorker {
         self.process.kill();
     }
 
-    /// Asks the worker to stop, and answers how it ended.
+    /// Asks the worker to stop, and returns how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.process
             .stop()

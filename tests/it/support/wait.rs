@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// How long between two looks.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
-/// Calls `probe` until it answers `Ok`, and answers that value.
+/// Calls `probe` until it returns `Ok`, and returns that value.
 ///
 /// # Panics
 ///

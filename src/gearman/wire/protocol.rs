@@ -1,6 +1,6 @@
 //! What is said on a connection, and what may be answered.
 //!
-//! A connection is settled only after the expected answer; left alone, it is of no further use.
+//! A connection is marked as answered only after the expected answer; otherwise it is of no further use.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub(crate) fn send(
     connection.send(|head| job.encode_head(head), job.workload(), deadline)
 }
 
-/// Submits `job`; answers its handle. After a foreground job its result is an open question.
+/// Submits `job`; returns its handle. After a foreground job its result is an open question.
 pub(crate) fn submit(
     connection: &mut Connection,
     job: &Job<'_>,
@@ -60,25 +60,25 @@ pub(crate) fn submit(
     }
     match job.mode() {
         Mode::Foreground(_) => {}
-        Mode::Background(_) | Mode::Epoch(_) => connection.settle(),
+        Mode::Background(_) | Mode::Epoch(_) => connection.mark_answered(),
     }
     Ok(handle)
 }
 
 /// What a job server said to a background job.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Acknowledgement {
     /// It has the job.
     Created,
     /// It does not want the job.
     Refused(Error),
 }
 
-/// The next answer to a background job, where it has arrived.
-pub(crate) fn next_answer(
+/// The next answer to a background job, if it has arrived.
+pub(crate) fn next_acknowledgement(
     connection: &mut Connection,
     deadline: &Deadline<'_>,
-) -> Result<Option<Answer>, Error> {
+) -> Result<Option<Acknowledgement>, Error> {
     match connection.receive_now(deadline)?.is_some() {
         true => understood(connection, deadline).map(Some),
         false => Ok(None),
@@ -86,21 +86,21 @@ pub(crate) fn next_answer(
 }
 
 /// Waits for the next answer to a background job.
-pub(crate) fn answer(
+pub(crate) fn acknowledgement(
     connection: &mut Connection,
     deadline: &Deadline<'_>,
-) -> Result<Answer, Error> {
+) -> Result<Acknowledgement, Error> {
     connection.receive(deadline)?;
     understood(connection, deadline)
 }
 
 /// What the packet that was received last says about a background job.
-fn understood(connection: &Connection, deadline: &Deadline<'_>) -> Result<Answer, Error> {
+fn understood(connection: &Connection, deadline: &Deadline<'_>) -> Result<Acknowledgement, Error> {
     if connection.packet().command == Command::JobCreated {
-        return Ok(Answer::Created);
+        return Ok(Acknowledgement::Created);
     }
     match surprise(connection, "JOB_CREATED", deadline) {
-        refused @ Error::Refused { .. } => Ok(Answer::Refused(refused)),
+        refused @ Error::Refused { .. } => Ok(Acknowledgement::Refused(refused)),
         error => Err(error),
     }
 }
@@ -121,7 +121,7 @@ pub(crate) fn forward_exceptions(
         return Err(surprise(connection, "OPTION_RES", deadline));
     }
     connection.forwards_exceptions = true;
-    connection.settle();
+    connection.mark_answered();
     Ok(())
 }
 
@@ -140,11 +140,11 @@ pub(crate) fn result(
             }
             Reply::Complete(of, data) if of == handle && fits(&result, data) => {
                 memory::append(&mut result, data)?;
-                connection.settle();
+                connection.mark_answered();
                 return Ok(result);
             }
             Reply::Failed(of) if of == handle => {
-                connection.settle();
+                connection.mark_answered();
                 return Err(failed(connection, WORKER_FAILED.to_owned(), deadline));
             }
             Reply::Created | Reply::Data(..) | Reply::Complete(..) | Reply::Failed(_) => {
@@ -167,7 +167,7 @@ pub(crate) fn fits(result: &[u8], part: &[u8]) -> bool {
 
 /// Waits for the next word about any foreground job of this connection.
 ///
-/// An exception is an error, and leaves the connection unsettled: `WORK_FAIL` follows it or not,
+/// An exception is an error, and leaves the connection unanswered: `WORK_FAIL` follows it or not,
 /// which is the worker's library's to decide.
 pub(crate) fn reply<'c>(
     connection: &'c mut Connection,
@@ -208,7 +208,7 @@ pub(crate) fn echo(connection: &mut Connection, deadline: &Deadline<'_>) -> Resu
             deadline,
         ));
     }
-    connection.settle();
+    connection.mark_answered();
     Ok(())
 }
 
@@ -222,7 +222,7 @@ pub(crate) fn version(
     Ok(shown(line.strip_prefix(b"OK ").unwrap_or(line)))
 }
 
-/// The error of a packet that is not the expected one: the server's own word where it gave one.
+/// The error of a packet that is not the expected one: the server's own word if it gave one.
 fn surprise(connection: &Connection, expected: &str, deadline: &Deadline<'_>) -> Error {
     let packet = connection.packet();
     let server = Arc::clone(connection.server());
@@ -254,7 +254,7 @@ pub(crate) fn failed(connection: &Connection, problem: String, deadline: &Deadli
     }
 }
 
-/// What a peer said, for a message: not too long, and text where it is text.
+/// What a peer said, for a message: not too long, and text if it is text.
 pub(crate) fn shown(said: &[u8]) -> String {
     let cut = &said[..said.len().min(SHOWN_BYTES)];
     let more = if cut.len() < said.len() { "..." } else { "" };

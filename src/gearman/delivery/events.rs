@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// Something that went wrong while nobody waited.
 #[derive(Debug)]
-pub enum Trouble<'a> {
+pub enum Event<'a> {
     /// The job server refused a job of this Gearman function; the job is lost.
     Refused {
         /// The Gearman function.
@@ -26,20 +26,20 @@ pub enum Trouble<'a> {
         error: &'a Error,
     },
     /// A job server failed; its jobs wait for it or go to the next one.
-    Server(&'a Error),
+    ServerFailed(&'a Error),
 }
 
 /// Hears of troubles, on the sender's thread.
 #[derive(Clone)]
-pub(crate) struct Listener(Arc<dyn Fn(Trouble<'_>) + Send + Sync>);
+pub(crate) struct Listener(Arc<dyn Fn(Event<'_>) + Send + Sync>);
 
 impl Listener {
-    pub(crate) fn new(listener: impl Fn(Trouble<'_>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(listener: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(listener))
     }
 
-    pub(crate) fn tell(&self, trouble: Trouble<'_>) {
-        (self.0)(trouble);
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        (self.0)(event);
     }
 }
 
