@@ -426,7 +426,7 @@ mod tests {
             for name in ["json_object", "JSON_ARRAY", "Json_Object"] {
                 let text = [&"j".repeat(before), name, " "].concat();
                 assert!(is_concerned(text.as_bytes()), "{text}");
-                assert!(!is_concerned(text[..text.len() - 2].as_bytes()), "{text}");
+                assert!(!is_concerned(&text.as_bytes()[..text.len() - 2]), "{text}");
             }
         }
         assert!(!is_concerned(b""));
