@@ -147,7 +147,7 @@ impl fmt::Display for Error {
         match self {
             Self::Input(problem) => f.write_str(problem),
             Self::System { wanted, source } => {
-                write!(f, "the system has no {wanted} to give: {source}")
+                write!(f, "the system has no {wanted} left: {source}")
             }
             Self::NoServers => {
                 f.write_str(

@@ -249,7 +249,7 @@ impl Plugin {
 /// What happens to the statement when a job could not be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// The function answers NULL, as the C plugin did.
+    /// The function returns NULL, as the C plugin did.
     Null,
     /// NULL, a warning if the server allows it, and a line in the error log.
     Warning,
@@ -329,7 +329,7 @@ pub static DO_TIMEOUT: Number = Number::new(
 /// `gman_on_failure`: one of [`OnFailure`].
 pub static ON_FAILURE: Choice = Choice::new(
     "gman_on_failure",
-    "What a failed delivery does: null, the function answers NULL; warning, NULL, a warning and a line in the error log; error, the statement fails",
+    "What a failed delivery does: null, the function returns NULL; warning, NULL, a warning and a line in the error log; error, the statement fails",
     &["null", "warning", "error"],
     OnFailure::Warning as usize,
 );
@@ -345,7 +345,7 @@ pub static DELIVERY: Choice = Choice::new(
 /// `gman_window_bytes`, in bytes.
 pub static WINDOW: Number = Number::new(
     "gman_window_bytes",
-    "Pipelined delivery: how many bytes may wait for the job server's acknowledgement",
+    "Pipelined delivery and delivery at commit: how many bytes of jobs may wait for their acknowledgement or their commit",
     16 << 20,
     64 << 10,
     64 << 30,

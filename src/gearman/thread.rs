@@ -9,7 +9,7 @@ use nix::sys::signal::SigSet;
 ///
 /// # Errors
 ///
-/// When signals cannot be blocked or the system has no thread to give.
+/// When signals cannot be blocked or the system has no thread left.
 pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,

@@ -1,4 +1,4 @@
-//! utf8mb4 in and out, if the server can convert.
+//! utf8mb4 in and out, where the server can convert.
 //!
 //! MySQL has the component service `mysql_udf_metadata` for that, since 8.0.19 (`udf_metadata.h` of
 //! its sources). MariaDB and older servers have nothing like it: arguments arrive in the character
@@ -38,7 +38,7 @@ type AcquireRegistry = unsafe extern "C" fn() -> *const Registry;
 
 type ReleaseRegistry = unsafe extern "C" fn(*const Registry) -> c_int;
 
-/// The service `mysql_udf_metadata`. Every member returns 0 on success.
+/// The service `mysql_udf_metadata`. Every member answers 0 on success.
 #[repr(C)]
 struct Metadata {
     argument_get:
@@ -48,7 +48,7 @@ struct Metadata {
     result_set: unsafe extern "C" fn(*mut UDF_INIT, *const c_char, *mut c_void) -> c_int,
 }
 
-/// Asks for string argument `index` in utf8mb4; returns whether rows bring it converted. The value
+/// Asks for string argument `index` in utf8mb4; answers whether rows bring it converted. The value
 /// that a constant has before the first row is not converted.
 pub(crate) fn convert_argument(args: &ArgList<Init>, index: usize) -> bool {
     let (Some(service), Ok(position)) = (metadata(), c_uint::try_from(index)) else {
@@ -77,7 +77,7 @@ pub(crate) fn convert_argument(args: &ArgList<Init>, index: usize) -> bool {
     unsafe { (service.argument_set)(list, CHARSET.as_ptr(), position, value(c"utf8mb4")) == 0 }
 }
 
-/// Declares the function's result to be utf8mb4 text, if the server allows it. The collation is that
+/// Declares the function's result to be utf8mb4 text, where the server lets us. The collation is that
 /// of the server's own JSON, which agrees with text of any other utf8mb4 collation.
 pub(crate) fn declare_result(cfg: &UdfCfg<Init>) {
     let init: *mut UDF_INIT = (&raw const *cfg).cast_mut().cast();
@@ -124,7 +124,7 @@ impl Drop for Handle {
     }
 }
 
-/// Acquires the service; `None` if the server has none.
+/// Acquires the service; `None` where the server has none.
 fn metadata() -> Option<Handle> {
     static ACCESS: OnceCell<Option<(AcquireRegistry, ReleaseRegistry)>> = OnceCell::new();
     let (acquire_registry, release_registry) = (*ACCESS.get_or_init(|| {

@@ -77,7 +77,7 @@ fn read_included(file: &Path, depth: usize, settings: &mut Vec<Setting>) -> Resu
     }
     if metadata.mode() & WORLD_WRITABLE != 0 {
         let file = file.display();
-        terminal::say(&format!("{file} is ignored: everybody may write to it"));
+        terminal::say(&format!("{file} is ignored: any user can write to it"));
         return Ok(());
     }
     match fs::read(file) {

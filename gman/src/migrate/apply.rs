@@ -132,7 +132,7 @@ fn run(
             _ if creates.is_none() => failed,
             0 => Error::failed(format!("{}; the old definition is in force", failed.text())),
             _ => Error::failed(format!(
-                "{}; it is gone, and the file with the old definitions brings it back",
+                "{}; it has been dropped: restore it from the file with the old definitions",
                 failed.text()
             )),
         });

@@ -247,7 +247,12 @@ pub(super) fn place(conn: &mut Conn, trigger: &Definition) -> Result<(String, Op
     let place = conn
         .exec_first(sql, (&trigger.schema, &trigger.name))
         .map_err(|error| refused("ask for the place of a trigger", &error))?;
-    place.ok_or_else(|| Error::failed(format!("{} has gone meanwhile; try again", trigger.label())))
+    place.ok_or_else(|| {
+        Error::failed(format!(
+            "{} has been dropped meanwhile; try again",
+            trigger.label()
+        ))
+    })
 }
 
 /// What is granted on a routine, which DROP removes, as statements.

@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result {
         .collect();
     for name in &missing {
         terminal::say(&format!(
-            "{name} is not there yet: run gman install or sql/install.sql before what is printed here"
+            "the server has no {name} yet: run gman install or sql/install.sql before the printed statements"
         ));
     }
     let found = definitions::find(&mut conn)?;

@@ -37,7 +37,7 @@ pub(super) fn triggers(conn: &mut Conn, described: &Described, style: &Style) ->
     for key in &described.cascades {
         match reason_against(described, key, style) {
             Some(reason) => cascading.impossible.push(format!(
-                "{}: nothing can be done about the key {}, {}: {reason}",
+                "{}: --cascade cannot follow the key {}, {}: {reason}",
                 described.table.name.quoted(),
                 quoted(&key.name),
                 key.rules()
@@ -105,7 +105,7 @@ fn reason_against(described: &Described, key: &Cascade, style: &Style) -> Option
     let sent = |column: &&String| table.columns.iter().any(|sent| sent.name == **column);
     match described.generated.iter().find(sent) {
         Some(column) if sets_null => Some(format!(
-            "what the generated column {} will be is not known before; --except leaves it out",
+            "the generated column {} has no new value yet when the trigger runs; leave it out with --except",
             quoted(column)
         )),
         _ => None,

@@ -239,8 +239,8 @@ fn warn(options: &Options, described: &Described) {
     if !options.cascade {
         for key in &described.cascades {
             terminal::say(&format!(
-                "{table} is the child of {} by the key {}, {}: what that does to its rows fires no \
-                 trigger, and they stay in Redis as they are; --cascade adds triggers to the parent",
+                "{table} is the child of {} by the key {}, {}: rows that it changes fire no trigger, \
+                 and Redis keeps their old values; --cascade adds triggers to the parent",
                 key.parent.quoted(),
                 quoted(&key.name),
                 key.rules()

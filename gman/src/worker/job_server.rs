@@ -112,7 +112,9 @@ impl JobServer {
         let outcome = self.take_jobs(connection);
         let given_back = connection.lose();
         match outcome {
-            Err(error) => Some(format!("{error}; it gives {given_back} jobs on")),
+            Err(error) => Some(format!(
+                "{error}; it passes {given_back} jobs to other workers"
+            )),
             Ok(()) => {
                 if given_back > 0 {
                     let address = &self.address;

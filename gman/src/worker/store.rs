@@ -169,7 +169,7 @@ fn outcome(change: &Change, answer: Value) -> Result<Outcome, RedisError> {
             Effect::Replaced(kind) => {
                 let key = &change.key;
                 say(format!(
-                    "the key {key} held a {kind}, which the row has taken the place of; \
+                    "the key {key} held a {kind}, which the row has replaced; \
                      is it used by somebody else?"
                 ));
                 Outcome::Done
