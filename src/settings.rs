@@ -126,8 +126,8 @@ pub struct Switch {
     pub description: &'static str,
     /// The value without any configuration.
     pub default: bool,
-    /// Whether it can be set in the configuration only, and not while the server runs.
-    pub at_start_only: bool,
+    /// Whether MariaDB can set it in the configuration only, and not while the server runs.
+    pub at_start_only_on_mariadb: bool,
     current: AtomicBool,
 }
 
@@ -137,14 +137,14 @@ impl Switch {
             name,
             description,
             default,
-            at_start_only: false,
+            at_start_only_on_mariadb: false,
             current: AtomicBool::new(default),
         }
     }
 
-    const fn at_start_only(self) -> Self {
+    const fn at_start_only_on_mariadb(self) -> Self {
         Self {
-            at_start_only: true,
+            at_start_only_on_mariadb: true,
             ..self
         }
     }
@@ -413,10 +413,10 @@ pub static CHOICES: [&Choice; 2] = [&ON_FAILURE, &DELIVERY];
 /// `gman_legacy_json_names`.
 pub static LEGACY_JSON_NAMES: Switch = Switch::new(
     "gman_legacy_json_names",
-    "MariaDB: take the native functions JSON_OBJECT and JSON_ARRAY away while the server starts, so that loadable functions can have their names",
+    "Whether json_object and json_array mean the C plugins' functions: MariaDB frees the names while it starts; MySQL, with the plugin gman_legacy, renames the calls that the native functions cannot mean",
     false,
 )
-.at_start_only();
+.at_start_only_on_mariadb();
 
 /// Every switch.
 pub static SWITCHES: [&Switch; 2] = [&SERVERS_SET_ENABLED, &LEGACY_JSON_NAMES];

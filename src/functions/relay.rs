@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
-use crate::gearman::delivery::batch::Batch;
+use crate::gearman::delivery::background_batch::BackgroundBatch;
 use crate::host::function::{Aggregate, Function, PerRow, entry_points};
 use crate::host::killed::Statement;
 use crate::memory;
@@ -28,7 +28,7 @@ thread_local! {
 /// job server did: the rows are still where they came from. `gman_relay_error` says what it was.
 #[derive(Default)]
 struct Relay {
-    batch: Batch,
+    batch: BackgroundBatch,
     /// The rows so far.
     ids: Vec<i64>,
 }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
-use crate::gearman::delivery::gathering::Gathering;
+use crate::gearman::delivery::foreground_batch::ForegroundBatch;
 use crate::gearman::wire::job::Priority;
 use crate::host::function::{Aggregate, Function, entry_points};
 use crate::host::killed::Statement;
@@ -17,7 +17,7 @@ const FORM: Form = Form::Foreground(Priority::Normal);
 /// of the group, then waits, and returns the sum of the results, which are integers.
 #[derive(Default)]
 struct Sum {
-    gathering: Gathering,
+    batch: ForegroundBatch,
     total: i64,
 }
 
@@ -43,8 +43,8 @@ impl Aggregate for Sum {
     fn add(&mut self, args: &ArgList<Process>) -> Result<(), Error> {
         let job = job_args::job(FORM, args)?;
         let statement = Statement::with_client();
-        let Self { gathering, total } = self;
-        gathering.submit(
+        let Self { batch, total } = self;
+        batch.submit(
             &CLIENT,
             &job,
             &limits(),
@@ -66,7 +66,7 @@ impl Sum {
     fn total(&mut self) -> Result<i64, Error> {
         let statement = Statement::with_client();
         let mut total = self.total;
-        let passed_over = std::mem::take(&mut self.gathering).finish(
+        let passed_over = std::mem::take(&mut self.batch).finish(
             &limits(),
             &|| statement.is_unwanted(),
             &mut |result| add_to(&mut total, result),

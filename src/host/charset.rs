@@ -5,16 +5,13 @@
 //! set of their column, and results are binary.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::mem;
-use std::ops::Deref;
 use std::ptr;
 
-use once_cell::sync::OnceCell;
 use udf::udf_sys::{UDF_ARGS, UDF_INIT};
 use udf::{ArgList, Init, UdfCfg};
 
 use crate::host::args;
-use crate::host::symbols::symbol;
+use crate::host::registry::Service;
 
 /// The extension of an argument that names its character set.
 const CHARSET: &CStr = c"charset";
@@ -24,19 +21,6 @@ const COLLATION: &CStr = c"collation";
 
 /// Character sets whose text is UTF-8 as it is, and `binary`, where there is nothing to convert.
 const UNCONVERTED: [&[u8]; 5] = [b"utf8mb4", b"utf8mb3", b"utf8", b"ascii", b"binary"];
-
-/// What `mysql_plugin_registry_acquire` returns: the first members of the service `registry`.
-#[repr(C)]
-struct Registry {
-    acquire: unsafe extern "C" fn(*const c_char, *mut *const c_void) -> c_int,
-    acquire_related:
-        unsafe extern "C" fn(*const c_char, *const c_void, *mut *const c_void) -> c_int,
-    release: unsafe extern "C" fn(*const c_void) -> c_int,
-}
-
-type AcquireRegistry = unsafe extern "C" fn() -> *const Registry;
-
-type ReleaseRegistry = unsafe extern "C" fn(*const Registry) -> c_int;
 
 /// The service `mysql_udf_metadata`. Every member answers 0 on success.
 #[repr(C)]
@@ -98,65 +82,8 @@ fn value(name: &'static CStr) -> *mut c_void {
     name.as_ptr().cast_mut().cast()
 }
 
-/// The service of this server while it is in use. A server counts who holds a service and complains at
-/// its shutdown of one that was not given back, so nobody holds it longer than for a call of `init`.
-struct Handle {
-    registry: &'static Registry,
-    release_registry: ReleaseRegistry,
-    metadata: &'static Metadata,
-}
-
-impl Deref for Handle {
-    type Target = Metadata;
-
-    fn deref(&self) -> &Metadata {
-        self.metadata
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // SAFETY: both were acquired by `metadata`, and are given back once.
-        unsafe {
-            (self.registry.release)(ptr::from_ref(self.metadata).cast());
-            (self.release_registry)(self.registry);
-        }
-    }
-}
-
 /// Acquires the service; `None` where the server has none.
-fn metadata() -> Option<Handle> {
-    static ACCESS: OnceCell<Option<(AcquireRegistry, ReleaseRegistry)>> = OnceCell::new();
-    let (acquire_registry, release_registry) = (*ACCESS.get_or_init(|| {
-        let acquire = symbol(c"_Z29mysql_plugin_registry_acquirev")?;
-        let release = symbol(c"_Z29mysql_plugin_registry_releasePK16s_mysql_registry")?;
-        // SAFETY: the mangled names say what they take: nothing, and the registry that the first one
-        // answered; that is the registry or null, and the second one's answer is 0 on success.
-        Some(unsafe {
-            (
-                mem::transmute::<*mut c_void, AcquireRegistry>(acquire),
-                mem::transmute::<*mut c_void, ReleaseRegistry>(release),
-            )
-        })
-    }))?;
-    // SAFETY: as above; the registry outlives every library that the server loads.
-    let registry = unsafe { acquire_registry().as_ref() }?;
-    let mut service = ptr::null();
-    // SAFETY: the registry writes the handle of the service that it finds under the name; the service has the
-    // members that its header declares.
-    let metadata = unsafe {
-        match (registry.acquire)(c"mysql_udf_metadata".as_ptr(), &raw mut service) {
-            0 => service.cast::<Metadata>().as_ref(),
-            _ => None,
-        }
-    };
-    if metadata.is_none() {
-        // SAFETY: it was acquired above.
-        unsafe { release_registry(registry) };
-    }
-    Some(Handle {
-        registry,
-        release_registry,
-        metadata: metadata?,
-    })
+fn metadata() -> Option<Service<Metadata>> {
+    // SAFETY: the service has the members that its header declares.
+    unsafe { Service::acquire(c"mysql_udf_metadata") }
 }

@@ -14,6 +14,8 @@ pub(crate) mod killed;
 pub(crate) mod participant;
 pub(crate) mod plugin_abi;
 pub(crate) mod server;
+pub(crate) mod statement;
 pub(crate) mod symbols;
 
+mod registry;
 mod session;

@@ -12,6 +12,9 @@ pub(crate) const STORAGE_ENGINE_PLUGIN: c_int = 1;
 /// `MYSQL_DAEMON_PLUGIN`.
 pub(crate) const DAEMON_PLUGIN: c_int = 3;
 
+/// `MYSQL_AUDIT_PLUGIN`.
+pub(crate) const AUDIT_PLUGIN: c_int = 5;
+
 /// `PLUGIN_LICENSE_BSD`, the nearest to MIT that the interface knows.
 pub(crate) const LICENSE_BSD: c_int = 2;
 
@@ -33,6 +36,65 @@ impl Daemon {
     }
 }
 
+/// `MYSQL_AUDIT_INTERFACE_VERSION` of MySQL 8.0 and later.
+pub(crate) const AUDIT_INTERFACE: c_int = 0x0401;
+
+/// `MYSQL_AUDIT_PARSE_CLASS`.
+pub(crate) const PARSE_CLASS: c_int = 2;
+
+/// `MYSQL_AUDIT_PARSE_PREPARSE`, alone of its class a point where a statement can be rewritten.
+pub(crate) const BEFORE_PARSING: c_int = 1;
+
+/// `MYSQL_AUDIT_PARSE_REWRITE_PLUGIN_QUERY_REWRITTEN`.
+pub(crate) const QUERY_REWRITTEN: c_int = 1;
+
+/// Room for the masks of more classes than any server has; it reads those that it knows.
+const AUDIT_CLASSES: usize = 32;
+
+/// Called for an event: session, class, event; 0 lets the statement go on.
+pub(crate) type Notify = unsafe extern "C" fn(*mut c_void, c_int, *const c_void) -> c_int;
+
+/// `struct st_mysql_audit`.
+#[repr(C)]
+pub(crate) struct Audit {
+    interface_version: c_int,
+    release_session: Option<unsafe extern "C" fn(*mut c_void)>,
+    notify: Notify,
+    /// The events of each class that the plugin is told of.
+    class_mask: [c_ulong; AUDIT_CLASSES],
+}
+
+impl Audit {
+    /// Of a plugin that is told of statements before they are parsed.
+    pub(crate) const fn before_parsing(notify: Notify) -> Self {
+        let mut class_mask = [0; AUDIT_CLASSES];
+        class_mask[PARSE_CLASS as usize] = BEFORE_PARSING as c_ulong;
+        Self {
+            interface_version: AUDIT_INTERFACE,
+            release_session: None,
+            notify,
+            class_mask,
+        }
+    }
+}
+
+/// `MYSQL_LEX_CSTRING`.
+#[repr(C)]
+pub(crate) struct LexString {
+    pub(crate) text: *const c_char,
+    pub(crate) length: usize,
+}
+
+/// `struct mysql_event_parse`.
+#[repr(C)]
+pub(crate) struct ParseEvent {
+    pub(crate) subclass: c_int,
+    /// [`QUERY_REWRITTEN`], and whether the statement is being prepared.
+    pub(crate) flags: *mut c_int,
+    pub(crate) query: LexString,
+    pub(crate) rewritten: *mut LexString,
+}
+
 /// Called with the plugin's handle when it is installed and removed; 0 is success.
 pub(crate) type Callback = unsafe extern "C" fn(*mut c_void) -> c_int;
 
@@ -40,7 +102,8 @@ pub(crate) type Callback = unsafe extern "C" fn(*mut c_void) -> c_int;
 #[repr(C)]
 pub(crate) struct MariaPlugin {
     pub(crate) kind: c_int,
-    pub(crate) info: *const Daemon,
+    /// What the kind of plugin says of itself: [`Daemon`] or [`Audit`].
+    pub(crate) info: *const c_void,
     pub(crate) name: *const c_char,
     pub(crate) author: *const c_char,
     pub(crate) description: *const c_char,
@@ -78,7 +141,8 @@ impl MariaPlugin {
 #[repr(C)]
 pub(crate) struct MysqlPlugin {
     pub(crate) kind: c_int,
-    pub(crate) info: *const Daemon,
+    /// What the kind of plugin says of itself: [`Daemon`] or [`Audit`].
+    pub(crate) info: *const c_void,
     pub(crate) name: *const c_char,
     pub(crate) author: *const c_char,
     pub(crate) description: *const c_char,
@@ -268,6 +332,15 @@ mod tests {
         assert_eq!(offset_of!(MysqlPlugin, version), 72);
         assert_eq!(offset_of!(MysqlPlugin, system_variables), 88);
         assert_eq!(offset_of!(MysqlPlugin, flags), 104);
+    }
+
+    #[test]
+    fn audit_events_have_the_layout_of_the_headers() {
+        assert_eq!(offset_of!(Audit, notify), 16);
+        assert_eq!(offset_of!(Audit, class_mask), 24);
+        assert_eq!(offset_of!(ParseEvent, flags), 8);
+        assert_eq!(offset_of!(ParseEvent, query), 16);
+        assert_eq!(offset_of!(ParseEvent, rewritten), 32);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 mod commit;
+mod legacy;
 mod native_names;
 mod status;
 mod variables;
@@ -21,7 +22,7 @@ use std::ptr;
 
 use crate::functions::shutdown;
 use crate::host::plugin_abi::{
-    DAEMON_PLUGIN, Daemon, LICENSE_BSD, MATURITY_STABLE, MariaPlugin, MysqlPlugin,
+    AUDIT_PLUGIN, DAEMON_PLUGIN, Daemon, LICENSE_BSD, MATURITY_STABLE, MariaPlugin, MysqlPlugin,
     STORAGE_ENGINE_PLUGIN,
 };
 use crate::host::server::Server;
@@ -51,6 +52,9 @@ const DESCRIPTION: *const c_char = c"JSON from rows and Gearman jobs from trigge
 const COMMIT_NAME: *const c_char = c"gman_commit".as_ptr();
 const COMMIT_DESCRIPTION: *const c_char =
     c"Stores nothing: tells gman of commits, so that jobs leave with them".as_ptr();
+const LEGACY_NAME: *const c_char = c"gman_legacy".as_ptr();
+const LEGACY_DESCRIPTION: *const c_char =
+    c"Lets statements of the C plugins work beside the native JSON_OBJECT".as_ptr();
 const VERSION_TEXT: *const c_char = concat!(env!("GMAN_VERSION"), "\0").as_ptr().cast();
 
 /// Data that the constructor writes before anybody else can see the library.
@@ -95,8 +99,8 @@ static _mysql_plugin_interface_version_: Declared<c_int> = Declared::new(0);
 static _mysql_sizeof_struct_st_plugin_: c_int = size_of::<MysqlPlugin>() as c_int;
 
 #[unsafe(no_mangle)]
-static _mysql_plugin_declarations_: Declared<[MysqlPlugin; 3]> =
-    Declared::new([const { MysqlPlugin::END }; 3]);
+static _mysql_plugin_declarations_: Declared<[MysqlPlugin; 4]> =
+    Declared::new([const { MysqlPlugin::END }; 4]);
 
 /// The dynamic loader calls what stands in this section before dlopen returns.
 #[used]
@@ -132,7 +136,7 @@ extern "C" fn declare() {
 unsafe fn declare_for_maria(version: i32) {
     let plugin = MariaPlugin {
         kind: DAEMON_PLUGIN,
-        info: DAEMON.0.get(),
+        info: DAEMON.0.get().cast(),
         name: NAME,
         author: AUTHOR,
         description: DESCRIPTION,
@@ -141,13 +145,13 @@ unsafe fn declare_for_maria(version: i32) {
         deinit: Some(deinit),
         version: VERSION,
         status_variables: status::for_maria(),
-        system_variables: variables::build(),
+        system_variables: variables::for_maria(),
         version_text: VERSION_TEXT,
         maturity: MATURITY_STABLE,
     };
     let commit = MariaPlugin {
         kind: STORAGE_ENGINE_PLUGIN,
-        info: DAEMON.0.get(),
+        info: DAEMON.0.get().cast(),
         name: COMMIT_NAME,
         author: AUTHOR,
         description: COMMIT_DESCRIPTION,
@@ -179,7 +183,7 @@ unsafe fn declare_for_maria(version: i32) {
 unsafe fn declare_for_mysql(version: i32) {
     let plugin = MysqlPlugin {
         kind: DAEMON_PLUGIN,
-        info: DAEMON.0.get(),
+        info: DAEMON.0.get().cast(),
         name: NAME,
         author: AUTHOR,
         description: DESCRIPTION,
@@ -189,13 +193,13 @@ unsafe fn declare_for_mysql(version: i32) {
         deinit: Some(deinit),
         version: VERSION,
         status_variables: status::for_mysql(),
-        system_variables: variables::build(),
+        system_variables: variables::for_mysql(),
         reserved: ptr::null(),
         flags: 0,
     };
     let commit = MysqlPlugin {
         kind: STORAGE_ENGINE_PLUGIN,
-        info: DAEMON.0.get(),
+        info: DAEMON.0.get().cast(),
         name: COMMIT_NAME,
         author: AUTHOR,
         description: COMMIT_DESCRIPTION,
@@ -206,16 +210,33 @@ unsafe fn declare_for_mysql(version: i32) {
         version: VERSION,
         ..MysqlPlugin::END
     };
-    let commit = if commit::is_possible() {
-        commit
-    } else {
-        MysqlPlugin::END
+    let legacy = MysqlPlugin {
+        kind: AUDIT_PLUGIN,
+        info: ptr::from_ref(&legacy::AUDIT).cast(),
+        name: LEGACY_NAME,
+        author: AUTHOR,
+        description: LEGACY_DESCRIPTION,
+        license: LICENSE_BSD,
+        init: Some(legacy::init),
+        deinit: Some(legacy::deinit),
+        version: VERSION,
+        ..MysqlPlugin::END
     };
+    let mut declarations = [const { MysqlPlugin::END }; 4];
+    let possible = [
+        Some(plugin),
+        commit::is_possible().then_some(commit),
+        legacy::is_possible().then_some(legacy),
+    ];
+    // What is behind the last one stays the end of the list.
+    for (place, declared) in declarations.iter_mut().zip(possible.into_iter().flatten()) {
+        *place = declared;
+    }
     // SAFETY: the caller's promise.
     unsafe {
         settings::Plugin::Inactive.becomes();
         DAEMON.set(Daemon::of_server(version));
-        _mysql_plugin_declarations_.set([plugin, commit, MysqlPlugin::END]);
+        _mysql_plugin_declarations_.set(declarations);
         _mysql_plugin_interface_version_.set(MYSQL_INTERFACE);
     }
 }

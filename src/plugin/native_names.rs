@@ -1,13 +1,15 @@
 //! Frees the names of native functions, so that functions of a library can bear them.
 //!
 //! MariaDB finds a native function by its name in a hash that it reads without a lock, so a name is
-//! freed only while the server starts and nobody else runs. MySQL keeps its table to itself.
+//! freed only while the server starts and nobody else runs. MySQL keeps its table to itself; there
+//! `gman_legacy` renames the calls.
 
 use std::ffi::{CStr, c_void};
 use std::mem;
 
 use crate::host::diagnostics;
 use crate::host::symbols::symbol;
+use crate::plugin::legacy;
 use crate::settings;
 
 /// The names that the C plugin used and that are native functions now.
@@ -27,6 +29,13 @@ pub(crate) fn free_names_if_asked() {
     if !settings::LEGACY_JSON_NAMES.get() {
         return;
     }
+    if legacy::is_possible() {
+        diagnostics::log(
+            "Note",
+            "gman_legacy_json_names is ON: while the plugin gman_legacy is installed, it renames the calls of json_object and json_array that the native functions cannot mean",
+        );
+        return;
+    }
     match free_names() {
         Ok(()) => diagnostics::log(
             "Note",
@@ -42,8 +51,7 @@ pub(crate) fn free_names_if_asked() {
 }
 
 fn free_names() -> Result<(), &'static str> {
-    const UNKNOWN: &str =
-        "this server keeps its native functions to itself, only MariaDB lets them go";
+    const UNKNOWN: &str = "this server keeps its native functions to itself, and its interface for rewriting statements is not known";
     let search = symbol(c"my_hash_search").ok_or(UNKNOWN)?;
     let delete = symbol(c"my_hash_delete").ok_or(UNKNOWN)?;
     let started = symbol(c"mysqld_server_started").ok_or(UNKNOWN)?;

@@ -15,17 +15,31 @@ use crate::host::plugin_abi::{
     VARIABLE_STRING, VARIABLE_ULONGLONG, Value, VariableHeader,
 };
 use crate::host::{diagnostics, guard};
+use crate::plugin::legacy;
 use crate::settings::{self, Choice, Delivery, Number, Switch};
 
 /// Room for the name of a choice; a longer text is none.
 const LONGEST_CHOICE: usize = 64;
 
-/// Builds the NULL-terminated list of variables, which lives for ever, as the library does.
-pub(super) fn build() -> *const *const c_void {
+/// The list of a MariaDB server, which lives for ever, as the library does.
+pub(super) fn for_maria() -> *const *const c_void {
+    build(|setting| switch(setting, None, setting.at_start_only_on_mariadb))
+}
+
+/// The list of a MySQL server, which lives for ever, as the library does.
+pub(super) fn for_mysql() -> *const *const c_void {
+    build(|setting| {
+        let is_legacy = setting.name == settings::LEGACY_JSON_NAMES.name;
+        switch(setting, is_legacy.then_some(check_legacy as Check), false)
+    })
+}
+
+/// Builds a NULL-terminated list, whose switches `switch` makes.
+fn build(switch: impl Fn(&'static Switch) -> *const c_void) -> *const *const c_void {
     let mut list = vec![servers_variable()];
     list.extend(settings::NUMBERS.iter().map(|setting| number(setting)));
     list.extend(settings::CHOICES.iter().map(|setting| choice(setting)));
-    list.extend(settings::SWITCHES.iter().map(|setting| switch(setting)));
+    list.extend(settings::SWITCHES.into_iter().map(switch));
     list.push(ptr::null());
     forever(list).as_ptr()
 }
@@ -144,18 +158,14 @@ fn choice(setting: &'static Choice) -> *const c_void {
     })
 }
 
-fn switch(setting: &'static Switch) -> *const c_void {
-    let when = if setting.at_start_only {
-        VARIABLE_READ_ONLY
-    } else {
-        0
-    };
+fn switch(setting: &'static Switch, check: Option<Check>, at_start_only: bool) -> *const c_void {
+    let when = if at_start_only { VARIABLE_READ_ONLY } else { 0 };
     address(BoolVariable {
         header: header(
             VARIABLE_BOOL | VARIABLE_OPTIONAL_ARGUMENT | when,
             setting.name,
             setting.description,
-            None,
+            check,
             Some(update_switch),
         ),
         value: setting.storage(),
@@ -278,7 +288,7 @@ unsafe extern "C" fn check_delivery(
     value: *mut Value,
 ) -> c_int {
     // SAFETY: the server passes a valid value.
-    let place = unsafe { choice_of(&settings::DELIVERY, value) };
+    let place = unsafe { choice_of(settings::DELIVERY.choices, value) };
     let Some(place) = place else {
         // The server says which value is wrong.
         return 1;
@@ -293,12 +303,33 @@ unsafe extern "C" fn check_delivery(
     0
 }
 
+/// The server's own check of a switch, and whether statements can be rewritten here.
+unsafe extern "C" fn check_legacy(
+    _session: *mut c_void,
+    _variable: *mut c_void,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    // SAFETY: the server passes a valid value.
+    let Some(place) = (unsafe { choice_of(&["OFF", "ON"], value) }) else {
+        // The server says which value is wrong.
+        return 1;
+    };
+    let is_on = place == 1;
+    if is_on && refused(settings::LEGACY_JSON_NAMES.name, legacy::check_possible) != 0 {
+        return 1;
+    }
+    // SAFETY: `save` has room for one byte, as the variable is a switch.
+    unsafe { *save.cast::<bool>() = is_on };
+    0
+}
+
 /// The place of a choice that is given by its name or by its number.
 ///
 /// # Safety
 ///
 /// `value` is the value of a SET statement.
-unsafe fn choice_of(setting: &Choice, value: *mut Value) -> Option<usize> {
+unsafe fn choice_of(choices: &[&str], value: *mut Value) -> Option<usize> {
     // SAFETY: the caller's promise, here and below.
     if unsafe { ((*value).value_type)(value) } == VALUE_STRING {
         let mut buffer = [0; LONGEST_CHOICE];
@@ -311,7 +342,7 @@ unsafe fn choice_of(setting: &Choice, value: *mut Value) -> Option<usize> {
             }
             std::slice::from_raw_parts(text.cast::<u8>(), usize::try_from(length).ok()?)
         };
-        let mut choices = setting.choices.iter();
+        let mut choices = choices.iter();
         return choices.position(|choice| choice.as_bytes().eq_ignore_ascii_case(text));
     }
     let mut number: c_longlong = 0;
@@ -320,7 +351,7 @@ unsafe fn choice_of(setting: &Choice, value: *mut Value) -> Option<usize> {
         return None;
     }
     let place = usize::try_from(number).ok()?;
-    (place < setting.choices.len()).then_some(place)
+    (place < choices.len()).then_some(place)
 }
 
 unsafe extern "C" fn update_servers(

@@ -307,6 +307,53 @@ fn statements_run_the_trigger_on_the_replica_too() {
     assert_eq!((pair.primary.jobs(), pair.replica.jobs()), (2, 2));
 }
 
+/// The binary log has what the server has parsed.
+#[test]
+fn the_old_sql_on_the_primary_needs_no_plugin_on_the_replica() {
+    let pair = Pair::start("STATEMENT");
+    pair.install();
+    pair.create_table();
+    let mut session = pair.primary.database.connect();
+    for sql in [
+        "INSTALL PLUGIN gman SONAME 'libgearman_mysql_udf.so'",
+        "INSTALL PLUGIN gman_legacy SONAME 'libgearman_mysql_udf.so'",
+        "SET GLOBAL gman_legacy_json_names = ON",
+    ] {
+        if let Err(error) = session.query_drop(sql) {
+            unsupported!("this server rewrites no statements: {error}");
+        }
+    }
+    session
+        .query_drop(
+            "CREATE TRIGGER changed AFTER UPDATE ON t FOR EACH ROW
+             SET @handle = gman_do_background('f', json_object(NEW.id AS id, NEW.n AS n))",
+        )
+        .expect("a trigger");
+    pair.catch_up();
+    for side in [&pair.primary, &pair.replica] {
+        side.set_servers();
+    }
+    pair.update();
+    pair.catch_up();
+    assert_eq!((pair.primary.jobs(), pair.replica.jobs()), (2, 2));
+    let events: Vec<Row> = session
+        .query("SHOW BINLOG EVENTS IN 'binlog.000001'")
+        .expect("a binary log");
+    let texts: Vec<String> = events
+        .iter()
+        .filter_map(|event| event.get("Info"))
+        .collect();
+    let triggers: Vec<_> = texts
+        .iter()
+        .filter(|text| text.contains("TRIGGER"))
+        .collect();
+    assert_eq!(triggers.len(), 1);
+    assert!(
+        triggers[0].contains("json_object_udf(NEW.id AS id, NEW.n AS n)"),
+        "{triggers:?}"
+    );
+}
+
 #[test]
 fn rows_do_not_run_the_trigger_on_the_replica() {
     // In mixed format the server logs a statement with a loadable function as rows.

@@ -1,13 +1,14 @@
-//! How a job is submitted: one at a time, a batch, gathered results, the window and its sender.
+//! How a job is submitted: one at a time, in a batch, or through the window and its sender.
 
-pub mod batch;
+pub mod background_batch;
 pub mod client;
 pub mod events;
-pub mod gathering;
+pub mod foreground_batch;
 
 pub(crate) mod held;
 pub(crate) mod window;
 
+mod batch_connections;
 mod byte_queue;
 mod lists;
 mod pipeline;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gearman_mysql_udf::gearman::delivery::batch::Batch;
+use gearman_mysql_udf::gearman::delivery::background_batch::BackgroundBatch;
 use gearman_mysql_udf::gearman::delivery::client::Client;
 use gearman_mysql_udf::gearman::limits::Limits;
 use gearman_mysql_udf::gearman::wire::job::{Job, Mode, Priority};
@@ -41,7 +41,7 @@ impl Submitter {
     /// Submits background jobs in their order, and waits until the job server has them all.
     pub(crate) fn submit(&self, function: &str, workloads: impl IntoIterator<Item = String>) {
         let mode = Mode::Background(Priority::Normal);
-        let mut batch = Batch::default();
+        let mut batch = BackgroundBatch::default();
         for workload in workloads {
             let job = Job::new(mode, function.as_bytes(), workload.as_bytes(), None);
             batch.submit(&self.client, job, &self.limits, &|| false);

@@ -1,15 +1,16 @@
-//! Many foreground jobs at once: all are submitted before the first result is waited for.
+//! A batch of foreground jobs: all are submitted before the first result is waited for.
 //!
 //! The first job for a server is submitted as any other, with the next server to fall back on.
 //! Those that follow go out on the same connection without waiting. When that connection fails,
-//! some of them may have been carried out: the gathering as a whole fails, and nothing is
+//! some of them may have been carried out: the batch as a whole fails, and nothing is
 //! submitted again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::gearman::delivery::client::{Client, Delivered};
+use crate::gearman::delivery::batch_connections::{BatchConnection, BatchConnections};
+use crate::gearman::delivery::client::Client;
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::failover::Stage;
 use crate::gearman::servers::lease::Lease;
@@ -24,14 +25,13 @@ pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), String> + 'a;
 
 /// Jobs that have been submitted and whose results are still to come.
 #[derive(Debug, Default)]
-pub struct Gathering {
-    lanes: Vec<Lane>,
-    passed_over: Vec<Arc<Error>>,
+pub struct ForegroundBatch {
+    connections: BatchConnections<ForegroundConnection>,
 }
 
 /// The connection to one server.
 #[derive(Debug)]
-struct Lane {
+struct ForegroundConnection {
     lease: Lease,
     /// Jobs without a result.
     outstanding: u64,
@@ -39,8 +39,8 @@ struct Lane {
     parts: HashMap<Vec<u8>, Vec<u8>>,
 }
 
-impl Gathering {
-    /// A gathering without jobs.
+impl ForegroundBatch {
+    /// A batch without jobs.
     pub fn new() -> Self {
         Self::default()
     }
@@ -49,7 +49,7 @@ impl Gathering {
     ///
     /// # Errors
     ///
-    /// As [`Client::run`]. The gathering is of no use after that.
+    /// As [`Client::run`]. The batch is of no use after that.
     pub fn submit(
         &mut self,
         client: &Client,
@@ -59,24 +59,15 @@ impl Gathering {
         take: &mut Take<'_>,
     ) -> Result<(), Error> {
         let deadline = Deadline::unless_stopped(limits.submit, should_stop);
-        let server = client.first_choice(job.function(), &deadline)?;
-        let known = self
-            .lanes
-            .iter_mut()
-            .find(|lane| Arc::ptr_eq(lane.lease.server(), &server));
-        match known {
-            Some(lane) => {
-                status::JOBS_SUBMITTED.add(1);
-                lane.submit(job, &deadline, take)
-            }
-            None => {
-                let delivered = client.deliver(job, &deadline, limits)?;
-                self.passed_over
-                    .extend(delivered.passed_over.iter().cloned());
-                self.lanes.push(Lane::new(delivered));
-                Ok(())
-            }
+        let open = self
+            .connections
+            .place_of(job.function(), client, &deadline)?;
+        if let Some(open) = open {
+            status::JOBS_SUBMITTED.add(1);
+            return self.connections.open[open].submit(job, &deadline, take);
         }
+        let opened = self.connections.open(job, client, limits, &deadline);
+        opened.map(drop)
     }
 
     /// Waits for all results. Returns what went wrong on the way: servers that were tried before
@@ -92,27 +83,32 @@ impl Gathering {
         take: &mut Take<'_>,
     ) -> Result<Vec<Arc<Error>>, Error> {
         let deadline = Deadline::unless_stopped(limits.run, should_stop);
-        for mut lane in self.lanes {
-            while lane.outstanding > 0 {
-                lane.receive(&deadline, take)?;
+        for mut connection in self.connections.open {
+            while connection.outstanding > 0 {
+                connection.receive(&deadline, take)?;
             }
-            lane.lease.connection.mark_answered();
-            lane.lease.keep();
+            connection.lease.connection.mark_answered();
+            connection.lease.keep();
         }
-        Ok(self.passed_over)
+        Ok(self.connections.passed_over)
     }
 }
 
-impl Lane {
-    fn new(mut delivered: Delivered) -> Self {
-        delivered.lease.release_permit();
+impl BatchConnection for ForegroundConnection {
+    fn after_first_job(lease: Lease) -> Self {
         Self {
-            lease: delivered.lease,
+            lease,
             outstanding: 1,
             parts: HashMap::new(),
         }
     }
 
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl ForegroundConnection {
     fn submit(
         &mut self,
         job: &Job<'_>,
@@ -120,7 +116,7 @@ impl Lane {
         take: &mut Take<'_>,
     ) -> Result<(), Error> {
         let sent = protocol::send(&mut self.lease.connection, job, deadline);
-        sent.map_err(|error| self.judged(error))?;
+        sent.map_err(|error| self.judge(Stage::Working, error))?;
         self.outstanding += 1;
         // Taken while they come: neither side piles up what the other has answered long ago.
         while self.lease.connection.has_arrivals() {
@@ -132,7 +128,7 @@ impl Lane {
     /// Waits for one packet.
     fn receive(&mut self, deadline: &Deadline<'_>, take: &mut Take<'_>) -> Result<(), Error> {
         self.take_reply(deadline, take)
-            .map_err(|error| self.judged(error))
+            .map_err(|error| self.judge(Stage::Working, error))
     }
 
     fn take_reply(&mut self, deadline: &Deadline<'_>, take: &mut Take<'_>) -> Result<(), Error> {
@@ -174,11 +170,5 @@ impl Lane {
             }
         };
         taken.map_err(|problem| protocol::failed(connection, problem, deadline))
-    }
-
-    /// What the failure says about the server.
-    fn judged(&self, error: Error) -> Error {
-        let verdict = self.lease.server().judge(&mut None, Stage::Working, error);
-        verdict.into_error()
     }
 }

@@ -1,4 +1,4 @@
-//! Many background jobs at once, in the order they are given, on one connection to each server.
+//! A batch of background jobs, in the order they are given, on one connection to each server.
 //!
 //! The first job for a server is submitted as any other, with the next server to fall back on.
 //! Those that follow go out on the same connection without waiting for answers. The first job that
@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::gearman::delivery::client::{Client, Delivered};
+use crate::gearman::delivery::batch_connections::{BatchConnection, BatchConnections};
+use crate::gearman::delivery::client::Client;
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::failover::Stage;
 use crate::gearman::servers::lease::Lease;
@@ -25,15 +26,14 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Jobs that are being submitted.
 #[derive(Debug, Default)]
-pub struct Batch {
-    lanes: Vec<Lane>,
-    /// The place in `lanes` of each Gearman function.
-    lane_of: HashMap<Vec<u8>, usize>,
+pub struct BackgroundBatch {
+    connections: BatchConnections<BackgroundConnection>,
+    /// The place of the connection for each Gearman function.
+    place_of: HashMap<Vec<u8>, usize>,
     /// For each job, in their order, whether a job server has said that it has it.
     acknowledged: Vec<bool>,
     failure: Option<Failure>,
     began: Option<Instant>,
-    passed_over: Vec<Arc<Error>>,
 }
 
 /// What became of a batch.
@@ -59,7 +59,7 @@ struct Failure {
 
 /// The connection to one server.
 #[derive(Debug)]
-struct Lane {
+struct BackgroundConnection {
     lease: Lease,
     /// When the server last answered, or took something.
     progress: Instant,
@@ -70,7 +70,7 @@ struct Lane {
     unanswered: VecDeque<usize>,
 }
 
-impl Batch {
+impl BackgroundBatch {
     /// Submits the next job. Once one has failed it does nothing.
     ///
     /// Waits while the job server takes nothing, for [`Limits::submit`] at most; all calls together
@@ -100,16 +100,16 @@ impl Batch {
     /// Waits for the answers that are missing.
     pub fn finish(mut self, limits: &Limits, should_stop: &dyn Fn() -> bool) -> Outcome {
         let deadline = self.deadline(limits, should_stop);
-        for mut lane in std::mem::take(&mut self.lanes) {
+        for mut connection in std::mem::take(&mut self.connections.open) {
             if let Some(failure) = &self.failure {
-                lane.withdraw_behind(failure.place);
+                connection.withdraw_behind(failure.place);
             }
-            if let Err(failure) = lane.finish(&mut self.acknowledged, limits, &deadline) {
-                let failure = lane.judged(failure);
+            if let Err(failure) = connection.finish(&mut self.acknowledged, limits, &deadline) {
+                let failure = connection.judged(failure);
                 self.failure.get_or_insert(failure);
             }
             // What failed is not clean, and is not kept.
-            lane.lease.keep();
+            connection.lease.keep();
         }
         let missing = self.acknowledged.iter().position(|&known| !known);
         let acknowledged = missing.unwrap_or(self.acknowledged.len());
@@ -119,7 +119,7 @@ impl Batch {
                 failure.place == acknowledged && failure.error.blames_the_job()
             }),
             failure: self.failure.map(|failure| failure.error),
-            passed_over: self.passed_over,
+            passed_over: self.connections.passed_over,
         }
     }
 
@@ -137,44 +137,42 @@ impl Batch {
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
         let first = &deadline.within(limits.submit);
-        let Some(lane) = self.lane(place, client, job, first)? else {
-            return self.open_lane(place, client, job, limits, first);
+        let Some(open) = self.connection(place, client, job, first)? else {
+            return self.open(place, client, job, limits, first);
         };
         status::JOBS_SUBMITTED.add(1);
         let deadline = &deadline.while_progressing(limits.submit);
-        let submitted = self.lanes[lane].submit(place, job, &mut self.acknowledged, deadline);
+        let submitted =
+            self.connections.open[open].submit(place, job, &mut self.acknowledged, deadline);
         submitted.map_err(|failure| match failure.error {
             // The connection goes on to answer what went out before or behind the job.
             Error::Refused { .. } | Error::System { .. } => failure,
-            _ => self.lanes.swap_remove(lane).judged(failure),
+            _ => self.connections.open.swap_remove(open).judged(failure),
         })
     }
 
-    /// The lane of the job's function, if one leads to its server already.
-    fn lane(
+    /// The place of the connection for the job's function, if one leads to its server already.
+    fn connection(
         &mut self,
         place: usize,
         client: &Client,
         job: &Job<'_>,
         deadline: &Deadline<'_>,
     ) -> Result<Option<usize>, Failure> {
-        if let Some(&lane) = self.lane_of.get(job.function()) {
-            return Ok(Some(lane));
+        if let Some(&open) = self.place_of.get(job.function()) {
+            return Ok(Some(open));
         }
-        let server = client
-            .first_choice(job.function(), deadline)
+        let open = self
+            .connections
+            .place_of(job.function(), client, deadline)
             .map_err(|error| Failure { place, error })?;
-        let known = self
-            .lanes
-            .iter()
-            .position(|lane| Arc::ptr_eq(lane.lease.server(), &server));
-        if let Some(lane) = known {
-            self.remember_lane(place, job, lane)?;
+        if let Some(open) = open {
+            self.remember(place, job, open)?;
         }
-        Ok(known)
+        Ok(open)
     }
 
-    fn open_lane(
+    fn open(
         &mut self,
         place: usize,
         client: &Client,
@@ -182,33 +180,30 @@ impl Batch {
         limits: &Limits,
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
-        let delivered = client
-            .deliver(job, deadline, limits)
+        let open = self
+            .connections
+            .open(job, client, limits, deadline)
             .map_err(|error| Failure { place, error })?;
         self.acknowledged[place] = true;
-        self.passed_over
-            .extend(delivered.passed_over.iter().cloned());
-        self.lanes.push(Lane::new(delivered));
-        self.remember_lane(place, job, self.lanes.len() - 1)
+        self.remember(place, job, open)
     }
 
     /// There is an entry for each function that the rows name.
-    fn remember_lane(&mut self, place: usize, job: &Job<'_>, lane: usize) -> Result<(), Failure> {
-        let room = self.lane_of.try_reserve(1);
+    fn remember(&mut self, place: usize, job: &Job<'_>, open: usize) -> Result<(), Failure> {
+        let room = self.place_of.try_reserve(1);
         room.map_err(|_| Failure {
             place,
             error: Error::no_memory(),
         })?;
-        self.lane_of.insert(job.function().to_vec(), lane);
+        self.place_of.insert(job.function().to_vec(), open);
         Ok(())
     }
 }
 
-impl Lane {
-    fn new(mut delivered: Delivered) -> Self {
-        delivered.lease.release_permit();
+impl BatchConnection for BackgroundConnection {
+    fn after_first_job(lease: Lease) -> Self {
         Self {
-            lease: delivered.lease,
+            lease,
             progress: Instant::now(),
             unwritten: Vec::new(),
             unwritten_jobs: 0,
@@ -216,6 +211,12 @@ impl Lane {
         }
     }
 
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl BackgroundConnection {
     fn submit(
         &mut self,
         place: usize,
@@ -320,9 +321,8 @@ impl Lane {
     /// What the failure says about the server.
     fn judged(&self, failure: Failure) -> Failure {
         let stage = Stage::Proven(self.progress.elapsed());
-        let verdict = self.lease.server().judge(&mut None, stage, failure.error);
         Failure {
-            error: verdict.into_error(),
+            error: self.judge(stage, failure.error),
             ..failure
         }
     }
