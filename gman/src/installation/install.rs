@@ -186,7 +186,7 @@ fn install_plugins(server: &mut Server) -> Result {
         } else if server.install_plugin(plugin)? {
             format!("installed the plugin {plugin}")
         } else {
-            format!("this server cannot have the plugin {plugin}: it goes without what that does")
+            format!("this server does not take the plugin {plugin}")
         })?;
     }
     Ok(())

@@ -20,11 +20,11 @@ const NOT_ALLOWED: [u16; 4] = [1044, 1142, 1227, 1370];
 pub(super) const NO_SUCH_SYMBOL: u16 = 1127;
 
 /// `ER_PLUGIN_CANNOT_BE_UNINSTALLED` of MySQL.
-const IN_USE: u16 = 3568;
+const IN_USE: u16 = 1883;
 
-/// The plugins of the library, in the order in which they are installed: that of the settings first,
-/// which the others follow.
-pub(super) const PLUGINS: [&str; 2] = ["gman", "gman_commit"];
+/// The plugins of the library, in the order in which they are installed: that of the settings first.
+/// They are removed in reverse, so first the one that a server may keep.
+pub(super) const PLUGINS: [&str; 3] = ["gman", "gman_legacy", "gman_commit"];
 
 /// A session in the server.
 pub(super) struct Server {

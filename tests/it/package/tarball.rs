@@ -100,7 +100,7 @@ fn gman_install_installs_every_plugin_that_the_server_can_have() {
     let has_commit = plugins(&database).contains(&COMMIT.to_owned());
     let expected = match has_commit {
         true => "installed the plugin gman_commit",
-        false => "cannot have the plugin gman_commit",
+        false => "does not take the plugin gman_commit",
     };
     assert!(first.contains(expected), "{first}");
     if has_commit {
@@ -141,7 +141,7 @@ fn gman_uninstall_says_how_the_plugin_goes_that_sessions_have_used() {
     let first = tarball.try_uninstall(&database, &[]);
     if !first.status.success() {
         assert!(said(&first).contains("connect anew"), "{}", said(&first));
-        assert_eq!(plugins(&database), ["gman", COMMIT]);
+        assert!(plugins(&database).contains(&COMMIT.to_owned()));
         assert!(functions(&database).contains(&"gman_do_background".to_owned()));
     }
     drop(session);
