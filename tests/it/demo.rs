@@ -7,12 +7,19 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Process, example, wait_until};
+use crate::support::{Library, Process, example, gman_program, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn demo(arguments: &[&str]) -> Output {
+/// The demo. What it would build itself is there before: a compiler takes longer than its servers.
+fn demo_command() -> Command {
+    gman_program();
+    Library::release();
     Command::new(example("demo"))
+}
+
+fn demo(arguments: &[&str]) -> Output {
+    demo_command()
         .args(arguments)
         .output()
         .expect("the demo starts")
@@ -58,7 +65,7 @@ fn a_demo_without_the_new_value_fails() {
 #[test]
 fn a_kept_demo_stays_until_ctrl_c_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut command = Command::new(example("demo"));
+    let mut command = demo_command();
     command.arg("--keep");
     let mut demo = Process::start(command, &folder.path().join("log"));
     let shown = demo.wait_until_ready(|| match demo_log(folder.path()) {
