@@ -22,7 +22,8 @@ use clap::Parser;
 use mysql::prelude::Queryable;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use support::{
-    Database, FUNCTION, Gearmand, Language, Library, Page, Redis, RedisWorker, product_file, run,
+    Database, FILE_NAME, FUNCTION, Gearmand, Language, Library, Page, Redis, RedisWorker,
+    product_file, run,
 };
 
 const BOLD: Style = Style::new().bold();
@@ -124,6 +125,9 @@ fn demo(options: &Options) -> Result<(), Stopped> {
     guide.sql(&format!("{set_servers};"));
     guide.show(&database.show(&set_servers));
 
+    guide.step("Let jobs leave when their transaction has committed, and never if it has not")?;
+    deliver_at_commit(&guide, &database);
+
     guide.step("Create a table, and a trigger that makes a job of every changed row")?;
     let script = product_file("sql/test-native-json.sql");
     database.run_script(&script);
@@ -177,8 +181,24 @@ fn demo(options: &Options) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// Sends the UPDATE, and returns how long it took and how long after sending it Redis had the new
-/// value, which may well be before the UPDATE is done: the job leaves in the middle of it.
+/// Installs the plugins and sets `gman_delivery`, if the server is one that can deliver at commit.
+fn deliver_at_commit(guide: &Guide, database: &Database) {
+    let mut session = database.connect();
+    for sql in [
+        format!("INSTALL SONAME '{FILE_NAME}'"),
+        "SET GLOBAL gman_delivery = 'committed'".to_owned(),
+    ] {
+        guide.sql(&format!("{sql};"));
+        if let Err(refused) = session.query_drop(&sql) {
+            guide.say(&format!("{refused}"));
+            guide.say("This server cannot have that: the job leaves in the middle of the UPDATE.");
+            return;
+        }
+    }
+}
+
+/// Sends the UPDATE, and answers how long it took and how long after sending it Redis had the new
+/// value, which may be before the UPDATE is answered.
 fn change(
     guide: &Guide,
     database: &Database,

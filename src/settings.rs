@@ -3,7 +3,8 @@
 //! A value is read with one relaxed atomic load, so that a call need not lock anything.
 
 use std::ffi::c_char;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -167,19 +168,25 @@ impl Switch {
 /// Longest text of a [`Text`], in bytes.
 pub const MAX_TEXT_BYTES: usize = 4095;
 
-/// A text that the server may read at any time where it lies.
+/// How many texts a [`Text`] keeps, the newest and those before it.
+const KEPT_TEXTS: usize = 64;
+
+/// A text that the server may read at any time: it takes a pointer from here, and copies what is there.
 ///
-/// The place never moves and always ends with a NUL, so a reader that comes while the text changes
-/// sees parts of both, never anything else.
+/// Each text goes to another place than those before it, so the server sees the old one or the new
+/// one, whole. The places serve in turn and are never freed: a reader that sleeps while [`KEPT_TEXTS`]
+/// newer texts are set sees parts of two of them, never anything else.
 #[derive(Debug)]
 pub struct Text {
     /// The name in SQL.
     pub name: &'static str,
     /// One line for the person who looks it up.
     pub description: &'static str,
-    current: [AtomicU8; MAX_TEXT_BYTES + 1],
-    /// Held by who writes or reads all of it.
-    turn: Mutex<()>,
+    /// Each ends with a NUL.
+    places: [[AtomicU8; MAX_TEXT_BYTES + 1]; KEPT_TEXTS],
+    /// Which of them has the newest text. Held by who writes or reads one.
+    newest: Mutex<usize>,
+    current: AtomicPtr<c_char>,
 }
 
 impl Text {
@@ -187,36 +194,57 @@ impl Text {
         Self {
             name,
             description,
-            current: [const { AtomicU8::new(0) }; MAX_TEXT_BYTES + 1],
-            turn: Mutex::new(()),
+            places: [const { [const { AtomicU8::new(0) }; MAX_TEXT_BYTES + 1] }; KEPT_TEXTS],
+            newest: Mutex::new(0),
+            current: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
     /// Changes the text; what is beyond [`MAX_TEXT_BYTES`] or a NUL is not shown.
     pub fn set(&self, text: &str) {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = (*newest + 1) % KEPT_TEXTS;
+        let place = &self.places[*newest];
         let shown = &text.as_bytes()[..text.floor_char_boundary(MAX_TEXT_BYTES)];
-        for (place, byte) in self.current.iter().zip(shown.iter().chain([&0])) {
-            place.store(*byte, Ordering::Relaxed);
+        for (byte, new) in place.iter().zip(shown.iter().chain([&0])) {
+            byte.store(*new, Ordering::Relaxed);
         }
+        self.current.store(address(place), Ordering::Release);
     }
 
     /// The text that is shown.
     pub fn get(&self) -> String {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes: Vec<u8> = self
-            .current
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = self.places[*newest]
             .iter()
-            .map(|place| place.load(Ordering::Relaxed))
+            .map(|byte| byte.load(Ordering::Relaxed))
             .take_while(|&byte| byte != 0)
             .collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// As [`Number::storage`]; the server only reads it.
-    pub(crate) fn storage(&self) -> *mut c_char {
-        self.current.as_ptr().cast_mut().cast()
+    /// As [`Number::storage`], of a pointer to the text. The server writes it only when it reads its
+    /// configuration.
+    pub(crate) fn storage(&self) -> *mut *mut c_char {
+        self.current.as_ptr()
     }
+
+    /// Shows the text instead of what the server has put there, and answers that.
+    pub(crate) fn take_back(&self) -> Option<NonNull<c_char>> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self
+            .current
+            .swap(address(&self.places[*newest]), Ordering::AcqRel);
+        let is_ours = self
+            .places
+            .as_ptr_range()
+            .contains(&old.cast_const().cast());
+        NonNull::new(old).filter(|_| !is_ours)
+    }
+}
+
+fn address(place: &[AtomicU8]) -> *mut c_char {
+    place.as_ptr().cast_mut().cast()
 }
 
 /// Whether the settings can be set at all.
@@ -413,6 +441,18 @@ mod tests {
         assert_eq!(text.get(), "é".repeat(MAX_TEXT_BYTES / 2));
         text.set("short");
         assert_eq!(text.get(), "short");
+    }
+
+    #[test]
+    fn a_text_shows_itself_again_after_the_server_has_put_another_there() {
+        let text = Text::new("t", "");
+        text.set("ours");
+        assert!(text.take_back().is_none());
+        let ours = text.current.load(Ordering::Relaxed);
+        let servers = c"the server's".as_ptr().cast_mut();
+        text.current.store(servers, Ordering::Relaxed);
+        assert_eq!(text.take_back().map(NonNull::as_ptr), Some(servers));
+        assert_eq!(text.current.load(Ordering::Relaxed), ours);
     }
 
     #[test]

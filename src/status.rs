@@ -3,8 +3,7 @@
 //! Numbers are atomics; nothing on the way of a submission takes a lock for them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::settings::Text;
+use std::sync::{Mutex, PoisonError};
 
 /// A number that only grows.
 #[derive(Debug)]
@@ -88,6 +87,41 @@ impl Drop for One {
     }
 }
 
+/// What the server shows of a [`Message`] at most, in bytes with the NUL at the end:
+/// `SHOW_VAR_FUNC_BUFF_SIZE` of MySQL, which is half of MariaDB's.
+pub(crate) const SHOWN_BYTES: usize = 1024;
+
+/// A message, which the server asks for when it wants to show it.
+#[derive(Debug)]
+pub struct Message {
+    /// The name in SQL.
+    pub name: &'static str,
+    /// Ends with a NUL.
+    current: Mutex<[u8; SHOWN_BYTES]>,
+}
+
+impl Message {
+    const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            current: Mutex::new([0; SHOWN_BYTES]),
+        }
+    }
+
+    /// Changes the message; what is beyond [`SHOWN_BYTES`] or a NUL is not shown.
+    pub(crate) fn set(&self, message: &str) {
+        let length = message.floor_char_boundary(SHOWN_BYTES - 1);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current[..length].copy_from_slice(&message.as_bytes()[..length]);
+        current[length] = 0;
+    }
+
+    /// The message up to its NUL, and whatever follows.
+    pub(crate) fn shown(&self) -> [u8; SHOWN_BYTES] {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// `gman_jobs_submitted`: jobs that somebody wanted to submit, whatever became of them.
 pub static JOBS_SUBMITTED: Counter = Counter::new("gman_jobs_submitted");
 
@@ -134,10 +168,7 @@ pub static WINDOW_BYTES_USED: Gauge = Gauge::new("gman_window_bytes_used");
 pub static SERVERS_DOWN: Gauge = Gauge::new("gman_servers_down");
 
 /// `gman_last_error`: the message of the last delivery that failed.
-pub static LAST_ERROR: Text = Text::new(
-    "gman_last_error",
-    "The message of the last delivery that failed",
-);
+pub static LAST_ERROR: Message = Message::new("gman_last_error");
 
 /// Every counter.
 pub static COUNTERS: [&Counter; 10] = [
@@ -161,3 +192,17 @@ pub static GAUGES: [&Gauge; 5] = [
     &HELD_BYTES,
     &SERVERS_DOWN,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_between_characters_and_ends_with_a_nul() {
+        let message = Message::new("m");
+        message.set(&"é".repeat(SHOWN_BYTES));
+        assert_eq!(&message.shown()[SHOWN_BYTES - 4..], "é\0\0".as_bytes());
+        message.set("short");
+        assert_eq!(&message.shown()[..6], b"short\0");
+    }
+}

@@ -187,6 +187,14 @@ pub(crate) const SHOW_LONGLONG: c_int = 4;
 /// `SHOW_CHAR`: a string that begins at the value's address.
 pub(crate) const SHOW_CHAR: c_int = 5;
 
+/// `SHOW_FUNC`: a [`ShowFunction`].
+pub(crate) const SHOW_FUNCTION: c_int = 8;
+
+/// `mysql_show_var_func`: makes the variable one of another kind. Session, the variable, and a buffer for
+/// its value; MariaDB passes more, which is of no interest.
+pub(crate) type ShowFunction =
+    unsafe extern "C" fn(*mut c_void, *mut MariaStatus, *mut c_char) -> c_int;
+
 /// `SHOW_SCOPE_GLOBAL` of MySQL.
 pub(crate) const SHOW_SCOPE_GLOBAL: c_int = 1;
 

@@ -1,12 +1,14 @@
 //! Status variables of the plugin, made from the tables of [`crate::status`].
 //!
-//! The server reads a counter's atomic where it lies; there is nothing to call and nothing to lock.
+//! The server reads a number's atomic where it lies; there is nothing to call and nothing to lock. For
+//! the last error it calls a function, which copies the text.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr;
 
 use crate::host::plugin_abi::{
-    MariaStatus, MysqlStatus, SHOW_CHAR, SHOW_LONGLONG, SHOW_SCOPE_GLOBAL, SHOW_UNDEF,
+    MariaStatus, MysqlStatus, SHOW_CHAR, SHOW_FUNCTION, SHOW_LONGLONG, SHOW_SCOPE_GLOBAL,
+    SHOW_UNDEF, ShowFunction,
 };
 use crate::status;
 
@@ -46,8 +48,8 @@ fn shown() -> impl Iterator<Item = Shown> {
     let gauges = gauges.map(move |gauge| number(gauge.name, gauge.storage()));
     let last_error = Shown {
         name: capitalised(status::LAST_ERROR.name),
-        value: status::LAST_ERROR.storage().cast_const().cast(),
-        kind: SHOW_CHAR,
+        value: (show_last_error as ShowFunction) as *const c_void,
+        kind: SHOW_FUNCTION,
     };
     let end = Shown {
         name: ptr::null(),
@@ -55,6 +57,23 @@ fn shown() -> impl Iterator<Item = Shown> {
         kind: SHOW_UNDEF,
     };
     counters.chain(gauges).chain([last_error, end])
+}
+
+/// Copies the last error to the server's buffer.
+unsafe extern "C" fn show_last_error(
+    _session: *mut c_void,
+    shown: *mut MariaStatus,
+    buffer: *mut c_char,
+) -> c_int {
+    let message = status::LAST_ERROR.shown();
+    // SAFETY: the buffer has SHOW_VAR_FUNC_BUFF_SIZE bytes, which is the length of `message` or more. Both
+    // servers' structures begin with what is written here.
+    unsafe {
+        ptr::copy_nonoverlapping(message.as_ptr(), buffer.cast(), message.len());
+        (*shown).value = buffer.cast_const().cast();
+        (*shown).kind = SHOW_CHAR;
+    }
+    0
 }
 
 /// `Gman_jobs_failed` for `gman_jobs_failed`: status variables begin with a capital letter.

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_longlong, c_ulong, c_ulonglong, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::error::Error;
 use crate::functions::{servers, transaction};
@@ -17,10 +17,6 @@ use crate::host::plugin_abi::{
 use crate::host::{diagnostics, guard};
 use crate::plugin::legacy;
 use crate::settings::{self, Choice, Delivery, Number, Switch};
-
-/// Where `gman_servers` lives for the server. Points to the setting's own text but for the time
-/// between the server's reading of its configuration and [`adopt_servers`].
-static SERVERS: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
 /// Room for the name of a choice; a longer text is none.
 const LONGEST_CHOICE: usize = 64;
@@ -51,12 +47,11 @@ fn build(switch: impl Fn(&'static Switch) -> *const c_void) -> *const *const c_v
 /// Takes over the value of `gman_servers` that the server read from its configuration. Without one
 /// the servers stay as [`gman_servers_set`](crate::functions) has set them.
 pub(super) fn adopt_servers() {
-    let configured = SERVERS.swap(settings::SERVERS.storage(), Ordering::Relaxed);
-    if configured.is_null() || configured == settings::SERVERS.storage() {
+    let Some(configured) = settings::SERVERS.take_back() else {
         return;
-    }
+    };
     // SAFETY: the server keeps the configured value, a C string, for as long as it runs.
-    let configured = unsafe { CStr::from_ptr(configured) }.to_bytes();
+    let configured = unsafe { CStr::from_ptr(configured.as_ptr()) }.to_bytes();
     if configured.is_empty() {
         return;
     }
@@ -108,7 +103,7 @@ fn servers_variable() -> *const c_void {
             Some(check_servers),
             Some(update_servers),
         ),
-        value: SERVERS.as_ptr(),
+        value: setting.storage(),
         default: c"".as_ptr(),
     })
 }

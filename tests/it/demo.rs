@@ -26,6 +26,7 @@ fn the_demo_shows_the_job_and_the_new_value() {
     assert!(output.status.success(), "{shown}{problems}");
     for part in [
         "| gman_do_background ",
+        "SET GLOBAL gman_delivery = 'committed';\n",
         "page      http://127.0.0.1:",
         "UPDATE test SET name='sm' WHERE id=1;",
         r#"syncToRedis {"id":1,"name":"sm"}"#,
@@ -33,8 +34,9 @@ fn the_demo_shows_the_job_and_the_new_value() {
     ] {
         assert!(shown.contains(part), "expected {part} in\n{shown}");
     }
+    assert!(!shown.contains("This server cannot"), "{shown}");
     let (before, after) = shown.split_once("Change the row").expect("the change");
-    assert!(before.trim_end().ends_with("\"test1\"\n\n6"), "{before}");
+    assert!(before.trim_end().ends_with("\"test1\"\n\n7"), "{before}");
     assert!(after.contains("get 1\n    \"sm\"\n"), "{after}");
     assert!(
         !shown.contains('\x1b'),

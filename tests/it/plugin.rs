@@ -455,6 +455,77 @@ fn what_happens_is_counted() {
     );
 }
 
+/// Shows a variable again and again while a session runs `change`, which makes it now a text with AAAA and
+/// then one with BBBB; a text with both is none of the two.
+fn assert_shown_whole(database: &Database, show: &str, change: &[String]) {
+    const SHOWN: u32 = 2_000;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut session = database.connect();
+            while !done.load(Ordering::Relaxed) {
+                for sql in change {
+                    session.query_drop(sql).expect("a statement");
+                }
+            }
+        });
+        let mut session = database.connect();
+        let (mut first, mut second, mut torn) = (0, 0, Vec::new());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while first + second < SHOWN || first.min(second) == 0 {
+            let row = session.query_first(show).expect("the variable");
+            let (_, shown): (String, String) = row.expect("a row");
+            match (shown.contains("AAAA"), shown.contains("BBBB")) {
+                (true, false) => first += 1,
+                (false, true) => second += 1,
+                (true, true) => torn.push(shown),
+                (false, false) => {}
+            }
+            if !torn.is_empty() || Instant::now() > deadline {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(torn, [""; 0], "after {first} and {second} whole ones");
+        assert!(first > 0 && second > 0, "{first} and {second} seen");
+    });
+}
+
+#[test]
+fn the_servers_are_shown_whole_while_they_change() {
+    let database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let set = ["A", "B"].map(|letter| {
+        let host = letter.repeat(250);
+        let hosts: Vec<String> = (1..=15).map(|port| format!("{host}:{port}")).collect();
+        format!("DO gman_servers_set('{}')", hosts.join(","))
+    });
+    assert_shown_whole(&database, "SHOW GLOBAL VARIABLES LIKE 'gman_servers'", &set);
+}
+
+#[test]
+fn the_last_error_is_shown_whole_while_it_changes() {
+    let database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    // A job server that has failed is left alone, so most of the jobs fail at once; and many in one
+    // statement, so that the message changes most of the time.
+    let calls = ["A", "B"].map(|letter| {
+        let host = letter.repeat(250);
+        database.execute(&format!("SELECT gman_servers_set('{host}', 'f{letter}')"));
+        format!("gman_do_background('f{letter}', 'w')")
+    });
+    let fail = [format!("DO {}", vec![calls.join(", "); 200].join(", "))];
+    assert_shown_whole(
+        &database,
+        "SHOW GLOBAL STATUS LIKE 'gman_last_error'",
+        &fail,
+    );
+}
+
 #[test]
 fn settings_change_while_sixteen_sessions_submit_and_nothing_fails() {
     const SESSIONS: usize = 16;

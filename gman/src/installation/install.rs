@@ -6,14 +6,11 @@ use clap::Args;
 use gearman_mysql_udf::gearman::servers::host_port;
 
 use super::files::{self, LIBRARY};
-use super::server::{self, Server};
+use super::server::{self, NO_SUCH_SYMBOL, PLUGINS, Server};
 use super::{configuration, script};
 use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
 use crate::terminal::print;
-
-/// `ER_CANT_FIND_DL_ENTRY`: the server has another library of this name open, from before.
-const NO_SUCH_SYMBOL: u16 = 1127;
 
 /// Put the library into the database server of this machine and create its functions
 ///
@@ -36,11 +33,12 @@ pub(crate) struct Install {
     #[arg(long, env = "GMAN_GEARMAND", value_name = "LIST", value_parser = job_servers)]
     gearmand: Option<String>,
 
-    /// Also install the plugin gman now: settings and counters of the server
+    /// Also install the library's plugins now, those that this server can have: settings and counters,
+    /// and delivery at commit
     #[arg(long, conflicts_with = "config")]
     plugin: bool,
 
-    /// Write the lines that load the plugin at every start of the server to a file for its
+    /// Write the lines that load the plugins at every start of the server to a file for its
     /// configuration, such as /etc/mysql/mariadb.conf.d/gman.cnf
     #[arg(long, value_name = "FILE", require_equals = true)]
     config: Option<Option<PathBuf>>,
@@ -98,7 +96,7 @@ fn finish(server: &mut Server, options: &Install) -> Result {
         created.map_err(|error| server::failed("create json_object and json_array", &error))?;
     }
     if options.plugin {
-        install_plugin(server)?;
+        install_plugins(server)?;
     }
     if let Some(servers) = &options.gearmand {
         let sql = format!("SELECT gman_servers_set('{servers}')");
@@ -180,13 +178,18 @@ fn create_functions(server: &mut Server) -> Result<bool> {
     Ok(true)
 }
 
-fn install_plugin(server: &mut Server) -> Result {
-    if server.has_plugin()? {
-        return print("the plugin gman is there already");
+fn install_plugins(server: &mut Server) -> Result {
+    let there = server.plugins()?;
+    for plugin in PLUGINS {
+        print(&if there.contains(&plugin) {
+            format!("the plugin {plugin} is there already")
+        } else if server.install_plugin(plugin)? {
+            format!("installed the plugin {plugin}")
+        } else {
+            format!("this server does not take the plugin {plugin}")
+        })?;
     }
-    let sql = format!("INSTALL PLUGIN gman SONAME '{LIBRARY}'");
-    server.execute("install the plugin gman", &sql)?;
-    print("installed the plugin gman")
+    Ok(())
 }
 
 fn print_what_is_left(options: &Install, is_complete: bool, config_written: bool) -> Result {

@@ -15,6 +15,17 @@ use crate::terminal;
 /// `ER_TABLEACCESS_DENIED_ERROR`, `ER_SPECIFIC_ACCESS_DENIED_ERROR`, `ER_PROCACCESS_DENIED_ERROR`.
 const NOT_ALLOWED: [u16; 4] = [1044, 1142, 1227, 1370];
 
+/// `ER_CANT_FIND_DL_ENTRY`: the library that the server has open lacks a symbol or a plugin. It may be
+/// another one, which has had this name before.
+pub(super) const NO_SUCH_SYMBOL: u16 = 1127;
+
+/// `ER_PLUGIN_CANNOT_BE_UNINSTALLED` of MySQL.
+const IN_USE: u16 = 1883;
+
+/// The plugins of the library, in the order in which they are installed: that of the settings first.
+/// They are removed in reverse, so first the one that a server may keep.
+pub(super) const PLUGINS: [&str; 3] = ["gman", "gman_legacy", "gman_commit"];
+
 /// A session in the server.
 pub(super) struct Server {
     session: Conn,
@@ -102,11 +113,41 @@ impl Server {
         self.query("read mysql.func", &sql)
     }
 
-    pub(super) fn has_plugin(&mut self) -> Result<bool> {
-        self.value(
+    /// The plugins of ours that the server has.
+    pub(super) fn plugins(&mut self) -> Result<Vec<&'static str>> {
+        let names: Vec<String> = self.query(
             "read the list of plugins",
-            "SELECT COUNT(*) FROM information_schema.plugins WHERE plugin_name = 'gman'",
-        )
+            "SELECT plugin_name FROM information_schema.plugins",
+        )?;
+        let mut ours = PLUGINS.to_vec();
+        ours.retain(|ours| names.iter().any(|name| name == ours));
+        Ok(ours)
+    }
+
+    /// Installs a plugin; `false` if the library has none of this name for this server.
+    pub(super) fn install_plugin(&mut self, plugin: &str) -> Result<bool> {
+        let sql = format!("INSTALL PLUGIN {plugin} SONAME '{LIBRARY}'");
+        match self.session.query_drop(&sql) {
+            Ok(()) => Ok(true),
+            Err(mysql::Error::MySqlError(error)) if error.code == NO_SUCH_SYMBOL => Ok(false),
+            Err(error) => Err(failed(&format!("install the plugin {plugin}"), &error)),
+        }
+    }
+
+    /// Removes a plugin.
+    pub(super) fn uninstall_plugin(&mut self, plugin: &str) -> Result {
+        let sql = format!("UNINSTALL PLUGIN {plugin}");
+        match self.session.query_drop(&sql) {
+            Ok(()) => Ok(()),
+            Err(mysql::Error::MySqlError(error)) if error.code == IN_USE => {
+                Err(Error::failed(format!(
+                    "the server keeps the plugin {plugin} while sessions that have used it are \
+                     connected: SET GLOBAL gman_delivery = 'acked', let the applications connect \
+                     anew, then run this again"
+                )))
+            }
+            Err(error) => Err(failed(&format!("uninstall the plugin {plugin}"), &error)),
+        }
     }
 }
 

@@ -34,9 +34,9 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result {
     if !options.force {
         refuse_while_in_use(&mut server)?;
     }
-    if server.has_plugin()? {
-        server.execute("uninstall the plugin gman", "UNINSTALL PLUGIN gman")?;
-        print("uninstalled the plugin gman")?;
+    for plugin in server.plugins()?.iter().rev() {
+        server.uninstall_plugin(plugin)?;
+        print(&format!("uninstalled the plugin {plugin}"))?;
     }
     for (function, library) in server.functions()? {
         drop_function(&mut server, &function, &library)?;
@@ -47,7 +47,7 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result {
     for file in configuration::written() {
         let file = file.display();
         print(&format!(
-            "still to be done: remove {file}, which loads the plugin"
+            "still to be done: remove {file}, which loads the plugins"
         ))?;
     }
     Ok(())

@@ -16,6 +16,9 @@ use crate::gearman::wire::deadline::Deadline;
 /// any account can set one.
 const MAX_LISTS: usize = 64;
 
+/// How many functions can have jobs that wait for servers of an earlier list.
+const MAX_EARLIER: usize = 1024;
+
 /// All lists. A server that several of them name is the same in each.
 #[derive(Debug)]
 pub(crate) struct Lists {
@@ -108,20 +111,15 @@ impl Lists {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if there are [`MAX_LISTS`] already; nothing has changed then.
+    /// [`Error::Input`] if there are [`MAX_LISTS`] already, or if jobs of many earlier lists still wait;
+    /// nothing has changed then.
     pub(crate) fn set(
         &mut self,
         function: Option<&[u8]>,
         servers: Vec<HostPort>,
     ) -> Result<(), Error> {
         self.forget_what_is_answered();
-        let is_new = function.is_some_and(|function| !self.of_function.contains_key(function));
-        if self.draining.len() >= MAX_LISTS || (is_new && self.of_function.len() >= MAX_LISTS) {
-            return Err(Error::Input(format!(
-                "{MAX_LISTS} functions have a list of their own already, which is the most; \
-                 SELECT gman_servers_set('', 'function') takes one away"
-            )));
-        }
+        self.check_bounds(function)?;
         let list: ServerList = servers
             .into_iter()
             .map(|host_port| self.known_or_new(host_port))
@@ -139,6 +137,24 @@ impl Lists {
             Some(function) => drop(self.of_function.insert(function.to_vec(), route)),
         }
         self.let_go_of(old.pipeline);
+        Ok(())
+    }
+
+    fn check_bounds(&self, function: Option<&[u8]>) -> Result<(), Error> {
+        let is_new = function.is_some_and(|function| !self.of_function.contains_key(function));
+        if is_new && self.of_function.len() >= MAX_LISTS {
+            return Err(Error::Input(format!(
+                "{MAX_LISTS} functions have a list of their own already, which is the most; \
+                 SELECT gman_servers_set('', 'function') takes one away"
+            )));
+        }
+        if self.draining.len() >= MAX_LISTS || self.earlier_of_function.len() >= MAX_EARLIER {
+            return Err(Error::Input(
+                "jobs still wait for the job servers of too many earlier lists; \
+                 gman_flush() waits until none does"
+                    .to_owned(),
+            ));
+        }
         Ok(())
     }
 

@@ -16,6 +16,9 @@ const SERVICE: &str = "gearman";
 /// Longest host name, in bytes: RFC 1035, 2.3.4.
 const MAX_HOST_BYTES: usize = 253;
 
+/// How many servers a list can have: what is kept for each of them is bounded.
+const MAX_SERVERS: usize = 256;
+
 /// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostPort {
@@ -71,9 +74,15 @@ pub fn parse(list: &str) -> Result<Vec<HostPort>, Error> {
         let server = parse_entry(entry).map_err(|expected| {
             Error::Input(format!("servers: in \"{entry}\" expected {expected}"))
         })?;
-        if !servers.contains(&server) {
-            memory::push(&mut servers, server)?;
+        if servers.contains(&server) {
+            continue;
         }
+        if servers.len() == MAX_SERVERS {
+            return Err(Error::Input(format!(
+                "servers: expected at most {MAX_SERVERS} of them"
+            )));
+        }
+        memory::push(&mut servers, server)?;
     }
     Ok(servers)
 }
@@ -134,6 +143,16 @@ fn parse_port(port: &str) -> Result<u16, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_has_at_most_256_servers() {
+        let list: Vec<String> = (1..=256).map(|port| format!("h:{port}")).collect();
+        let list = list.join(",");
+        let again = parse(&format!("{list},h:7")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(again.len(), 256);
+        let refused = parse(&format!("{list},h:257")).unwrap_err();
+        assert_eq!(refused.to_string(), "servers: expected at most 256 of them");
+    }
 
     fn shown(list: &str) -> String {
         let servers = parse(list).unwrap_or_else(|error| panic!("{list:?}: {error}"));

@@ -1,12 +1,24 @@
 //! `gman install` and `gman uninstall` of the tarball.
 
 use std::fs;
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
 
 use super::callers::{create_table, while_calling};
 use super::{Tarball, functions, has_mapped, said, set_servers};
-use crate::support::{Database, FILE_NAME, Gearmand, RecordingWorker};
+use crate::support::{Database, FILE_NAME, Gearmand, RecordingWorker, wait_until};
 
 const SUBMIT: &str = "gman_do_background('f', json_object_udf(NEW.id AS id, NEW.n AS n))";
+
+const COMMIT: &str = "gman_commit";
+
+/// Our plugins that the server has.
+fn plugins(database: &Database) -> Vec<String> {
+    database.query(
+        "SELECT PLUGIN_NAME FROM information_schema.PLUGINS WHERE PLUGIN_NAME LIKE 'gman%' ORDER BY PLUGIN_NAME",
+    )
+}
 
 #[test]
 fn gman_install_asks_the_server_for_its_folder_and_says_what_it_did() {
@@ -60,31 +72,90 @@ fn gman_install_writes_a_configuration_with_which_the_server_starts_with_the_plu
     database.restart();
     let servers: String = database.value("SELECT @@gman_servers");
     assert_eq!(servers, "127.0.0.1:7");
+    let delivery: String = database.value("SELECT @@gman_delivery");
+    let expected = match plugins(&database).contains(&COMMIT.to_owned()) {
+        true => "committed",
+        false => "acked",
+    };
+    assert_eq!(delivery, expected);
+}
+
+/// One that is there already, such as `gman_commit` of an earlier release, is left alone.
+#[test]
+fn gman_install_installs_every_plugin_that_the_server_can_have() {
+    let database = Database::start();
+    let tarball = Tarball::unpack();
+    tarball.install(&database, &[]);
+    let sql = format!("INSTALL PLUGIN gman SONAME '{FILE_NAME}'");
+    if database.connect().query_drop(&sql).is_err() {
+        let refused = tarball.try_install(&database, &["--plugin"]);
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+        crate::support::unsupported!("no plugin for this server, the functions only");
+    }
+    let first = tarball.install(&database, &["--plugin"]);
+    assert!(
+        first.contains("the plugin gman is there already"),
+        "{first}"
+    );
+    let has_commit = plugins(&database).contains(&COMMIT.to_owned());
+    let expected = match has_commit {
+        true => "installed the plugin gman_commit",
+        false => "does not take the plugin gman_commit",
+    };
+    assert!(first.contains(expected), "{first}");
+    if has_commit {
+        database.execute("SET GLOBAL gman_delivery = 'committed'");
+        let again = tarball.install(&database, &["--plugin"]);
+        let there = "the plugin gman_commit is there already";
+        assert!(again.contains(there), "{again}");
+    }
+
+    let gone = tarball.uninstall(&database, &[]);
+    assert!(gone.contains("uninstalled the plugin gman\n"), "{gone}");
+    assert_eq!(
+        gone.contains("uninstalled the plugin gman_commit"),
+        has_commit
+    );
+    assert_eq!(plugins(&database), [""; 0]);
 }
 
 #[test]
-fn gman_install_installs_the_plugin_once() {
+fn gman_uninstall_says_how_the_plugin_goes_that_sessions_have_used() {
+    let gearmand = Gearmand::start();
     let database = Database::start();
     let tarball = Tarball::unpack();
-    let first = tarball.try_install(&database, &["--plugin"]);
-    if said(&first).contains("plugin interface version mismatch") {
-        crate::support::unsupported!("no plugin for this server, the functions only");
+    let installed = tarball.try_install(&database, &["--plugin"]);
+    if !plugins(&database).contains(&COMMIT.to_owned()) {
+        crate::support::unsupported!("no plugin gman_commit for this server");
     }
-    assert!(first.status.success(), "{}", said(&first));
-    assert!(
-        said(&first).contains("installed the plugin gman"),
-        "{}",
-        said(&first)
-    );
-    assert_eq!(database.value::<u32>("SELECT @@gman_timeout_ms"), 1000);
-    let again = tarball.install(&database, &["--plugin"]);
-    assert!(
-        again.contains("the plugin gman is there already"),
-        "{again}"
-    );
+    assert!(installed.status.success(), "{}", said(&installed));
+    set_servers(&database, &gearmand);
+    database.execute("SET GLOBAL gman_delivery = 'committed'");
+    let mut session = database.connect();
+    let sent: Option<String> = session
+        .query_first("SELECT gman_do_background('f', 'w')")
+        .expect("a job")
+        .expect("a row");
+    assert!(sent.is_some());
 
-    let gone = tarball.uninstall(&database, &[]);
-    assert!(gone.contains("uninstalled the plugin gman"), "{gone}");
+    let first = tarball.try_uninstall(&database, &[]);
+    if !first.status.success() {
+        assert!(said(&first).contains("connect anew"), "{}", said(&first));
+        assert!(plugins(&database).contains(&COMMIT.to_owned()));
+        assert!(functions(&database).contains(&"gman_do_background".to_owned()));
+    }
+    drop(session);
+    wait_until(Duration::from_secs(60), "the plugins to go", || {
+        if !first.status.success() {
+            // Succeeds once the server has seen that the session has ended.
+            tarball.try_uninstall(&database, &[]);
+        }
+        match plugins(&database).as_slice() {
+            [] => Ok(()),
+            left => Err(left.to_vec()),
+        }
+    });
+    assert_eq!(functions(&database), [""; 0]);
 }
 
 #[test]
