@@ -127,7 +127,7 @@ impl Statement<'_> {
         }
         let mut end = 0;
         for part in parts {
-            assert!(part.len() <= length - end, "parts are as long as was said");
+            assert!(part.len() <= length - end);
             // SAFETY: there is room for `length` bytes and a NUL.
             unsafe {
                 text.add(end)

@@ -22,20 +22,31 @@ pub const SUFFIX: &[u8] = b"_udf";
 
 /// Whether `text` holds one of the old names at all: what most statements are asked, and nothing else.
 pub fn is_concerned(text: &[u8]) -> bool {
-    /// Compared without a branch, so that the compiler takes many bytes at once.
-    const CHUNK: usize = 32;
+    /// As many bytes as a processor compares at once.
+    const CHUNK: usize = 16;
+    let (chunks, rest) = text.as_chunks::<CHUNK>();
     let mut place = 0;
-    for chunk in text.chunks(CHUNK) {
-        let is_j = |byte: &u8| byte | 0x20 == b'j';
-        if chunk.iter().fold(false, |any, byte| any | is_j(byte)) {
-            let mut candidates = (place..place + chunk.len()).filter(|&at| is_j(&text[at]));
-            if candidates.any(|at| begins_with_an_old_name(&text[at..])) {
-                return true;
-            }
+    for chunk in chunks {
+        // Without a branch, so that the compiler makes one comparison of it.
+        let hits = chunk
+            .iter()
+            .fold(0, |hits, &byte| hits | u8::from(is_j(byte)));
+        if hits != 0 && holds_an_old_name(text, place, chunk) {
+            return true;
         }
         place += CHUNK;
     }
-    false
+    holds_an_old_name(text, place, rest)
+}
+
+fn is_j(byte: u8) -> bool {
+    byte | 0x20 == b'j'
+}
+
+/// Whether an old name begins in `chunk`, which is at `place` in `text`.
+fn holds_an_old_name(text: &[u8], place: usize, chunk: &[u8]) -> bool {
+    let mut bytes = chunk.iter().enumerate();
+    bytes.any(|(at, &byte)| is_j(byte) && begins_with_an_old_name(&text[place + at..]))
 }
 
 fn begins_with_an_old_name(text: &[u8]) -> bool {
