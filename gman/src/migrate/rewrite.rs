@@ -200,13 +200,14 @@ fn token(text: &[u8], charset: Charset, escapes: bool) -> (Kind, usize) {
                 None => (Kind::Other, 1),
             }
         }
-        [quote @ (b'\'' | b'"'), ..] => match end_of_string(text, *quote, charset, escapes) {
-            Some(end) => (Kind::Text, end),
-            None => (Kind::Other, 1),
-        },
+        // What does not end is left alone to the last byte.
+        [quote @ (b'\'' | b'"'), ..] => {
+            let end = end_of_string(text, *quote, charset, escapes);
+            (Kind::Text, end.unwrap_or(text.len()))
+        }
         [b'`', ..] => match end_of_string(text, b'`', charset, false) {
             Some(end) => (Kind::Quoted, end),
-            None => (Kind::Other, 1),
+            None => (Kind::Other, text.len()),
         },
         [byte, ..] if is_space(*byte) => {
             let spaces = text.iter().take_while(|byte| is_space(**byte)).count();
