@@ -9,8 +9,8 @@ use super::change::Change;
 use super::connection::{Connection, Finished};
 use super::options::Options;
 use super::statistics::Statistics;
-use super::stop::Stop;
 use super::store::Store;
+use crate::service::Stop;
 
 /// How many jobs at most go to Redis in one round trip.
 const BATCH: usize = 1000;

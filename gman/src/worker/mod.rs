@@ -7,7 +7,6 @@
 //! a job is never finished before Redis has its change: gearmand gives it to another worker if this
 //! one ends.
 
-mod backoff;
 mod change;
 mod connection;
 mod job_server;
@@ -15,7 +14,6 @@ mod lane;
 mod log;
 mod options;
 mod statistics;
-mod stop;
 mod store;
 mod window;
 
@@ -28,12 +26,12 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Result};
+use crate::service::Stop;
 use job_server::JobServer;
 use lane::Lanes;
 use log::say;
 pub(crate) use options::Options;
 use statistics::Statistics;
-use stop::Stop;
 
 /// The exit status of a Rust program that panicked.
 const PANICKED: i32 = 101;

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerError, Value};
 
-use super::backoff::Backoff;
 use super::change::{Change, Effect};
 use super::log::say;
 use super::statistics::Statistics;
-use super::stop::Stop;
+use crate::service::{Backoff, Stop};
 
 /// How long Redis may take to answer before it counts as unreachable.
 const TIMEOUT: Duration = Duration::from_secs(2);
