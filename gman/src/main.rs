@@ -13,6 +13,7 @@ mod error;
 mod installation;
 mod manual;
 mod migrate;
+mod relay;
 mod service;
 mod sql;
 mod terminal;
