@@ -41,10 +41,7 @@ impl RedisCluster {
             .iter()
             .map(|bus| Redis::start_with(node_options(bus, options), ""))
             .collect();
-        let cluster = Self {
-            nodes,
-            bus_ports: bus_ports,
-        };
+        let cluster = Self { nodes, bus_ports };
         cluster.meet();
         cluster
     }
