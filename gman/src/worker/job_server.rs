@@ -9,7 +9,8 @@ use gearman_mysql_udf::gearman::wire::packet::{self, Command, Decoded, Magic, Pa
 
 use super::change::{Change, Format};
 use super::connection::{Connection, Finished};
-use super::lane::{Job, Lanes};
+use super::job::Job;
+use super::lane::Lanes;
 use super::log::{self, say};
 use super::options::Options;
 use super::statistics::Statistics;
@@ -218,6 +219,7 @@ impl JobServer {
                     connection,
                     handle,
                     change,
+                    parked: false,
                 })
             }
             Err(problem) => {
@@ -225,7 +227,12 @@ impl JobServer {
                 say(format!("{name}: {problem}; the workload was: {text}"));
                 // Trying again would not help, so it ends here.
                 let outcome = Outcome::Impossible;
-                Arrival::Malformed(Finished { handle, outcome })
+                let parked = false;
+                Arrival::Malformed(Finished {
+                    handle,
+                    outcome,
+                    parked,
+                })
             }
         }
     }
