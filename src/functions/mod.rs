@@ -6,6 +6,7 @@ mod flush;
 mod job_args;
 mod json;
 mod log_throttle;
+mod outboxes;
 mod relay;
 pub(crate) mod servers;
 pub(crate) mod shutdown;
@@ -14,3 +15,4 @@ mod sum;
 #[cfg(feature = "test-switches")]
 mod switches;
 pub(crate) mod transaction;
+mod wake;
