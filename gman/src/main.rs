@@ -10,11 +10,15 @@ mod command_line;
 mod connections;
 mod error;
 mod installation;
+mod load;
 mod manual;
 mod migrate;
+mod rows;
 mod sql;
+mod status;
 mod terminal;
 mod triggers;
+mod verify;
 mod worker;
 
 use std::process::ExitCode;

@@ -8,7 +8,7 @@
 //! one ends.
 
 mod backoff;
-mod change;
+pub(crate) mod change;
 mod connection;
 mod job_server;
 mod lane;
