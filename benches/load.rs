@@ -86,13 +86,21 @@ fn main() -> ExitCode {
     database.execute("DROP FUNCTION gman_do_background");
     database.run_script(&product_file("sql/outbox.sql"));
     database.execute("SET GLOBAL event_scheduler = ON");
-    let (outbox, _) = load(&database, &options, &["--outbox"], "gman load, by the outbox");
+    let (outbox, _) = load(
+        &database,
+        &options,
+        &["--outbox"],
+        "gman load, by the outbox",
+    );
 
     println!("| way                                 | rows a second | memory of gman |");
     println!("|-------------------------------------|--------------:|---------------:|");
     for way in [&plain, &direct, &outbox, &verified] {
         let mib = way.memory_bytes as f64 / f64::from(1 << 20);
-        println!("| {:<35} | {:>13.0} | {mib:>10.0} MiB |", way.name, way.rows_a_second);
+        println!(
+            "| {:<35} | {:>13.0} | {mib:>10.0} MiB |",
+            way.name, way.rows_a_second
+        );
     }
     println!(
         "\n{} single-row writers: {alone:.0} changes a second alone, {beside:.0} beside a load of {} rows a second",
@@ -149,10 +157,12 @@ fn stream(database: &Database, options: &Options) -> Way {
     for row in rows {
         let (id, price, stock, name): (String, String, String, String) =
             mysql::from_row(row.expect("a row"));
-        pipeline
-            .cmd("HSET")
-            .arg(format!("test.t:{id}"))
-            .arg(&[("id", &id), ("price", &price), ("stock", &stock), ("name", &name)]);
+        pipeline.cmd("HSET").arg(format!("test.t:{id}")).arg(&[
+            ("id", &id),
+            ("price", &price),
+            ("stock", &stock),
+            ("name", &name),
+        ]);
         if pipeline.len() == 1000 {
             pipeline.exec(&mut connection).expect("HSET");
             pipeline.clear();
@@ -172,14 +182,21 @@ fn load(database: &Database, options: &Options, triggers: &[&str], name: &str) -
     let _worker = RedisWorker::start_with(Language::Rust, &gearmand, &redis, &[]);
     let servers = gearmand.address();
     let _: String = database.value(&format!("SELECT gman_servers_set('{servers}')"));
-    gman_succeeds(database, &[&["triggers", "--create", "test.t"], triggers].concat());
+    gman_succeeds(
+        database,
+        &[&["triggers", "--create", "test.t"], triggers].concat(),
+    );
 
     let began = Instant::now();
     let memory_bytes = run(database, &["load", "test.t"]);
     let mut connection = redis.connect();
     wait_until(PATIENCE, "the last row", || {
         let keys: u32 = redis::cmd("DBSIZE").query(&mut connection).expect("DBSIZE");
-        if keys == options.rows { Ok(()) } else { Err(keys) }
+        if keys == options.rows {
+            Ok(())
+        } else {
+            Err(keys)
+        }
     });
     let loaded = Way {
         name: name.to_owned(),
@@ -215,7 +232,9 @@ fn run(database: &Database, arguments: &[&str]) -> u64 {
 /// `VmHWM` of proc(5).
 fn peak_bytes(child: &Child) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
 }
 
@@ -243,7 +262,10 @@ fn writers(database: &Database, options: &Options) -> (f64, f64) {
         let beside = rate(&|| {
             let limit = format!("id <= {}", options.rate * options.seconds);
             let speed = options.rate.to_string();
-            run(database, &["load", "test.t", "--rate", &speed, "--where", &limit]);
+            run(
+                database,
+                &["load", "test.t", "--rate", &speed, "--where", &limit],
+            );
         });
         stop.store(true, Ordering::Relaxed);
         (alone, beside)
@@ -262,7 +284,10 @@ fn write(
     while !stop.load(Ordering::Relaxed) {
         id = id.wrapping_mul(48_271).wrapping_add(11) % options.rows;
         session
-            .query_drop(format!("UPDATE t SET stock = stock + 1 WHERE id = {}", id + 1))
+            .query_drop(format!(
+                "UPDATE t SET stock = stock + 1 WHERE id = {}",
+                id + 1
+            ))
             .expect("an UPDATE");
         changes.fetch_add(1, Ordering::Relaxed);
     }

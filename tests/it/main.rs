@@ -32,6 +32,7 @@ mod replication;
 mod returns;
 mod sale;
 mod servers;
+mod status;
 mod submission;
 mod sum;
 mod symbols;

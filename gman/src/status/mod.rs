@@ -5,7 +5,8 @@
 //! - [`queues`]: what waits in the job servers;
 //! - [`memory`]: how Redis is;
 //! - [`problems`]: what is wrong, in plain words, and what to do;
-//! - [`screen`]: all of it as text.
+//! - [`seen`]: all of it together;
+//! - [`screen`]: the same as text.
 
 mod database;
 mod memory;
@@ -13,34 +14,24 @@ mod options;
 mod problems;
 mod queues;
 mod screen;
+mod seen;
 
 use std::io::{self, IsTerminal};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mysql::Conn;
-use serde::Serialize;
 
 use self::database::Database;
 use self::memory::Memory;
 pub(crate) use self::options::Options;
-use self::problems::{Problem, Severity};
-use self::queues::JobServer;
+use self::problems::Severity;
+use self::seen::Status;
 use crate::error::{Error, Result};
 use crate::terminal;
 
 /// Between two looks at the counters, for their rates.
 const BETWEEN: Duration = Duration::from_secs(1);
-
-/// Everything that was seen.
-#[derive(Debug, Serialize)]
-struct Status {
-    /// Worst first.
-    problems: Vec<Problem>,
-    database: Database,
-    job_servers: Vec<JobServer>,
-    redis: Memory,
-}
 
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 //! The status as text: what is wrong, then the way of a change from the database to Redis.
 
-use super::Status;
 use super::database::Database;
 use super::problems::Severity;
 use super::queues::JobServer;
+use super::seen::Status;
 
 /// Settings that are shown first, if the server has them.
 const SETTINGS: [&str; 5] = [

@@ -1,6 +1,6 @@
 //! Keys without a row. What begins with a table's prefix and can be the key of a row is one of the table's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mysql::Conn;
@@ -9,7 +9,7 @@ use super::cache::Cache;
 use super::first_look::Seen;
 use super::key_text;
 use super::options::Options;
-use super::report::Report;
+use super::report::{Orphans, Report};
 use super::second_look::{CONFIRMATIONS, SecondLook};
 use crate::connections::refused;
 use crate::error::Result;
@@ -20,9 +20,6 @@ const GROUP: usize = 500;
 
 /// How many keys are kept before they are looked at again.
 const SUSPECTS: usize = 50_000;
-
-/// Keys, each with the condition for its row.
-pub(super) type Orphans = BTreeMap<String, String>;
 
 /// Looks at all keys that begin with the table's prefix.
 ///

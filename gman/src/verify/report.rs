@@ -1,15 +1,19 @@
 //! What was found.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::compare::{ColumnDifference, Difference};
-use super::orphans::Orphans;
 use crate::error::{Error, Result};
 use crate::rows::place::Place;
 use crate::sql::TableName;
 
 /// How many keys of a kind are printed as text; JSON has all of them.
 const SHOWN: usize = 100;
+
+/// Keys without a row, each with the condition for the row.
+pub(super) type Orphans = BTreeMap<String, String>;
 
 /// What was found in all tables.
 #[derive(Debug, Default, Serialize)]
