@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{installation, load, manual, migrate, status, triggers, verify, worker};
+use crate::{installation, load, manual, migrate, relay, status, triggers, verify, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -23,6 +23,7 @@ enum Command {
     Install(installation::Install),
     Uninstall(installation::Uninstall),
     Migrate(migrate::Options),
+    Relay(relay::Options),
     Triggers(triggers::Options),
     Load(load::Options),
     Verify(verify::Options),
@@ -38,6 +39,7 @@ pub(crate) fn run() -> Result {
         Command::Install(options) => installation::install(&options),
         Command::Uninstall(options) => installation::uninstall(&options),
         Command::Migrate(options) => migrate::run(&options),
+        Command::Relay(options) => relay::run(&options),
         Command::Triggers(options) => triggers::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Verify(options) => verify::run(&options),

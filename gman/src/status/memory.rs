@@ -1,15 +1,12 @@
 //! Redis: its memory, and what it does when that runs out.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::connections::RedisOptions;
 use crate::error::Result;
-
-/// How long Redis may take.
-const TIMEOUT: Duration = Duration::from_secs(2);
+use crate::redis_client::{Answer, Node, Routes};
 
 /// What INFO says that matters here.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -31,19 +28,19 @@ impl Memory {
     ///
     /// If the options cannot be read; a Redis that is unreachable is a result.
     pub(super) fn read(options: &RedisOptions) -> Result<Self> {
-        let client = options.client()?;
-        let info = client
-            .get_connection_with_timeout(TIMEOUT)
-            .and_then(|mut connection| {
-                connection.set_read_timeout(Some(TIMEOUT))?;
-                redis::cmd("INFO").query::<String>(&mut connection)
-            });
-        Ok(match info {
-            Ok(info) => Self::of(&info),
-            Err(error) => Self {
-                error: Some(format!("{}: {error}", client.get_connection_info().addr())),
-                ..Self::default()
-            },
+        let routes = Routes::new(options.servers()?);
+        let answer = routes
+            .connect(Node(0))
+            .and_then(|mut connection| connection.ask(&[b"INFO"]));
+        let error = match answer {
+            Ok(Answer::Text(info)) => return Ok(Self::of(&String::from_utf8_lossy(&info))),
+            Ok(Answer::Refusal(refusal)) => refusal.to_string(),
+            Ok(_) => "it does not answer INFO".to_owned(),
+            Err(fault) => fault.to_string(),
+        };
+        Ok(Self {
+            error: Some(error),
+            ..Self::default()
         })
     }
 

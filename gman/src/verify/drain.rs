@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::rows::hand_over::Way;
 use crate::rows::source::Source;
 use crate::sql;
+use crate::worker::version_key::version_key;
 
 /// How many marks each Gearman function gets: a worker with several threads has them in several.
 const MARKS: usize = 16;
@@ -79,6 +80,10 @@ impl Drain {
             thread::sleep(PAUSE);
         }
         cache.delete(&keys)?;
+        if self.version_field.is_some() {
+            let versions: Vec<_> = keys.iter().map(|key| version_key(key.as_bytes())).collect();
+            cache.delete(&versions)?;
+        }
         thread::sleep(began.elapsed().clamp(GRACE.0, GRACE.1));
         Ok(())
     }
