@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use mysql::Conn;
 use mysql::prelude::{FromRow, Queryable};
@@ -99,7 +98,7 @@ impl Database {
         let version = rows::<String>(conn, "SELECT VERSION()")?.concat();
         let uptime: Vec<(String, u64)> = rows(conn, "SHOW GLOBAL STATUS LIKE 'Uptime'")?;
         let uptime_seconds = uptime.first().map_or(0, |(_, seconds)| *seconds);
-        let folder = rows::<String>(conn, "SELECT @@plugin_dir")?.concat();
+        let pid_file = rows::<String>(conn, "SELECT @@pid_file")?.concat();
         let checks = checks(conn);
         let tables: Vec<(String, String, bool)> = rows(conn, TABLES)?;
         Ok(Self {
@@ -107,7 +106,7 @@ impl Database {
             uptime_seconds,
             plugins: rows(conn, PLUGINS)?.into_iter().collect(),
             has_functions: checks.is_some(),
-            awaits_restart: awaits_restart(&folder, uptime_seconds),
+            awaits_restart: awaits_restart(&pid_file),
             settings: rows(conn, SETTINGS)?.into_iter().collect(),
             counters: rows(conn, COUNTERS)?.into_iter().collect(),
             rates: BTreeMap::new(),
@@ -177,13 +176,13 @@ fn outboxes(conn: &mut Conn) -> Result<Vec<Outbox>> {
     Ok(outboxes)
 }
 
-/// Whether the library's file is younger than the server's process. A server on another machine has its
-/// files there.
-fn awaits_restart(folder: &str, uptime_seconds: u64) -> Option<bool> {
-    let file = fs::metadata(Path::new(folder).join(LIBRARY)).ok()?;
-    let started = SystemTime::now().checked_sub(Duration::from_secs(uptime_seconds))?;
-    // A second, as the uptime is in seconds.
-    Some(file.modified().ok()? > started + Duration::from_secs(1))
+/// Whether the server's process has a library open whose file has been replaced. One on another machine,
+/// or of another account, cannot be looked at.
+fn awaits_restart(pid_file: &str) -> Option<bool> {
+    let pid: u32 = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let mut ours = maps.lines().filter(|line| line.contains(LIBRARY));
+    Some(ours.any(|line| line.ends_with(" (deleted)")))
 }
 
 fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> Result<Vec<T>> {

@@ -87,7 +87,7 @@ fn library(database: &Database, problems: &mut Problems) {
     }
     if database.awaits_restart == Some(true) {
         problems.warning(
-            "the library was replaced after the server started; the server still runs the old one",
+            "the library's file was replaced, and the server still runs the old one",
             "restart the server when it suits you",
         );
     }
