@@ -209,7 +209,8 @@ impl Reader<'_> {
         let (mut expression, mut from) = (String::new(), bytes.start);
         for at in tokens.clone() {
             let token = &self.tokens[at];
-            if token.is("@") {
+            // Two of them are before a system variable.
+            if token.is("@") && !self.is(at + 1, "@") && !self.is(at.wrapping_sub(1), "@") {
                 return Err("its jobs depend on a user variable");
             }
             if !self.is(at + 1, ".") || self.is(at.wrapping_sub(1), ".") {
@@ -291,14 +292,14 @@ mod tests {
     fn a_call_is_read_with_the_row_in_the_place_of_new() {
         let found = one(
             "BEGIN SET @RECV = gman_do_background('f', json_object_udf('key', CONCAT('it''s.NEW.t\\\\:', \
-             NEW.`NEW`), 'row', json_object_udf('a', `new`.`a`, 'b', (SELECT NEW.b)))); END",
+             NEW.`NEW`), 'row', json_object_udf('a', `new`.`a`, 'b', (SELECT NEW.b)), 'at', @@timestamp)); END",
         );
         assert_eq!(found.way, Way::Call("gman_do_background"));
         assert_eq!(found.function, "'f'");
         assert_eq!(
             found.workload,
             "json_object_udf('key', CONCAT('it''s.NEW.t\\\\:', gman_row.`NEW`), 'row', \
-             json_object_udf('a', gman_row.`a`, 'b', (SELECT gman_row.b)))"
+             json_object_udf('a', gman_row.`a`, 'b', (SELECT gman_row.b)), 'at', @@timestamp)"
         );
         assert_eq!(found.prefix.as_deref(), Some("it's.NEW.t\\:"));
         assert_eq!(found.members, ["a", "b"]);
@@ -348,6 +349,7 @@ mod tests {
             ),
             ("DO gman_do_background('f', OLD.a)", "before the change"),
             ("DO gman_do_background('f', @a)", "user variable"),
+            ("DO gman_do_background('f', NEW.a + @ a)", "user variable"),
             ("INSERT INTO gman_outbox SELECT 1, 2", "cannot be read"),
             (
                 "INSERT INTO gman_outbox (workload, `function`) VALUES (1, 2)",

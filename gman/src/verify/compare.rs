@@ -71,9 +71,12 @@ impl Reader {
         })
     }
 
-    /// Whether jobs of a function name their key.
+    /// Whether jobs of a function name their key: those of the row function, and of its lanes.
     pub(super) fn is_keyed(&self, function: &[u8]) -> bool {
-        function == self.row_function.as_bytes()
+        match function.strip_prefix(self.row_function.as_bytes()) {
+            Some(rest) => rest.is_empty() || rest.starts_with(b"."),
+            None => false,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use mysql::prelude::Queryable;
 use serde_json::json;
 
 use super::cache::Cache;
+use super::compare::Reader;
 use super::options::Options;
 use crate::connections::refused;
 use crate::error::{Error, Result};
@@ -32,7 +33,6 @@ const GRACE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 #[derive(Debug)]
 pub(super) struct Drain {
     way: Way,
-    row_function: String,
     prefix: String,
     version_field: Option<String>,
     patience: Duration,
@@ -42,7 +42,6 @@ impl Drain {
     pub(super) fn new(options: &Options, source: &Source) -> Self {
         Self {
             way: source.way.clone(),
-            row_function: options.row_function.clone(),
             prefix: options.prefix.clone(),
             version_field: options.version_field.clone(),
             patience: Duration::from_secs(options.patience.into()),
@@ -58,14 +57,16 @@ impl Drain {
         &self,
         conn: &mut Conn,
         cache: &mut Cache,
+        reader: &Reader,
         functions: &BTreeSet<Vec<u8>>,
     ) -> Result {
         let began = Instant::now();
         let mut keys = Vec::new();
         for (at, function) in functions.iter().enumerate() {
+            let is_keyed = reader.is_keyed(function);
             for mark in 0..MARKS {
                 let key = format!("gman:verify:{}:{at}:{mark}", process::id());
-                self.send(conn, function, &key)?;
+                self.send(conn, function, is_keyed, &key)?;
                 keys.push(format!("{}{key}", self.prefix));
             }
         }
@@ -88,11 +89,11 @@ impl Drain {
         Ok(())
     }
 
-    fn send(&self, conn: &mut Conn, function: &[u8], key: &str) -> Result {
+    fn send(&self, conn: &mut Conn, function: &[u8], is_keyed: bool, key: &str) -> Result {
         let mut arguments = String::new();
         sql::push_bytes(&mut arguments, function);
         arguments.push_str(", ");
-        sql::push_bytes(&mut arguments, self.workload(function, key).as_bytes());
+        sql::push_bytes(&mut arguments, self.workload(is_keyed, key).as_bytes());
         let statement = match &self.way {
             Way::Call(call) => format!("SELECT {call}({arguments}) IS NULL"),
             Way::Outbox(table) => {
@@ -110,12 +111,12 @@ impl Drain {
         }
     }
 
-    fn workload(&self, function: &[u8], key: &str) -> String {
+    fn workload(&self, is_keyed: bool, key: &str) -> String {
         let mut row = json!({ "id": key, "name": "1" });
         if let Some(field) = &self.version_field {
             row[field] = json!(1);
         }
-        match function == self.row_function.as_bytes() {
+        match is_keyed {
             true => json!({ "key": key, "row": row }).to_string(),
             false => row.to_string(),
         }

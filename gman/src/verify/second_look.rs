@@ -107,7 +107,7 @@ impl SecondLook<'_> {
 
     /// Waits until what has been handed over has arrived.
     pub(super) fn drain(&self, conn: &mut Conn, cache: &mut Cache) -> Result {
-        self.drain.wait(conn, cache, &self.functions)
+        self.drain.wait(conn, cache, self.reader, &self.functions)
     }
 
     /// Those of the rows that differ now. Redis is asked before the table: if the row is then as it was
