@@ -13,4 +13,5 @@ mod submit;
 mod sum;
 #[cfg(feature = "test-switches")]
 mod switches;
+pub(crate) mod tls;
 pub(crate) mod transaction;

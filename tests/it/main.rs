@@ -34,6 +34,7 @@ mod servers;
 mod submission;
 mod sum;
 mod symbols;
+mod tls;
 mod trigger;
 mod triggers;
 mod tutorial;

@@ -124,6 +124,10 @@ fn every_setting_is_a_variable_with_its_default() {
         ("gman_servers", ""),
         ("gman_servers_set_enabled", "ON"),
         ("gman_timeout_ms", "1000"),
+        ("gman_tls_ca", ""),
+        ("gman_tls_cert", ""),
+        ("gman_tls_key", ""),
+        ("gman_tls_server_name", ""),
         ("gman_transaction_bytes", "67108864"),
         ("gman_window_bytes", "16777216"),
     ];
