@@ -31,6 +31,10 @@ const BUSY_BYTES: usize = 1024;
 /// How many answers are taken in one turn: a server that answers what nobody asked is noticed.
 const MAX_ANSWERS: usize = 4096;
 
+/// Two chunks that follow each other within this time are a sign of the same, for transactions of a
+/// single row: more than 5,000 a second.
+const BUSY_INTERVAL: Duration = Duration::from_micros(200);
+
 /// How long a sender rests after such a chunk. Every rest makes the next chunk larger, and each
 /// chunk costs the processor that the statements need; a single job never waits for it.
 const REST: Duration = Duration::from_micros(500);
@@ -144,8 +148,10 @@ struct Link<'a> {
     written: usize,
     /// How much of that the window does not know of yet.
     untold: usize,
-    /// Whether the last turn wrote [`BUSY_BYTES`] or more.
-    wrote_much: bool,
+    /// When the last chunk was written.
+    wrote_at: Option<Instant>,
+    /// Whether the last round wrote, and statements are submitting one after the other.
+    hurries: bool,
     /// Answers that the window does not know of yet.
     answers: Vec<Acknowledgement>,
     /// Refused jobs that nobody has been told of yet: the function, and the job server's words.
@@ -240,7 +246,8 @@ impl<'a> Link<'a> {
             chunk: Vec::new(),
             written: 0,
             untold: 0,
-            wrote_much: false,
+            wrote_at: None,
+            hurries: false,
             answers: Vec::new(),
             refusals: Vec::new(),
             patience: Duration::ZERO,
@@ -274,7 +281,7 @@ impl<'a> Link<'a> {
                     self.sleep(left);
                     continue;
                 }
-                Ok(Round::Busy) if self.wrote_much => std::thread::sleep(REST),
+                Ok(Round::Busy) if self.hurries => std::thread::sleep(REST),
                 Ok(Round::Busy) => self.sleep(self.silence.left()),
                 Ok(Round::Gated) => self.sleep(LONGEST_GATE_PAUSE),
                 Err(error) => {
@@ -308,7 +315,7 @@ impl<'a> Link<'a> {
         }
         let round = round?;
         taken?;
-        self.wrote_much = false;
+        self.hurries = false;
         if self.written < self.chunk.len() {
             self.write()?;
         }
@@ -327,8 +334,10 @@ impl<'a> Link<'a> {
         let count = self.lease.connection.write_now(rest, &self.silence)?;
         self.written += count;
         self.untold += count;
-        self.wrote_much = count >= BUSY_BYTES;
         if count > 0 {
+            let before = self.wrote_at.replace(Instant::now());
+            let follows_closely = before.is_some_and(|before| before.elapsed() < BUSY_INTERVAL);
+            self.hurries = count >= BUSY_BYTES || follows_closely;
             self.silence = Deadline::after(self.patience);
         }
         Ok(())
