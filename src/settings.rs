@@ -312,6 +312,43 @@ pub fn on_failure() -> OnFailure {
     }
 }
 
+/// Whether `gman_servers_set` may be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServersSetRule {
+    /// Never.
+    Off,
+    /// Always.
+    On,
+    /// While an administrator has not set the servers.
+    Auto,
+}
+
+/// The value in force of [`SERVERS_SET_ENABLED`].
+pub fn servers_set() -> ServersSetRule {
+    match SERVERS_SET_ENABLED.get() {
+        0 => ServersSetRule::Off,
+        1 => ServersSetRule::On,
+        _ => ServersSetRule::Auto,
+    }
+}
+
+/// Where jobs may be submitted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Anywhere.
+    All,
+    /// From inside triggers, stored functions, procedures and events.
+    Programs,
+}
+
+/// The value in force of [`CALLERS`].
+pub fn callers() -> Callers {
+    match CALLERS.get() {
+        0 => Callers::All,
+        _ => Callers::Programs,
+    }
+}
+
 /// When a submission is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
@@ -338,11 +375,26 @@ pub static SERVERS: Text = text!(
     "The default job servers, host:port[,host:port...], tried in this order; the function gman_servers_set sets it too",
 );
 
-/// `gman_servers_set_enabled`.
-pub static SERVERS_SET_ENABLED: Switch = Switch::new(
+/// `gman_servers_set_enabled`: one of [`ServersSetRule`].
+pub static SERVERS_SET_ENABLED: Choice = Choice::new(
     "gman_servers_set_enabled",
-    "Whether the function gman_servers_set may be called; OFF keeps ordinary accounts from redirecting jobs",
-    true,
+    "Whether the function gman_servers_set may be called, with which any account redirects jobs: OFF, never; ON, always; AUTO, while gman_servers is set neither in the configuration nor by SET GLOBAL",
+    &["OFF", "ON", "AUTO"],
+    ServersSetRule::Auto as usize,
+);
+
+/// `gman_allowed_functions`.
+pub static ALLOWED_FUNCTIONS: Text = text!(
+    "gman_allowed_functions",
+    "The Gearman functions whose jobs may be submitted, separated by commas, with * at the end of a name for all that begin so; empty, all",
+);
+
+/// `gman_callers`: one of [`Callers`].
+pub static CALLERS: Choice = Choice::new(
+    "gman_callers",
+    "Where jobs may be submitted from: all, anywhere; programs, triggers, stored functions, procedures and events only",
+    &["all", "programs"],
+    Callers::All as usize,
 );
 
 /// `gman_tls_ca`.
@@ -450,7 +502,7 @@ pub static NUMBERS: [&Number; 6] = [
 ];
 
 /// Every choice.
-pub static CHOICES: [&Choice; 2] = [&ON_FAILURE, &DELIVERY];
+pub static CHOICES: [&Choice; 4] = [&SERVERS_SET_ENABLED, &CALLERS, &ON_FAILURE, &DELIVERY];
 
 /// `gman_legacy_json_names`.
 pub static LEGACY_JSON_NAMES: Switch = Switch::new(
@@ -461,7 +513,7 @@ pub static LEGACY_JSON_NAMES: Switch = Switch::new(
 .at_start_only_on_mariadb();
 
 /// Every switch.
-pub static SWITCHES: [&Switch; 2] = [&SERVERS_SET_ENABLED, &LEGACY_JSON_NAMES];
+pub static SWITCHES: [&Switch; 1] = [&LEGACY_JSON_NAMES];
 
 #[cfg(test)]
 mod tests {

@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::functions::client::CLIENT;
+use crate::functions::text_value;
 use crate::gearman::wire::tls::files::{self, Files, Names};
-use crate::settings::{self, MAX_TEXT_BYTES, Text};
+use crate::settings::{self, Text};
 
 /// What messages call the files.
 static NAMES: Names = Names {
@@ -33,7 +34,7 @@ pub(crate) fn check_key(path: &[u8]) -> Result<(), Error> {
 
 /// Whether `gman_tls_server_name` can have this value.
 pub(crate) fn check_server_name(name: &[u8]) -> Result<(), Error> {
-    match text(name)? {
+    match text_value::checked(name)? {
         "" => Ok(()),
         name => files::check_server_name(name).map_err(Error::Input),
     }
@@ -62,7 +63,7 @@ fn files() -> Option<Files> {
 }
 
 fn check(path: &[u8], can_be_used: fn(&Path) -> Result<(), String>) -> Result<(), Error> {
-    let path = Path::new(text(path)?);
+    let path = Path::new(text_value::checked(path)?);
     if path.as_os_str().is_empty() {
         return Ok(());
     }
@@ -72,14 +73,4 @@ fn check(path: &[u8], can_be_used: fn(&Path) -> Result<(), String>) -> Result<()
         ));
     }
     can_be_used(path).map_err(Error::Input)
-}
-
-fn text(value: &[u8]) -> Result<&str, Error> {
-    if value.len() > MAX_TEXT_BYTES {
-        return Err(Error::Input(format!(
-            "it is {} bytes long, expected at most {MAX_TEXT_BYTES}",
-            value.len()
-        )));
-    }
-    str::from_utf8(value).map_err(|_| Error::Input("it is not UTF-8".to_owned()))
 }

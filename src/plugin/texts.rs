@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::error::Error;
-use crate::functions::{servers, tls};
+use crate::functions::{allowed, servers, tls};
 use crate::host::diagnostics;
 use crate::host::plugin_abi::{StringVariable, VARIABLE_STRING, Value};
 use crate::plugin::variable_parts::{address, header, refused};
@@ -24,7 +24,7 @@ struct TextVariable {
 const NO_CONNECTION: &str = "no connection to a job server is made until that is right";
 
 /// Every one; at the start they come into force in this order.
-static TEXTS: [TextVariable; 5] = [
+static TEXTS: [TextVariable; 6] = [
     TextVariable {
         setting: &settings::TLS_CA,
         check: tls::check_ca,
@@ -54,9 +54,19 @@ static TEXTS: [TextVariable; 5] = [
         at_start: NO_CONNECTION,
     },
     TextVariable {
+        setting: &settings::ALLOWED_FUNCTIONS,
+        check: allowed::check_list,
+        set: |setting, list| {
+            allowed::set(setting, list);
+            Ok(())
+        },
+        empty: "'' allows all",
+        at_start: "no Gearman function is allowed until that is right",
+    },
+    TextVariable {
         setting: &settings::SERVERS,
         check: servers::check_default,
-        set: |_, list| servers::set_default(list),
+        set: |_, list| servers::set_by_administrator(list),
         empty: "'' takes the job servers away",
         at_start: "it stays empty until SET GLOBAL gman_servers sets it",
     },

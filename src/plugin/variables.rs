@@ -8,14 +8,14 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use crate::error::Error;
-use crate::functions::transaction;
+use crate::functions::{callers, transaction};
 use crate::host::plugin_abi::{
     BoolVariable, Check, EnumVariable, NumberVariable, Typelib, VALUE_STRING, VARIABLE_BOOL,
     VARIABLE_ENUM, VARIABLE_OPTIONAL_ARGUMENT, VARIABLE_READ_ONLY, VARIABLE_ULONGLONG, Value,
 };
 use crate::plugin::variable_parts::{address, forever, header, refused, text};
 use crate::plugin::{legacy, texts};
-use crate::settings::{self, Choice, Delivery, Number, Switch};
+use crate::settings::{self, Callers, Choice, Delivery, Number, Switch};
 
 /// Room for the name of a choice; a longer text is none.
 const LONGEST_CHOICE: usize = 64;
@@ -61,9 +61,10 @@ fn number(setting: &'static Number) -> *const c_void {
 }
 
 fn choice(setting: &'static Choice) -> *const c_void {
-    let check: Option<Check> = match setting.name == settings::DELIVERY.name {
-        true => Some(check_delivery),
-        false => None,
+    let check: Option<Check> = match setting.name {
+        name if name == settings::DELIVERY.name => Some(check_delivery),
+        name if name == settings::CALLERS.name => Some(check_callers),
+        _ => None,
     };
     let mut names: Vec<*const c_char> = setting.choices.iter().map(|name| text(name)).collect();
     let mut lengths: Vec<_> = setting
@@ -190,19 +191,62 @@ unsafe extern "C" fn check_delivery(
     save: *mut c_void,
     value: *mut Value,
 ) -> c_int {
-    // SAFETY: the server passes a valid value.
-    let place = unsafe { choice_of(settings::DELIVERY.choices, value) };
-    let Some(place) = place else {
+    let committed = Delivery::Committed as usize;
+    // SAFETY: the server passes what `check_choice` expects.
+    unsafe {
+        check_choice(
+            &settings::DELIVERY,
+            committed,
+            transaction::check_possible,
+            save,
+            value,
+        )
+    }
+}
+
+/// The same, and whether it can be known here where a call comes from.
+unsafe extern "C" fn check_callers(
+    _session: *mut c_void,
+    _variable: *mut c_void,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    let programs = Callers::Programs as usize;
+    // SAFETY: as above.
+    unsafe {
+        check_choice(
+            &settings::CALLERS,
+            programs,
+            callers::check_possible,
+            save,
+            value,
+        )
+    }
+}
+
+/// Checks a choice, of which the one at `place` has to be `possible`.
+///
+/// # Safety
+///
+/// `save` and `value` are those of a SET statement for `setting`.
+unsafe fn check_choice(
+    setting: &Choice,
+    place: usize,
+    possible: fn() -> Result<(), Error>,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let chosen = unsafe { choice_of(setting.choices, value) };
+    let Some(chosen) = chosen else {
         // The server says which value is wrong.
         return 1;
     };
-    if place == Delivery::Committed as usize
-        && refused(settings::DELIVERY.name, transaction::check_possible) != 0
-    {
+    if chosen == place && refused(setting.name, possible) != 0 {
         return 1;
     }
     // SAFETY: `save` has room for an `unsigned long`, as the variable is a choice.
-    unsafe { *save.cast::<c_ulong>() = place as c_ulong };
+    unsafe { *save.cast::<c_ulong>() = chosen as c_ulong };
     0
 }
 

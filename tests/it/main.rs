@@ -29,6 +29,7 @@ mod plugin;
 mod redis;
 mod replication;
 mod returns;
+mod rights;
 mod sale;
 mod servers;
 mod submission;

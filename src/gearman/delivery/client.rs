@@ -100,6 +100,11 @@ impl Client {
         Ok(())
     }
 
+    /// Whether there is any list.
+    pub fn has_servers(&self) -> bool {
+        self.read_lists().all().next().is_some()
+    }
+
     /// TLS from now on, for every connection, or plain TCP. What is under way is finished on the connection
     /// that it is on.
     pub fn set_tls(&self, tls: Option<Files>) {
