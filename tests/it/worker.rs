@@ -1,13 +1,16 @@
 //! `gman worker`, between a real job server and a real Redis.
 
+mod cluster;
 mod faults;
 mod log;
 mod modes;
 mod order;
+mod sentinel;
 mod statistics;
 mod tls;
 mod versions;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -15,15 +18,22 @@ use crate::support::{FUNCTION, Gearmand, Redis, RedisWorker, Submitter, wait_unt
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
+type Hash = BTreeMap<String, String>;
+
 /// How many hashes the jobs of [`marks`] write to.
 const KEYS: u32 = 50;
 
 /// Options that name the servers, and further ones.
 fn options(gearmands: &[&Gearmand], redis: &Redis, more: &[&str]) -> Vec<String> {
+    options_for(gearmands, &redis.address(), more)
+}
+
+/// The same for a Redis of any kind.
+fn options_for(gearmands: &[&Gearmand], redis: &str, more: &[&str]) -> Vec<String> {
     let addresses: Vec<String> = gearmands.iter().map(|server| server.address()).collect();
     let mut options = vec![
         format!("--gearmand={}", addresses.join(",")),
-        format!("--redis={}", redis.address()),
+        format!("--redis={redis}"),
     ];
     options.extend(more.iter().map(|option| (*option).to_owned()));
     options
@@ -32,6 +42,11 @@ fn options(gearmands: &[&Gearmand], redis: &Redis, more: &[&str]) -> Vec<String>
 /// A worker for one job server.
 fn start(gearmand: &Gearmand, redis: &Redis, more: &[&str]) -> RedisWorker {
     RedisWorker::start_bare(&[gearmand], &options(&[gearmand], redis, more))
+}
+
+/// A worker for one job server and a Redis of any kind.
+fn start_for(gearmand: &Gearmand, redis: &str, more: &[&str]) -> RedisWorker {
+    RedisWorker::start_bare(&[gearmand], &options_for(&[gearmand], redis, more))
 }
 
 /// Jobs for `--mode=hash` that can be counted: job `n` leaves the field `n` in the hash of its key, and
@@ -56,10 +71,15 @@ struct Count {
 const ALL_IN_ORDER: Count = Count { lost: 0, stale: 0 };
 
 fn count(redis: &Redis, of: &str, jobs: u32) -> Count {
+    count_in(|key| redis.hash(key), of, jobs)
+}
+
+/// As [`count`], for whatever has the hashes.
+fn count_in(mut hash: impl FnMut(&str) -> Hash, of: &str, jobs: u32) -> Count {
     let mut count = ALL_IN_ORDER;
     for key in 0..KEYS.min(jobs) {
         let mut numbers = (key..jobs).step_by(KEYS as usize);
-        let hash = redis.hash(&mark_key(of, key));
+        let hash = hash(&mark_key(of, key));
         let missing = |n: &u32| !hash.contains_key(&n.to_string());
         count.lost += u32::try_from(numbers.clone().filter(missing).count()).expect("a few");
         let last = numbers.next_back().map(|n| n.to_string());
@@ -71,8 +91,13 @@ fn count(redis: &Redis, of: &str, jobs: u32) -> Count {
 /// Waits until at least one of the jobs from number `from` on has been done: then the worker is in
 /// the middle of them.
 fn wait_for_a_mark(redis: &Redis, of: &str, from: u32) {
+    wait_for_a_mark_in(|key| redis.hash(key), of, from);
+}
+
+/// As [`wait_for_a_mark`], for whatever has the hashes.
+fn wait_for_a_mark_in(mut hash: impl FnMut(&str) -> Hash, of: &str, from: u32) {
     wait_until(PATIENCE, &format!("a job of {of} from {from} on"), || {
-        let last = redis.hash(&mark_key(of, from)).remove("last");
+        let last = hash(&mark_key(of, from)).remove("last");
         match last.as_ref().and_then(|last| last.parse::<u32>().ok()) {
             Some(last) if last >= from => Ok(()),
             _ => Err(last),

@@ -4,16 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use redis::{ClientTlsConfig, TlsCertificates};
 
 use crate::error::{Error, Result};
+use crate::redis_client::{Certificates, Servers};
 
 /// Which Redis, and how to speak to it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RedisOptions {
     /// Redis: host:port, or redis://[user:password@]host:port/database, or rediss:// for TLS
     ///
-    /// Put a password into the environment variable, because other users can see the command line.
+    /// A cluster: redis-cluster://host:port,host:port; some of its nodes are enough, and redis:// finds it
+    /// out too. Behind Sentinels: redis-sentinel://host:port,host:port/?master=NAME, and if they want to
+    /// know who asks, &sentinel_username=...&sentinel_password=.... A Unix socket: unix:///path. Put a
+    /// password into the environment variable, because other users can see the command line.
     #[arg(long, env = "GMAN_REDIS", hide_env_values = true)]
     #[arg(value_name = "URL", default_value = "127.0.0.1:6379")]
     redis: String,
@@ -47,40 +50,26 @@ impl RedisOptions {
     /// # Errors
     ///
     /// If the URL or a certificate cannot be read. Never shows the URL: it may hold a password.
-    pub(crate) fn client(&self) -> Result<redis::Client> {
-        let url = if self.redis.contains("://") {
-            self.redis.clone()
-        } else {
-            format!("redis://{}/", self.redis)
-        };
-        let client = if url.starts_with("rediss://") {
-            redis::Client::build_with_tls(url, self.certificates()?)
-        } else if self.redis_ca.is_some() || self.redis_cert.is_some() {
+    pub(crate) fn servers(&self) -> Result<Servers> {
+        let certificates = self.certificates()?;
+        let servers = Servers::parse(&self.redis, || certificates.config())
+            .map_err(|expected| Error::usage(format!("--redis: {expected}")))?;
+        if servers.access.tls.is_none() && (self.redis_ca.is_some() || self.redis_cert.is_some()) {
             return Err(Error::usage(
                 "--redis: expected rediss://, as there are certificates",
             ));
-        } else {
-            redis::Client::open(url)
-        };
-        client.map_err(|error| {
-            Error::usage(format!(
-                "--redis: {error}; expected host:port or redis://[user:password@]host:port/database"
-            ))
-        })
+        }
+        Ok(servers)
     }
 
-    fn certificates(&self) -> Result<TlsCertificates> {
-        let root_cert = self.redis_ca.as_deref().map(read).transpose()?;
-        let client_tls = match (&self.redis_cert, &self.redis_key) {
-            (Some(cert), Some(key)) => Some(ClientTlsConfig {
-                client_cert: read(cert)?,
-                client_key: read(key)?,
-            }),
+    fn certificates(&self) -> Result<Certificates> {
+        let client = match (&self.redis_cert, &self.redis_key) {
+            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
             _ => None,
         };
-        Ok(TlsCertificates {
-            client_tls,
-            root_cert,
+        Ok(Certificates {
+            authorities: self.redis_ca.as_deref().map(read).transpose()?,
+            client,
         })
     }
 }

@@ -1,18 +1,17 @@
 //! What a job asks for: from its workload to the commands for Redis.
 
-use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::version_key::version_key;
+use crate::redis_client::{self, Answer};
+
 /// How many fields one HSET writes: a Lua call takes less than 8,000 words.
 const FIELDS_AT_ONCE: usize = 1000;
-
-/// What stands behind a row's key in the name of the key that keeps its version. A byte that no UTF-8
-/// has: what a job names is UTF-8, so no row can have that key.
-const VERSION_SUFFIX: &[u8] = b"\xffversion";
 
 /// Runs commands in one, unless Redis has a newer version; returns the type that the key had.
 ///
@@ -43,7 +42,7 @@ if version ~= '' then redis.call('SET', KEYS[2], version) end
 return kind";
 
 /// What [`IN_ONE`] answers when it has left the change out.
-const LEFT_OUT: redis::Value = redis::Value::Int(0);
+const LEFT_OUT: Answer = Answer::Int(0);
 
 /// What became of a change that Redis has answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -203,24 +202,25 @@ fn text(value: &RawValue) -> Result<Option<String>, String> {
 }
 
 impl Change {
-    /// The one command that makes the change, so that each change has one answer.
-    pub(super) fn command(&self) -> redis::Cmd {
+    /// The slot of the key, if Redis is a cluster.
+    pub(super) fn slot(&self) -> u16 {
+        redis_client::slot(self.key.as_bytes())
+    }
+
+    /// Appends the one command that makes the change, so that each change has one answer.
+    pub(super) fn pack(&self, out: &mut Vec<u8>) {
         let commands = self.commands();
         match (&self.version, commands.as_slice()) {
-            (None, [words]) => {
-                let mut command = redis::Cmd::new();
-                command.arg(words);
-                command
-            }
-            (version, commands) => self.in_one(version.as_ref(), commands),
+            (None, [words]) => redis_client::pack(out, words),
+            (version, commands) => self.pack_in_one(out, version.as_ref(), commands),
         }
     }
 
-    /// What an answer to [`Change::command`] means that is no error.
-    pub(super) fn effect(&self, answer: redis::Value) -> Effect {
+    /// What an answer to [`Change::pack`] means that is no error.
+    pub(super) fn effect(&self, answer: &Answer) -> Effect {
         match answer {
-            LEFT_OUT if self.version.is_some() => Effect::LeftOut,
-            redis::Value::BulkString(kind) if matches!(self.write, Write::Replace(_)) => {
+            &LEFT_OUT if self.version.is_some() => Effect::LeftOut,
+            Answer::Text(kind) if matches!(self.write, Write::Replace(_)) => {
                 match kind.as_slice() {
                     b"hash" | b"none" => Effect::Made,
                     other => Effect::Replaced(String::from_utf8_lossy(other).into_owned()),
@@ -230,20 +230,25 @@ impl Change {
         }
     }
 
-    fn in_one(&self, version: Option<&Version>, commands: &[Vec<&str>]) -> redis::Cmd {
+    fn pack_in_one(&self, out: &mut Vec<u8>, version: Option<&Version>, commands: &[Vec<&str>]) {
         let (number, field) = version.map_or_else(Default::default, |version| {
             (version.number.to_string(), &*version.field)
         });
-        let mut script = redis::cmd("EVAL");
-        script.arg(IN_ONE).arg(2);
-        script
-            .arg(&self.key)
-            .arg([self.key.as_bytes(), VERSION_SUFFIX].concat());
-        script.arg(number).arg(field);
-        for words in commands {
-            script.arg(words.len()).arg(words);
+        let lengths: Vec<String> = commands
+            .iter()
+            .map(|words| words.len().to_string())
+            .collect();
+        let key = self.key.as_bytes();
+        let version_key = version.map(|_| version_key(key));
+        // A script without a version looks at no second key.
+        let version_key = version_key.as_deref().unwrap_or(key);
+        let mut script: Vec<&[u8]> = vec![b"EVAL", IN_ONE.as_bytes(), b"2", key, version_key];
+        script.extend([number.as_bytes(), field.as_bytes()]);
+        for (words, length) in commands.iter().zip(&lengths) {
+            script.push(length.as_bytes());
+            script.extend(words.iter().map(|word| word.as_bytes()));
         }
-        script
+        redis_client::pack(out, &script);
     }
 
     /// The commands, in words.

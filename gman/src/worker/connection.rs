@@ -22,6 +22,8 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 pub(super) struct Finished {
     pub(super) handle: Vec<u8>,
     pub(super) outcome: Outcome,
+    /// Whether it had to wait for a Redis that was away.
+    pub(super) parked: bool,
 }
 
 /// An open connection.
@@ -101,8 +103,13 @@ impl Connection {
         if outgoing.lost {
             return;
         }
-        for Finished { handle, outcome } in finished {
-            outgoing.window.finished(1);
+        for Finished {
+            handle,
+            outcome,
+            parked,
+        } in finished
+        {
+            outgoing.window.finished(*parked);
             self.count(*outcome);
             match outcome {
                 Outcome::Done | Outcome::LeftOut => {
@@ -119,6 +126,12 @@ impl Connection {
             // The reader meets the end and opens a new connection.
             let _ = self.stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Lets other jobs come although `count` jobs wait for a Redis that is away.
+    pub(super) fn park(&self, count: usize) {
+        // If it is lost, the reader meets the end.
+        let _ = self.update(|window| window.parked(count));
     }
 
     /// Whether the job server has been asked for jobs and has not said whether there are any.

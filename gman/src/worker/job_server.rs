@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use gearman_mysql_udf::gearman::servers::host_port::HostPort;
 use gearman_mysql_udf::gearman::wire::packet::{self, Command, Decoded, Magic, Packet};
 
-use super::backoff::Backoff;
 use super::change::{Change, Format};
 use super::connection::{Connection, Finished};
-use super::lane::{Job, Lanes};
+use super::job::Job;
+use super::lane::Lanes;
 use super::log::{self, say};
 use super::options::Options;
 use super::statistics::Statistics;
-use super::stop::Stop;
 use super::store::Outcome;
 use super::window::Window;
+use crate::service::{Backoff, Stop};
 
 /// After this long without a word the job server is asked for a job: gearmand looks at jobs whose
 /// time has come only when a worker asks. Workers on libgearman ask as often.
@@ -219,6 +219,7 @@ impl JobServer {
                     connection,
                     handle,
                     change,
+                    parked: false,
                 })
             }
             Err(problem) => {
@@ -226,7 +227,12 @@ impl JobServer {
                 say(format!("{name}: {problem}; the workload was: {text}"));
                 // Trying again would not help, so it ends here.
                 let outcome = Outcome::Impossible;
-                Arrival::Malformed(Finished { handle, outcome })
+                let parked = false;
+                Arrival::Malformed(Finished {
+                    handle,
+                    outcome,
+                    parked,
+                })
             }
         }
     }

@@ -1,98 +1,122 @@
-//! Threads that write to Redis. A key always takes the same lane, which keeps its changes in order.
+//! Threads that write to Redis. A key stays with its lane while jobs of it are unfinished, which keeps its
+//! changes in order.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{iter, thread};
 
-use super::change::Change;
-use super::connection::{Connection, Finished};
+use super::backlog::Backlog;
+use super::job::{self, Job};
 use super::options::Options;
 use super::statistics::Statistics;
-use super::stop::Stop;
 use super::store::Store;
+use super::unfinished::Unfinished;
+use crate::redis_client::{Node, Routes, SLOTS};
+use crate::service::Stop;
 
-/// How many jobs at most go to Redis in one round trip.
-const BATCH: usize = 1000;
+/// Where jobs are handed in. There is a lane for each node of Redis and thread, so that a node that is
+/// away holds up its own keys alone. What waits is bounded by what the job servers' windows let in.
+#[derive(Clone)]
+pub(super) struct Lanes(Arc<Shared>);
 
-/// A job that is not finished.
-pub(super) struct Job {
-    pub(super) connection: Arc<Connection>,
-    pub(super) handle: Vec<u8>,
-    pub(super) change: Change,
+struct Shared {
+    routes: Arc<Routes>,
+    threads: u64,
+    replicas: u16,
+    deal: Mutex<Deal>,
+    unfinished: Arc<Unfinished>,
+    statistics: Arc<Statistics>,
+    stop: Arc<Stop>,
 }
 
-/// Where jobs are handed in. What waits is bounded by what the job servers' windows let in.
+struct Deal {
+    lanes: HashMap<(Node, u64), Lane>,
+    /// Whose lanes the jobs of each slot take.
+    nodes: Vec<Node>,
+}
+
 #[derive(Clone)]
-pub(super) struct Lanes(Vec<Sender<Job>>);
+struct Lane {
+    jobs: Sender<Job>,
+    stalled: Arc<AtomicBool>,
+}
 
 impl Lanes {
-    /// Starts the threads.
+    /// Starts the first thread; others start when there is something for them.
     pub(super) fn start(
-        redis: &redis::Client,
+        routes: &Arc<Routes>,
         options: &Options,
         statistics: &Arc<Statistics>,
         stop: &Arc<Stop>,
     ) -> Self {
-        let start_one = |number| {
-            let (sender, jobs) = mpsc::channel();
-            let mut store = Store::new(redis.clone(), statistics, stop);
-            thread::spawn(move || {
-                // One of them says what Redis thinks of us before there is a job.
-                if number == 0 {
-                    store.introduce();
-                }
-                run(&jobs, store);
-            });
-            sender
+        let shared = Shared {
+            routes: Arc::clone(routes),
+            threads: options.threads.into(),
+            replicas: options.replicas,
+            deal: Mutex::new(Deal {
+                lanes: HashMap::new(),
+                nodes: vec![Node(0); SLOTS.into()],
+            }),
+            unfinished: Arc::new(Unfinished::new()),
+            statistics: Arc::clone(statistics),
+            stop: Arc::clone(stop),
         };
-        Self((0..options.threads).map(start_one).collect())
+        // It says what Redis thinks of us before there is a job.
+        let first = shared.start_lane(Store::introduce);
+        shared.deal().lanes.insert((Node(0), 0), first);
+        Self(Arc::new(shared))
     }
 
-    pub(super) fn hand_in(&self, job: Job) {
-        let mut hasher = DefaultHasher::new();
-        job.change.key.hash(&mut hasher);
-        let lane = hasher.finish() as usize % self.0.len();
+    pub(super) fn hand_in(&self, mut job: Job) {
+        let lane = self.0.lane(&job);
+        if lane.stalled.load(Ordering::Acquire) {
+            job::park(iter::once(&mut job));
+        }
         // A lane that has ended had no time left to stop: the job server gives the job on.
-        let _ = self.0[lane].send(job);
+        let _ = lane.jobs.send(job);
     }
 }
 
-/// Does jobs until there is no time left to stop, or nobody to hand in more.
-fn run(jobs: &Receiver<Job>, mut store: Store) {
-    while let Ok(first) = jobs.recv() {
-        let mut batch: Vec<Job> = iter::once(first)
-            .chain(jobs.try_iter().take(BATCH - 1))
-            .collect();
-        let changes: Vec<&Change> = batch.iter().map(|job| &job.change).collect();
-        let outcomes = store.apply(&changes);
-        let all_done = outcomes.len() == batch.len();
-        let mut finished: Vec<(Arc<Connection>, Finished)> = batch
-            .drain(..)
-            .zip(outcomes)
-            .map(|(job, outcome)| {
-                (
-                    job.connection,
-                    Finished {
-                        handle: job.handle,
-                        outcome,
-                    },
-                )
-            })
-            .collect();
-        finish(&mut finished);
-        if !all_done {
-            return;
+impl Shared {
+    /// The lane of a job. Only a slot without unfinished jobs follows its node: a lane whose slots have
+    /// gone to another node can write there too.
+    fn lane(&self, job: &Job) -> Lane {
+        let slot = job.change.slot();
+        let thread = hash(&job.change.key) % self.threads;
+        let mut deal = self.deal();
+        if self.unfinished.add(slot) {
+            deal.nodes[usize::from(slot)] = self.routes.owner(slot);
+        }
+        let node = deal.nodes[usize::from(slot)];
+        let lane = deal.lanes.entry((node, thread));
+        lane.or_insert_with(|| self.start_lane(|_| {})).clone()
+    }
+
+    fn start_lane(&self, begin: impl FnOnce(&mut Store) + Send + 'static) -> Lane {
+        let (sender, jobs) = mpsc::channel();
+        let mut store = Store::new(&self.routes, self.replicas, &self.statistics);
+        let stalled = Arc::new(AtomicBool::new(false));
+        let mut backlog = Backlog::new(jobs, &stalled, &self.unfinished, &self.stop);
+        thread::spawn(move || {
+            begin(&mut store);
+            backlog.work_off(&mut store);
+        });
+        Lane {
+            jobs: sender,
+            stalled,
         }
     }
+
+    fn deal(&self) -> MutexGuard<'_, Deal> {
+        self.deal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Tells each job server once which of its jobs are finished.
-fn finish(finished: &mut [(Arc<Connection>, Finished)]) {
-    finished.sort_by_key(|(connection, _)| Arc::as_ptr(connection));
-    for of_one in finished.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b)) {
-        of_one[0]
-            .0
-            .finish(of_one.iter().map(|(_, finished)| finished));
-    }
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }

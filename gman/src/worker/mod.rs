@@ -2,21 +2,24 @@
 //!
 //! One thread for each job server ([`job_server`]) takes jobs, many at once and in the order of the
 //! queue, parses them ([`change`]) and assigns them to lanes ([`lane`]) by their keys. A lane is a
-//! thread with a connection to Redis ([`store`]): it writes all changes that have arrived in one round
-//! trip, and then reports their jobs as finished. Therefore two changes of one key stay in order, and
-//! a job is never finished before Redis has its change: gearmand gives it to another worker if this
-//! one ends.
+//! thread ([`backlog`]) with connections to Redis ([`store`]): it writes all changes that have arrived in
+//! one round trip, and then reports their jobs as finished. Therefore two changes of one key stay in
+//! order, and a job is never finished before Redis has its change: gearmand gives it to another worker
+//! if this one ends.
 
-mod backoff;
+mod backlog;
 mod change;
 mod connection;
+mod job;
 mod job_server;
 mod lane;
 mod log;
 mod options;
+mod redirect;
 mod statistics;
-mod stop;
 mod store;
+mod unfinished;
+mod version_key;
 mod window;
 
 use std::panic;
@@ -28,12 +31,13 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Result};
+use crate::redis_client::Routes;
+use crate::service::Stop;
 use job_server::JobServer;
 use lane::Lanes;
 use log::say;
 pub(crate) use options::Options;
 use statistics::Statistics;
-use stop::Stop;
 
 /// The exit status of a Rust program that panicked.
 const PANICKED: i32 = 101;
@@ -48,8 +52,9 @@ pub(crate) fn run(options: &Options) -> Result {
     let stop = Arc::new(Stop::default());
     let statistics = Arc::new(Statistics::default());
     handle_signals(options, &stop, &statistics)?;
-    let (redis, functions) = (options.redis.client()?, options.functions()?);
-    let lanes = Lanes::start(&redis, options, &statistics, &stop);
+    let (redis, functions) = (options.redis.servers()?, options.functions()?);
+    let routes = Arc::new(Routes::new(redis));
+    let lanes = Lanes::start(&routes, options, &statistics, &stop);
     let servers: Vec<_> = options
         .gearmand
         .job_servers

@@ -73,7 +73,20 @@ pub(crate) struct Options {
     #[arg(long, env = "GMAN_WORKER_VERSION_FIELD", value_name = "NAME")]
     version_field: Option<String>,
 
-    /// How many threads write to Redis, each on its own connection; a key always gets the same thread
+    /// Finish a job only after so many replicas of Redis have its change too
+    ///
+    /// Redis confirms a change before its replicas have it: one that takes the place of a master that has
+    /// died may not have the last ones. Raise the number to what each master has for certain.
+    #[arg(
+        long,
+        env = "GMAN_WORKER_REPLICAS",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub(super) replicas: u16,
+
+    /// How many threads write to each node of Redis, each on its own connection; a key always gets the
+    /// same thread
     #[arg(
         long,
         env = "GMAN_WORKER_THREADS",

@@ -1,25 +1,23 @@
-//! Redis, reconnected whenever it was unreachable.
+//! Writes changes to Redis, to every node in one round trip.
 
+use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
-use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerError, Value};
-
-use super::backoff::Backoff;
 use super::change::{Change, Effect};
 use super::log::say;
+use super::redirect::Redirect;
 use super::statistics::Statistics;
-use super::stop::Stop;
-
-/// How long Redis may take to answer before it counts as unreachable.
-const TIMEOUT: Duration = Duration::from_secs(2);
+use crate::redis_client::{Address, Answer, Connection, Fault, Node, Refusal, Routes, pack};
 
 /// The error of a command for another type than the key has.
 const WRONG_TYPE: &str = "WRONGTYPE";
 
-/// The errors of a connection without the password that is wanted, and with another one.
-const NO_AUTH: &str = "NOAUTH";
-const WRONG_PASS: &str = "WRONGPASS";
+/// Errors of a node that may not be the right one any more.
+const NOT_IN_CHARGE: [&str; 4] = ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS"];
+
+/// How long a node may wait for its replicas; less than we wait for the node.
+const REPLICAS_MS: &str = "1000";
 
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,157 +29,277 @@ pub(super) enum Outcome {
     Impossible,
 }
 
-/// One connection to Redis.
+/// What became of several changes.
+pub(super) struct Round {
+    /// Of each; `None` if it is to be made again.
+    pub(super) outcomes: Vec<Option<Outcome>>,
+    /// Why changes are to be made again, unless a node has only said where they belong.
+    pub(super) problem: Option<Fault>,
+}
+
+/// The connections of one lane.
 pub(super) struct Store {
-    client: redis::Client,
-    connection: Option<Connection>,
-    was_connected: bool,
+    routes: Arc<Routes>,
+    connections: HashMap<Node, Connection>,
+    /// Nodes that were connected once.
+    known: HashSet<Node>,
+    /// Slots that are on their way to another node: whom to ask in the next round.
+    asking: HashMap<u16, Node>,
+    /// How many replicas have to have a change before it counts as made.
+    replicas: u16,
+    /// Kept, so that sending allocates nothing.
+    commands: Vec<u8>,
     statistics: Arc<Statistics>,
-    stop: Arc<Stop>,
+}
+
+/// The changes of one round that go to one node.
+struct Share {
+    node: Node,
+    /// Which of the changes, and whether the node has to be told that it was named by the other.
+    changes: Vec<(usize, bool)>,
+}
+
+/// What a node says to a change.
+enum Verdict {
+    Is(Outcome),
+    Elsewhere(Redirect),
+    Refused(Refusal),
 }
 
 impl Store {
-    pub(super) fn new(
-        client: redis::Client,
-        statistics: &Arc<Statistics>,
-        stop: &Arc<Stop>,
-    ) -> Self {
+    pub(super) fn new(routes: &Arc<Routes>, replicas: u16, statistics: &Arc<Statistics>) -> Self {
         Self {
-            client,
-            connection: None,
-            was_connected: false,
+            routes: Arc::clone(routes),
+            connections: HashMap::new(),
+            known: HashSet::new(),
+            asking: HashMap::new(),
+            replicas,
+            commands: Vec::new(),
             statistics: Arc::clone(statistics),
-            stop: Arc::clone(stop),
         }
     }
 
     /// Connects, and says how that went. Without Redis there is nothing to wait for yet: the first
     /// jobs do that.
     pub(super) fn introduce(&mut self) {
-        let address = self.client.get_connection_info().addr().to_string();
-        match self.connection() {
-            Ok(_) => say(format!("writing to Redis {address}")),
-            Err(error) => say(format!(
-                "Redis {address}: {}; jobs will wait for it",
-                in_plain_words(&error)
-            )),
+        match self.connection(Node(0)) {
+            Ok(connection) => say(format!("writing to Redis {}", connection.address())),
+            Err(fault) => say(format!("Redis {fault}; jobs will wait for it")),
         }
     }
 
-    /// Tries until Redis has the changes, in their order; returns what became of each. Those that are
-    /// missing at the end were not done in the time there is to stop.
+    /// Makes the changes, in one round trip to each node.
     ///
-    /// A change whose answer was lost is made again, and so are all behind it.
-    pub(super) fn apply(&mut self, changes: &[&Change]) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(changes.len());
-        let mut backoff = Backoff::new();
-        while let Err(error) = self.attempt(changes, &mut outcomes) {
-            // Answers that are still to come would be taken for those of the next attempt.
-            self.connection = None;
-            if self.stop.expired() {
-                break;
+    /// A change without an outcome may have been made, and is made again; so are all behind it that have
+    /// its key, which keeps their order.
+    pub(super) fn attempt(&mut self, changes: &[&Change]) -> Round {
+        let mut round = Round {
+            outcomes: vec![None; changes.len()],
+            problem: None,
+        };
+        let shares = self.shares(changes);
+        let sent: Vec<&Share> = shares
+            .iter()
+            .filter(|share| match self.send(share, changes) {
+                Ok(()) => true,
+                Err(fault) => {
+                    self.give_up(share.node, fault, &mut round);
+                    false
+                }
+            })
+            .collect();
+        for share in sent {
+            if let Err(fault) = self.receive(share, changes, &mut round) {
+                self.give_up(share.node, fault, &mut round);
             }
-            let pause = backoff.pause();
-            let ms = pause.as_millis();
-            let problem = in_plain_words(&error);
-            say(format!(
-                "Redis: {problem}; keeping the jobs, trying again in {ms} ms"
-            ));
-            self.stop.pause_unless_expired(pause);
         }
-        outcomes
+        keep_order(changes, &mut round.outcomes);
+        round
     }
 
-    /// Makes the changes that have no outcome yet, in one round trip.
-    fn attempt(&mut self, changes: &[&Change], outcomes: &mut Vec<Outcome>) -> RedisResult<()> {
-        let changes = &changes[outcomes.len()..];
-        let mut pipeline = redis::Pipeline::with_capacity(changes.len());
-        for change in changes {
-            pipeline.add_command(change.command());
+    /// Who gets which of the changes.
+    fn shares(&mut self, changes: &[&Change]) -> Vec<Share> {
+        let asking = mem::take(&mut self.asking);
+        let mut shares: Vec<Share> = Vec::new();
+        for (place, change) in changes.iter().enumerate() {
+            let slot = change.slot();
+            let asked = asking.get(&slot).copied();
+            let node = asked.unwrap_or_else(|| self.routes.owner(slot));
+            let change = (place, asked.is_some());
+            match shares.iter_mut().find(|share| share.node == node) {
+                Some(share) => share.changes.push(change),
+                None => shares.push(Share {
+                    node,
+                    changes: vec![change],
+                }),
+            }
         }
-        let connection = self.connection()?;
-        connection.send_packed_command(&pipeline.get_packed_pipeline())?;
-        for change in changes {
-            let answer = connection.recv_response()?;
-            outcomes.push(outcome(change, answer)?);
+        shares
+    }
+
+    fn send(&mut self, share: &Share, changes: &[&Change]) -> Result<(), Fault> {
+        let mut commands = mem::take(&mut self.commands);
+        for &(place, asking) in &share.changes {
+            if asking {
+                pack(&mut commands, &["ASKING"]);
+            }
+            changes[place].pack(&mut commands);
         }
+        if self.replicas > 0 {
+            pack(
+                &mut commands,
+                &["WAIT", &self.replicas.to_string(), REPLICAS_MS],
+            );
+        }
+        let sent = self
+            .connection(share.node)
+            .and_then(|connection| connection.send(&commands));
+        commands.clear();
+        self.commands = commands;
+        sent
+    }
+
+    /// Reads the answers of a node. If there are more than questions, none is believed: the first may be
+    /// the one too many.
+    fn receive(
+        &mut self,
+        share: &Share,
+        changes: &[&Change],
+        round: &mut Round,
+    ) -> Result<(), Fault> {
+        let replicas = self.replicas;
+        let connection = self.connection(share.node)?;
+        let mut answers = Vec::with_capacity(share.changes.len());
+        let lost = share.changes.iter().try_for_each(|&(place, asking)| {
+            if asking {
+                connection.receive()?;
+            }
+            answers.push((place, connection.receive()?));
+            Ok(())
+        });
+        if lost.is_ok() && replicas > 0 {
+            require_replicas(connection, replicas)?;
+        }
+        connection.check_quiet()?;
+        let address = connection.address().clone();
+        for (place, answer) in answers {
+            match verdict(changes[place], answer, &address) {
+                Verdict::Is(outcome) => round.outcomes[place] = Some(outcome),
+                Verdict::Elsewhere(redirect) => self.follow(redirect),
+                Verdict::Refused(refusal) => self.note(share.node, &address, refusal, round),
+            }
+        }
+        lost?;
         self.statistics.redis_round_trips.add(1);
         Ok(())
     }
 
-    fn connection(&mut self) -> RedisResult<&mut Connection> {
-        let none = match &mut self.connection {
-            Some(connection) => return Ok(connection),
-            none => none,
-        };
-        let mut connection = self.client.get_connection_with_timeout(TIMEOUT)?;
-        connection.set_read_timeout(Some(TIMEOUT))?;
-        connection.set_write_timeout(Some(TIMEOUT))?;
-        ask_for_admittance(&mut connection)?;
-        if self.was_connected {
-            self.statistics.redis_reconnects.add(1);
+    /// A slot has moved, or is moving.
+    fn follow(&mut self, redirect: Redirect) {
+        match redirect {
+            Redirect::Moved { slot, to } => self.routes.moved(slot, to),
+            Redirect::Ask { slot, to } => {
+                self.asking.insert(slot, self.routes.node(to));
+            }
         }
-        self.was_connected = true;
-        Ok(none.insert(connection))
+    }
+
+    /// A node refuses a change for now.
+    fn note(&mut self, node: Node, address: &Address, refusal: Refusal, round: &mut Round) {
+        let misplaced = NOT_IN_CHARGE.contains(&refusal.code.as_str());
+        let fault = Fault::refused(address, refusal);
+        // Once for all changes that it refuses.
+        if misplaced && self.connections.contains_key(&node) {
+            self.give_up(node, fault, round);
+        } else {
+            round.problem.get_or_insert(fault);
+        }
+    }
+
+    /// Drops a connection, and looks for who has taken the node's place.
+    fn give_up(&mut self, node: Node, fault: Fault, round: &mut Round) {
+        self.connections.remove(&node);
+        // What is wrong with this one says more than what is wrong with the others.
+        let _ = self.routes.look_around(node);
+        round.problem.get_or_insert(fault);
+    }
+
+    fn connection(&mut self, node: Node) -> Result<&mut Connection, Fault> {
+        if !self.connections.contains_key(&node) {
+            let connection = self.routes.connect(node)?;
+            let again = !self.known.insert(node);
+            self.statistics.redis_reconnects.add(again.into());
+            self.connections.insert(node, connection);
+        }
+        Ok(self.connections.get_mut(&node).expect("it was inserted"))
     }
 }
 
-/// Redis reads no long request of somebody it does not know, and calls that a protocol error. A short
-/// one it answers, though maybe with an error that is of no interest here: it is still loading, or the
-/// account may not PING.
-fn ask_for_admittance(connection: &mut Connection) -> RedisResult<()> {
-    match redis::cmd("PING").query::<Value>(connection) {
-        Err(error) if error.code() == Some(NO_AUTH) || error.is_unrecoverable_error() => Err(error),
-        _ => Ok(()),
+/// Reads how many replicas have what was written.
+fn require_replicas(connection: &mut Connection, wanted: u16) -> Result<(), Fault> {
+    let problem = match connection.receive()? {
+        Answer::Int(found) if found >= wanted.into() => return Ok(()),
+        Answer::Int(found) => format!("{found} replicas have the changes, expected {wanted}"),
+        Answer::Refusal(refusal) => return Err(Fault::refused(connection.address(), refusal)),
+        _ => "it does not say how many replicas have the changes".to_owned(),
+    };
+    Err(Fault::lost(connection.address(), problem))
+}
+
+/// Once a change of a key has to be made again, so have all behind it.
+fn keep_order(changes: &[&Change], outcomes: &mut [Option<Outcome>]) {
+    let mut again = HashSet::new();
+    for (change, outcome) in changes.iter().zip(outcomes) {
+        if outcome.is_none() {
+            again.insert(change.key.as_str());
+        } else if !again.is_empty() && again.contains(change.key.as_str()) {
+            *outcome = None;
+        }
     }
 }
 
-fn in_plain_words(error: &RedisError) -> String {
-    match error.code() {
-        Some(NO_AUTH) => "it wants a password and was given none: set GMAN_REDIS to \
-                          redis://:PASSWORD@HOST:PORT/"
-            .to_owned(),
-        Some(WRONG_PASS) => refused(error),
-        _ if error.kind() == ErrorKind::AuthenticationFailed => refused(error),
-        _ => error.to_string(),
+/// Of all that Redis can answer, only a key of another type and a request that it cannot read are the
+/// job's own fault. The rest, from LOADING and OOM to a missing permission, passes or is for the operator
+/// to mend: the jobs wait.
+fn verdict(change: &Change, answer: Answer, from: &Address) -> Verdict {
+    let refusal = match answer {
+        Answer::Refusal(refusal) => refusal,
+        answer => return Verdict::Is(made(change, &answer)),
+    };
+    if let Some(redirect) = Redirect::of(&refusal, from) {
+        return Verdict::Elsewhere(redirect);
     }
+    let key = &change.key;
+    if is_wrong_type(&refusal) {
+        say(format!(
+            "Redis: the key {key} holds another type; the job fails: {refusal}"
+        ));
+        return Verdict::Is(Outcome::Impossible);
+    }
+    if refusal.text.starts_with("Protocol error") {
+        say(format!(
+            "Redis: it does not take the job for the key {key}, which fails: {refusal}"
+        ));
+        return Verdict::Is(Outcome::Impossible);
+    }
+    Verdict::Refused(refusal)
 }
 
-fn refused(error: &RedisError) -> String {
-    format!("it refuses the password or the account: {error}; correct GMAN_REDIS or --redis")
-}
-
-/// Of all that Redis can answer, only a key of another type is the job's own fault. The rest, from
-/// LOADING and OOM to a missing permission, passes or is for the operator to mend: the jobs wait.
-fn outcome(change: &Change, answer: Value) -> Result<Outcome, RedisError> {
-    match answer {
-        Value::ServerError(error) if is_wrong_type(&error) => {
+fn made(change: &Change, answer: &Answer) -> Outcome {
+    match change.effect(answer) {
+        Effect::Made => Outcome::Done,
+        Effect::LeftOut => Outcome::LeftOut,
+        Effect::Replaced(kind) => {
             let key = &change.key;
             say(format!(
-                "Redis: the key {key} holds another type; the job fails: {error}"
+                "the key {key} held a {kind}, which the row has replaced; is it used by somebody else?"
             ));
-            Ok(Outcome::Impossible)
+            Outcome::Done
         }
-        Value::ServerError(error) => Err(error.into()),
-        answer => Ok(match change.effect(answer) {
-            Effect::Made => Outcome::Done,
-            Effect::LeftOut => Outcome::LeftOut,
-            Effect::Replaced(kind) => {
-                let key = &change.key;
-                say(format!(
-                    "the key {key} held a {kind}, which the row has replaced; \
-                     is it used by somebody else?"
-                ));
-                Outcome::Done
-            }
-        }),
     }
 }
 
 /// Redis before 7 wraps what a script ran into: the code is then somewhere in the text.
-fn is_wrong_type(error: &ServerError) -> bool {
-    error.code() == WRONG_TYPE
-        || error
-            .details()
-            .is_some_and(|text| text.contains(WRONG_TYPE))
+fn is_wrong_type(refusal: &Refusal) -> bool {
+    refusal.code == WRONG_TYPE || refusal.text.contains(WRONG_TYPE)
 }

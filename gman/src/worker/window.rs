@@ -17,12 +17,14 @@ pub(super) enum Ask {
 /// The state of one connection to a job server.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// How many jobs may be asked for and held, together.
+    /// How many jobs may be asked for and held, together; those that are parked do not count.
     limit: usize,
     /// GRAB_JOBs without an answer.
     asked: usize,
     /// Jobs that are not finished.
     held: usize,
+    /// How many of those wait for a Redis that is away, and hold up no others.
+    parked: usize,
     /// How many jobs to ask for at once; none once the queue was empty.
     appetite: usize,
     asleep: bool,
@@ -36,6 +38,7 @@ impl Window {
             limit,
             asked: 0,
             held: 0,
+            parked: 0,
             appetite: 1,
             asleep: false,
             closing: false,
@@ -61,9 +64,15 @@ impl Window {
         self.appetite = 0;
     }
 
-    /// Jobs are finished.
-    pub(super) fn finished(&mut self, count: usize) {
-        self.held = self.held.saturating_sub(count);
+    /// A job is finished.
+    pub(super) fn finished(&mut self, parked: bool) {
+        self.held = self.held.saturating_sub(1);
+        self.parked = self.parked.saturating_sub(parked.into());
+    }
+
+    /// Jobs that are held wait for a Redis that is away.
+    pub(super) fn parked(&mut self, count: usize) {
+        self.parked += count;
     }
 
     /// No more jobs from now on.
@@ -95,7 +104,8 @@ impl Window {
             self.asleep = true;
             return Ask::Sleep;
         }
-        let room = self.limit.saturating_sub(self.asked + self.held);
+        let busy = self.held.saturating_sub(self.parked);
+        let room = self.limit.saturating_sub(self.asked + busy);
         let count = self.appetite.saturating_sub(self.asked).min(room);
         self.asked += count;
         Ask::Jobs(count)
@@ -112,6 +122,10 @@ mod tests {
         (0..count).for_each(|_| window.assigned());
     }
 
+    fn finished(window: &mut Window, count: usize) {
+        (0..count).for_each(|_| window.finished(false));
+    }
+
     #[test]
     fn what_is_asked_for_doubles_up_to_the_limit() {
         let mut window = Window::new(LIMIT);
@@ -119,7 +133,7 @@ mod tests {
         while let Ask::Jobs(count @ 1..) = window.ask() {
             asked.push(count);
             assigned(&mut window, count);
-            window.finished(count);
+            finished(&mut window, count);
             if asked.len() == 4 {
                 break;
             }
@@ -138,8 +152,20 @@ mod tests {
             assert!(window.held() <= LIMIT);
         }
         assert_eq!((window.held(), window.ask()), (LIMIT, Ask::Jobs(0)));
-        window.finished(3);
+        finished(&mut window, 3);
         assert_eq!(window.ask(), Ask::Jobs(3));
+    }
+
+    #[test]
+    fn jobs_that_are_parked_hold_up_no_others() {
+        let mut window = Window::new(LIMIT);
+        assigned(&mut window, LIMIT);
+        assert_eq!(window.ask(), Ask::Jobs(0));
+        window.parked(4);
+        assert_eq!(window.ask(), Ask::Jobs(4));
+        (0..4).for_each(|_| window.finished(true));
+        assert_eq!(window.ask(), Ask::Jobs(0));
+        assert_eq!(window.held(), LIMIT - 4);
     }
 
     #[test]
@@ -153,7 +179,7 @@ mod tests {
         window.found_none();
         assert_eq!(window.ask(), Ask::Sleep);
         assert_eq!(window.ask(), Ask::Jobs(0));
-        window.finished(1);
+        finished(&mut window, 1);
         assert_eq!(window.ask(), Ask::Jobs(0), "asleep, also with a job held");
         window.woken();
         assert_eq!(window.ask(), Ask::Jobs(1));
@@ -168,7 +194,7 @@ mod tests {
         window.assigned();
         assert_eq!(window.ask(), Ask::Jobs(0));
         assert!(!window.is_drained());
-        window.finished(1);
+        finished(&mut window, 1);
         assert!(window.is_drained());
     }
 }

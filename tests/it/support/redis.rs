@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-use redis::Commands;
+use nix::sys::signal::Signal;
+use redis::{Commands, FromRedisValue, RedisResult};
 use tempfile::TempDir;
 
 use super::folder;
@@ -77,6 +78,22 @@ impl Redis {
         self.connect()
             .hgetall(key)
             .unwrap_or_else(|error| panic!("HGETALL {key}: {error}"))
+    }
+
+    /// Freezes the server: connections open, and nothing is answered.
+    pub(crate) fn freeze(&self) {
+        self.process.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a server go on that was frozen.
+    pub(crate) fn thaw(&self) {
+        self.process.signal(Signal::SIGCONT);
+    }
+
+    /// Sends a command, and returns what Redis says, or its error.
+    pub(crate) fn command<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]).query(&mut self.connect())
     }
 
     /// Ends the server with SIGKILL.

@@ -96,7 +96,7 @@ fn a_job_is_kept_while_the_password_is_wrong_or_the_certificate_not_trusted() {
     tls.keeps_the_job(
         "wrong",
         &tls.certificates.file("ca.pem"),
-        "authentication failed",
+        "refuses the password",
     );
     let stranger = Certificates::new();
     tls.keeps_the_job(

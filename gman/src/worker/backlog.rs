@@ -1,0 +1,121 @@
+//! The jobs of one lane, and how they are done: as many as have come in one round, until each is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+
+use super::change::Change;
+use super::job::{self, Job};
+use super::log::say;
+use super::store::{Outcome, Round, Store};
+use super::unfinished::Unfinished;
+use crate::service::{Backoff, Stop};
+
+/// How many jobs at most go to Redis in one round.
+const BATCH: usize = 1000;
+
+/// How many rounds in a row may end with nodes that say where a key is instead, before that counts as a
+/// problem: of nodes that do not agree.
+const REDIRECTS: u32 = 5;
+
+/// What a lane has to do.
+pub(super) struct Backlog {
+    arriving: Receiver<Job>,
+    jobs: VecDeque<Job>,
+    /// Whether they wait for a Redis that is away.
+    stalled: Arc<AtomicBool>,
+    unfinished: Arc<Unfinished>,
+    stop: Arc<Stop>,
+}
+
+impl Backlog {
+    pub(super) fn new(
+        arriving: Receiver<Job>,
+        stalled: &Arc<AtomicBool>,
+        unfinished: &Arc<Unfinished>,
+        stop: &Arc<Stop>,
+    ) -> Self {
+        Self {
+            arriving,
+            jobs: VecDeque::new(),
+            stalled: Arc::clone(stalled),
+            unfinished: Arc::clone(unfinished),
+            stop: Arc::clone(stop),
+        }
+    }
+
+    /// Does jobs until there is no time left to stop, or nobody to hand in more.
+    pub(super) fn work_off(&mut self, store: &mut Store) {
+        while let Ok(job) = self.arriving.recv() {
+            self.jobs.push_back(job);
+            if !self.empty(store) {
+                return;
+            }
+        }
+    }
+
+    /// Tries until Redis has every change; whether there was the time for that.
+    fn empty(&mut self, store: &mut Store) -> bool {
+        let mut backoff = Backoff::new();
+        let mut redirects = 0;
+        loop {
+            self.jobs.extend(self.arriving.try_iter());
+            if self.jobs.is_empty() {
+                return true;
+            }
+            let size = self.jobs.len().min(BATCH);
+            let changes: Vec<&Change> =
+                self.jobs.iter().take(size).map(|job| &job.change).collect();
+            let Round { outcomes, problem } = store.attempt(&changes);
+            let done = self.settle(outcomes);
+            redirects = if done > 0 { 0 } else { redirects + 1 };
+            let problem = match problem {
+                Some(fault) => fault.to_string(),
+                None if redirects > REDIRECTS => "its nodes name each other for a key".to_owned(),
+                None => {
+                    self.stalled.store(false, Ordering::Release);
+                    backoff = Backoff::new();
+                    continue;
+                }
+            };
+            if self.stop.expired() {
+                return false;
+            }
+            self.stall();
+            let pause = backoff.pause();
+            let ms = pause.as_millis();
+            say(format!(
+                "Redis {problem}; keeping the jobs, trying again in {ms} ms"
+            ));
+            self.stop.pause_unless_expired(pause);
+        }
+    }
+
+    /// Takes away what is done; returns how much that is.
+    fn settle(&mut self, outcomes: Vec<Option<Outcome>>) -> usize {
+        let mut finished = Vec::with_capacity(outcomes.len());
+        let mut left = Vec::new();
+        for (job, outcome) in self.jobs.drain(..outcomes.len()).zip(outcomes) {
+            match outcome {
+                Some(outcome) => {
+                    self.unfinished.remove(job.change.slot());
+                    finished.push(job.finished(outcome));
+                }
+                None => left.push(job),
+            }
+        }
+        left.into_iter()
+            .rev()
+            .for_each(|job| self.jobs.push_front(job));
+        job::report(&mut finished);
+        finished.len()
+    }
+
+    /// Lets jobs for others come meanwhile.
+    fn stall(&mut self) {
+        self.stalled.store(true, Ordering::Release);
+        self.jobs.extend(self.arriving.try_iter());
+        job::park(self.jobs.iter_mut());
+    }
+}
