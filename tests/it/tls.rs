@@ -9,8 +9,8 @@ use mysql::prelude::Queryable;
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
 
 use crate::support::{
-    Certificates, Database, Gearmand, RecordingWorker, Stunnel, TlsGearmand, unsupported,
-    wait_until,
+    Certificates, Database, Gearmand, RecordingWorker, Redis, RedisWorker, RelayProcess, Stunnel,
+    TlsGearmand, product_file, unsupported, wait_until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -368,7 +368,7 @@ fn a_mistake_in_the_configuration_leads_to_no_connection_rather_than_to_a_plain_
         .configuration(&format!("gman_servers={}", gearmand.address()))
         .configuration("gman_tls_ca=/nowhere/ca.pem")
         .start();
-    database.run_script(&crate::support::product_file("sql/install.sql"));
+    database.run_script(&product_file("sql/install.sql"));
     let expected = "gman_tls_ca: the file cannot be read: No such file or directory";
     assert!(
         database.error_log().contains(expected),
@@ -506,5 +506,137 @@ fn a_server_that_comes_back_gets_what_waited_for_it() {
         stunnel.restart();
         assert_eq!(stage.database.value::<i64>("SELECT gman_flush(30000)"), 0);
         assert_eq!(stage.queued(), 2 * round);
+    }
+}
+
+/// The way of a row over job servers at `address`: by a trigger, and by the outbox and its relay.
+fn a_row_reaches_redis(stage: &Stage, address: &str) {
+    let certificates = &stage.certificates;
+    let redis = Redis::start();
+    let tls = format!("--gearmand-ca={}", certificates.path("ca.pem"));
+    let gearmand = format!("--gearmand={address}");
+    let mut worker = RedisWorker::start_bare(
+        &[],
+        &[
+            gearmand.clone(),
+            tls.clone(),
+            format!("--redis={}", redis.address()),
+        ],
+    );
+    stage.go_to(address);
+    let database = &stage.database;
+    for sql in [
+        "CREATE TABLE test.users (id INT PRIMARY KEY, name VARCHAR(20)) ENGINE=InnoDB",
+        "CREATE TRIGGER test.ins AFTER INSERT ON test.users FOR EACH ROW \
+         SET @r = gman_do_background('syncToRedis', \
+                                     json_object_udf(NEW.id AS `id`, NEW.name AS `name`))",
+        "INSERT INTO test.users VALUES (1, 'by trigger')",
+    ] {
+        database.execute(sql);
+    }
+    let arrives = |key: &str, name: &str| {
+        wait_until(PATIENCE, "the row in Redis", || match redis.get(key) {
+            Some(found) if found == name => Ok(()),
+            found => Err((found, worker.log())),
+        });
+    };
+    arrives("1", "by trigger");
+
+    database.run_script(&product_file("sql/outbox-plain.sql"));
+    database.execute("CREATE USER relay@'%' IDENTIFIED BY 'secret'");
+    database.execute("GRANT ALL ON test.* TO relay@'%'");
+    let url = format!("mysql://relay:secret@127.0.0.1:{}", database.port());
+    let mut relay = RelayProcess::start(&[gearmand, tls, format!("--mysql={url}")]);
+    database.execute(
+        "INSERT INTO test.gman_outbox (`function`, workload) \
+         VALUES ('syncToRedis', '{\"id\":2,\"name\":\"by relay\"}')",
+    );
+    arrives("2", "by relay");
+    relay.stop();
+    worker.stop();
+    assert!(!worker.log().contains("gives"), "{}", worker.log());
+    database.execute("DROP TABLE test.users");
+    database.execute("DROP USER relay@'%'");
+}
+
+#[test]
+fn the_whole_path_of_a_row_goes_over_tls() {
+    let stage = match Stage::new() {
+        Ok(stage) => stage,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let stunnel = Stunnel::start(&stage.certificates, stage.gearmand.port());
+    a_row_reaches_redis(&stage, &stunnel.address());
+    let gearmand = match TlsGearmand::start(&stage.certificates) {
+        Ok(gearmand) => gearmand,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let database = with_plugin().expect("as the one before");
+    let stage = Stage { database, ..stage };
+    a_row_reaches_redis(&stage, &gearmand.address());
+}
+
+#[test]
+fn a_worker_says_why_it_has_no_tls_and_connects_once_it_has() {
+    let certificates = Certificates::new();
+    let gearmand = Gearmand::start();
+    let redis = Redis::start();
+    certificates.issue_server("other", |params| {
+        params.subject_alt_names = vec![SanType::DnsName(
+            "elsewhere.example".try_into().expect("a name"),
+        )];
+    });
+    let stunnel = Stunnel::start_with(&certificates, "other", gearmand.port(), "");
+    let options = |ca: &str, more: &[&str]| -> Vec<String> {
+        let mut options = vec![
+            format!("--gearmand={}", stunnel.address()),
+            format!("--gearmand-ca={}", certificates.path(ca)),
+            format!("--redis={}", redis.address()),
+        ];
+        options.extend(more.iter().map(|option| (*option).to_owned()));
+        options
+    };
+    let worker = RedisWorker::start_bare(&[], &options("ca.pem", &[]));
+    wait_until(PATIENCE, "the worker to say why", || {
+        let log = worker.log();
+        let expected = "its certificate is for elsewhere.example, not for 127.0.0.1; name the server so \
+                        in the list, or set --gearmand-server-name";
+        match log.contains(expected) {
+            true => Ok(()),
+            false => Err(log),
+        }
+    });
+    let name = "--gearmand-server-name=elsewhere.example";
+    let _worker = RedisWorker::start_bare(&[&gearmand], &options("ca.pem", &[name]));
+
+    // What can be seen at once ends the worker with status 2.
+    let mut command = std::process::Command::new(crate::support::gman_program());
+    let output = command
+        .arg("worker")
+        .args(options("nothing.pem", &[]))
+        .output()
+        .expect("the worker's output");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("--gearmand-ca: the file cannot be read"),
+        "{said}"
+    );
+}
+
+#[test]
+fn help_shows_no_secret_and_no_path_of_a_key() {
+    for command in ["worker", "relay"] {
+        let output = std::process::Command::new(crate::support::gman_program())
+            .args([command, "--help"])
+            .env("GMAN_REDIS", "redis://:s3cret@127.0.0.1/")
+            .env("GMAN_MYSQL", "mysql://root:s3cret@127.0.0.1/")
+            .env("GMAN_REDIS_KEY", "/where/s3cret.key")
+            .env("GMAN_GEARMAND_KEY", "/where/s3cret.key")
+            .output()
+            .expect("the help");
+        let help = String::from_utf8_lossy(&output.stdout);
+        assert!(help.contains("GMAN_GEARMAND_KEY"), "{help}");
+        assert!(!help.contains("s3cret"), "{help}");
     }
 }

@@ -27,6 +27,7 @@ use crate::gearman::wire::stream::Stream;
 use crate::gearman::wire::tls::credentials::Credentials;
 use crate::gearman::wire::tls::explain;
 use crate::gearman::wire::tls::session::Session;
+use crate::memory;
 use crate::status::{self, One};
 
 /// How much is read at once if many answers may have come.
@@ -209,6 +210,32 @@ impl Connection {
             .inspect_err(|_| self.broken = true)?;
         self.received.take(bytes);
         Ok(self.received.last().trim_ascii_end())
+    }
+
+    /// Moves what has arrived to the end of `out`, packets and parts of packets, for who decodes them
+    /// elsewhere; returns how many bytes. Waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::receive`].
+    pub fn take_arrived(
+        &mut self,
+        out: &mut Vec<u8>,
+        deadline: &Deadline<'_>,
+    ) -> Result<usize, Error> {
+        self.refuse_if_broken(Phase::Receive, deadline)?;
+        self.read_now(4 * BULK_READ_BYTES, Phase::Receive, deadline)
+            .inspect_err(|_| self.broken = true)?;
+        let count = self.unread();
+        memory::append(out, self.received.unread())?;
+        self.received.take(count);
+        Ok(count)
+    }
+
+    /// Tells the server that nothing more is coming; its answers still arrive.
+    pub fn end_requests(&mut self) {
+        self.stream.say_goodbye();
+        self.stream.socket().end_writing();
     }
 
     /// Says that everything that was asked has been answered as expected.

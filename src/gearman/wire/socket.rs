@@ -1,7 +1,7 @@
 //! One TCP socket: how it is connected, and what it does without waiting.
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
@@ -114,6 +114,11 @@ impl Socket {
             l_linger: 0,
         };
         let _ = setsockopt(&self.0, sockopt::Linger, &at_once);
+    }
+
+    /// The peer finds the end behind what was written. If this fails, the peer has gone.
+    pub(crate) fn end_writing(&self) {
+        let _ = self.0.shutdown(Shutdown::Write);
     }
 
     /// Our end of the connection.
