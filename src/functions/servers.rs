@@ -26,10 +26,9 @@ const SEEN_BY_ADMINISTRATORS: &str =
 /// Longest list, in bytes: what is kept of one for every job, and shown in messages, is bounded.
 const MAX_LIST_BYTES: usize = 64 * 1024;
 
-<<<<<<< HEAD
 /// Whether `gman_servers` is in force as an administrator has set it, not an account that calls a function.
 static SET_BY_ADMINISTRATOR: AtomicBool = AtomicBool::new(false);
-=======
+
 /// From here on `gman_check` warns of a queue, in jobs: gearmand's own default for the size of its tables
 /// makes one of this depth take in a third of the jobs a second that an empty one does.
 const DEEP_QUEUE: u64 = 100_000;
@@ -186,7 +185,6 @@ fn queues(queues: &[Queue]) -> Result<String, Error> {
         array.element(Value::Json(&String::from_utf8_lossy(object.end("}")?)));
     }
     Ok(String::from_utf8_lossy(array.end("]")?).into_owned())
->>>>>>> main
 }
 
 /// The names of lists; the default one has none.
