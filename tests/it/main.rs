@@ -20,6 +20,7 @@ mod json;
 mod lifetime;
 mod memory;
 mod migrating;
+mod monitoring;
 mod old_sql;
 mod outbox;
 mod package;
