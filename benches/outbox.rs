@@ -11,6 +11,8 @@ mod bare_client;
 mod bare_worker;
 #[path = "support/gman_relay.rs"]
 mod gman_relay;
+#[path = "support/job_server.rs"]
+mod job_server;
 #[path = "support/promise.rs"]
 mod promise;
 #[path = "../tests/it/support/mod.rs"]
@@ -150,11 +152,11 @@ fn relay_speed(database: &Database, options: &Options) -> Vec<Promise> {
     let (mut event, mut bare) = (Speed::new(), None);
     set_event_scheduler(database, "ON");
     for _ in 0..options.rounds {
-        let gearmand = Gearmand::start();
+        let gearmand = job_server::start();
         set_servers(database, &gearmand.address());
         event.round(database, jobs);
         trigger_table::assert_jobs(&gearmand, jobs);
-        keep_fastest(&mut bare, bare_client::submit(&Gearmand::start(), jobs));
+        keep_fastest(&mut bare, bare_client::submit(&job_server::start(), jobs));
     }
     stop_event(database);
     let processes = gman_relay::speeds(database, options);
@@ -238,7 +240,7 @@ fn latencies(database: &Database, options: &Options) -> [Promise; 2] {
     );
     println!("| relay             |     p50 |     p90 |     p99 |     max |");
     println!("|-------------------|--------:|--------:|--------:|--------:|");
-    let gearmand = Gearmand::start();
+    let gearmand = job_server::start();
     set_servers(database, &gearmand.address());
     set_event_scheduler(database, "ON");
     let (p50, p99) = latency("gman_outbox_relay", database, &gearmand, options);

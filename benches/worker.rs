@@ -6,6 +6,8 @@
 //! time counts from starting the process until gearmand says that nothing is left. It ends with an error
 //! if a bar is missed.
 
+#[path = "support/job_server.rs"]
+mod job_server;
 #[path = "support/promise.rs"]
 mod promise;
 #[path = "../tests/it/support/mod.rs"]
@@ -17,9 +19,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 use promise::Promise;
-use support::{
-    FUNCTION, Gearmand, Language, Redis, RedisWorker, Submitter, gman_program, wait_until,
-};
+use support::{FUNCTION, Language, Redis, RedisWorker, Submitter, gman_program, wait_until};
 
 /// How long a turn may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -68,7 +68,7 @@ impl Contender {
 
     /// Lets the worker empty a queue, and makes sure that every key has its last value.
     fn take_turn(&mut self, jobs: u32) {
-        let (gearmand, redis) = (Gearmand::start(), Redis::start());
+        let (gearmand, redis) = (job_server::start(), Redis::start());
         let workloads = (1..=jobs).map(|n| format!(r#"{{"id":{},"name":"{n}"}}"#, n % KEYS));
         Submitter::to(&gearmand).submit(FUNCTION, workloads);
 

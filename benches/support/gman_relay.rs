@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bare_worker::BareWorker;
+use crate::job_server;
 use crate::promise::Promise;
 use crate::support::{Database, Gearmand, RelayProcess, wait_until};
 use crate::trigger_table::{keep_fastest, query};
@@ -73,7 +74,7 @@ pub(crate) fn speeds(database: &Database, options: &Options) -> [Speed; 2] {
         query(&mut session, &set);
         let mut speed = Speed::new();
         for _ in 0..options.rounds {
-            let gearmand = Gearmand::start();
+            let gearmand = job_server::start();
             let _worker = (confirm == "worker").then(|| BareWorker::start(&gearmand, "f"));
             let mut relay = start(database, &gearmand);
             speed.round(database, options.jobs);

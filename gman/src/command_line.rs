@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{installation, manual, migrate, relay, triggers, worker};
+use crate::{health, installation, load, manual, migrate, relay, status, triggers, verify, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -20,11 +20,15 @@ pub(crate) struct Arguments {
 /// One variant for each subcommand.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Health(health::Options),
     Install(installation::Install),
     Uninstall(installation::Uninstall),
     Migrate(migrate::Options),
     Relay(relay::Options),
     Triggers(triggers::Options),
+    Load(load::Options),
+    Verify(verify::Options),
+    Status(status::Options),
     Worker(worker::Options),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -33,11 +37,15 @@ enum Command {
 /// Does what the command line says.
 pub(crate) fn run() -> Result {
     match Arguments::parse().command {
+        Command::Health(options) => health::run(&options),
         Command::Install(options) => installation::install(&options),
         Command::Uninstall(options) => installation::uninstall(&options),
         Command::Migrate(options) => migrate::run(&options),
         Command::Relay(options) => relay::run(&options),
         Command::Triggers(options) => triggers::run(&options),
+        Command::Load(options) => load::run(&options),
+        Command::Verify(options) => verify::run(&options),
+        Command::Status(options) => status::run(&options),
         Command::Worker(options) => worker::run(&options),
         Command::Completions(options) => {
             manual::print_completions(&options, &mut Arguments::command())

@@ -30,7 +30,7 @@ fn prefixes(body: &str) -> Vec<String> {
 }
 
 /// A string's text, without the quote before it.
-fn text(literal: &str) -> String {
+pub(super) fn text(literal: &str) -> String {
     let mut text = String::new();
     let mut letters = literal.chars().peekable();
     while let Some(letter) = letters.next() {

@@ -20,10 +20,15 @@ pub(super) struct Style {
     /// `None` for that of the table.
     pub(super) prefix: Option<String>,
     pub(super) function: String,
+    /// Which columns were chosen, as options: [`super::check`] must know those that were left out.
+    pub(super) choice: Option<String>,
 }
 
 /// The SQL mode that the triggers are created in, and keep: a value that does not fit is an error.
 pub(super) const SQL_MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION";
+
+/// The variable of [`record`].
+pub(super) const RECORD: &str = "@gman_options";
 
 /// One trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +73,7 @@ pub(super) fn triggers(table: &Table, style: &Style) -> Vec<Trigger> {
     let update = format!("  IF {} THEN\n  {delete}\n  END IF;\n{set}", table.moved());
     let guard = jobs.guard();
     let bodies = [
-        ("INSERT", format!("{guard}{set}")),
+        ("INSERT", format!("{}{guard}{set}", record(style))),
         ("UPDATE", format!("{guard}{update}")),
         ("DELETE", delete),
     ];
@@ -80,6 +85,17 @@ pub(super) fn triggers(table: &Table, style: &Style) -> Vec<Trigger> {
         Trigger::new(name, &table.name, "AFTER", event, &body)
     };
     bodies.into_iter().map(trigger).collect()
+}
+
+/// A statement that never runs, and says which columns were chosen. A comment would not reach every
+/// server: clients take comments out.
+fn record(style: &Style) -> String {
+    style.choice.as_ref().map_or_else(String::new, |choice| {
+        format!(
+            "  IF FALSE THEN SET {RECORD} = {}; END IF;\n",
+            literal(choice)
+        )
+    })
 }
 
 /// The tables that triggers are on, each once.
@@ -288,6 +304,7 @@ mod tests {
             dialect: Dialect::default(),
             prefix: None,
             function: "syncRowToRedis".to_owned(),
+            choice: None,
         }
     }
 

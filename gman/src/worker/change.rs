@@ -67,19 +67,30 @@ pub(crate) enum Mode {
 
 /// How workloads are to be read.
 #[derive(Debug, Clone)]
-pub(super) struct Format {
-    pub(super) mode: Mode,
-    pub(super) prefix: String,
-    pub(super) version_field: Option<Arc<str>>,
+pub(crate) struct Format {
+    pub(crate) mode: Mode,
+    pub(crate) prefix: String,
+    pub(crate) version_field: Option<Arc<str>>,
 }
 
 /// The columns of a row: each a text, or NULL.
-type Fields = BTreeMap<String, Option<String>>;
+pub(crate) type Fields = BTreeMap<String, Option<String>>;
+
+/// What Redis has at a key once its change is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left<'a> {
+    Nothing,
+    Text(&'a str),
+    /// A hash with the fields that are not NULL, and no others.
+    Hash(&'a Fields),
+    /// A hash with the fields that are not NULL, and maybe others that are not named here.
+    Fields(&'a Fields),
+}
 
 /// A key and what becomes of it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) key: String,
+pub(crate) struct Change {
+    pub(crate) key: String,
     write: Write,
     version: Option<Version>,
 }
@@ -107,7 +118,7 @@ impl Format {
     /// # Errors
     ///
     /// What was expected of the workload, as a text.
-    pub(super) fn row(&self, workload: &[u8]) -> Result<Change, String> {
+    pub(crate) fn row(&self, workload: &[u8]) -> Result<Change, String> {
         let row = members(workload)?;
         let write = match self.mode {
             // Redis cannot hold NULL: readers find no key and ask the database.
@@ -123,7 +134,7 @@ impl Format {
     /// # Errors
     ///
     /// As [`Format::row`].
-    pub(super) fn keyed_row(&self, workload: &[u8]) -> Result<Change, String> {
+    pub(crate) fn keyed_row(&self, workload: &[u8]) -> Result<Change, String> {
         let outer = members(workload)?;
         let row = outer
             .get("row")
@@ -202,6 +213,17 @@ fn text(value: &RawValue) -> Result<Option<String>, String> {
 }
 
 impl Change {
+    /// What the change leaves.
+    pub(crate) fn leaves(&self) -> Left<'_> {
+        match &self.write {
+            Write::Set(text) => Left::Text(text),
+            Write::Delete => Left::Nothing,
+            Write::Merge(fields) => Left::Fields(fields),
+            Write::Replace(fields) if fields.values().all(Option::is_none) => Left::Nothing,
+            Write::Replace(fields) => Left::Hash(fields),
+        }
+    }
+
     /// The slot of the key, if Redis is a cluster.
     pub(super) fn slot(&self) -> u16 {
         redis_client::slot(self.key.as_bytes())

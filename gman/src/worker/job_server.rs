@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use gearman_mysql_udf::gearman::servers::host_port::HostPort;
 use gearman_mysql_udf::gearman::wire::packet::{self, Command, Decoded, Magic, Packet};
+use gearman_mysql_udf::gearman::wire::protection::Protection;
 
 use super::change::{Change, Format};
 use super::connection::{Connection, Finished};
@@ -28,6 +29,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// One job server.
 pub(super) struct JobServer {
     address: HostPort,
+    protection: Protection,
     functions: Vec<String>,
     row_function: String,
     format: Format,
@@ -50,6 +52,7 @@ enum Arrival {
 impl JobServer {
     pub(super) fn new(
         address: HostPort,
+        protection: &Protection,
         functions: &[String],
         options: &Options,
         lanes: &Lanes,
@@ -58,6 +61,7 @@ impl JobServer {
     ) -> Self {
         Self {
             address,
+            protection: protection.clone(),
             functions: functions.to_vec(),
             row_function: options.row_function.clone(),
             format: options.format(),
@@ -98,8 +102,13 @@ impl JobServer {
 
     fn connect(&self) -> io::Result<Connection> {
         let functions = &self.functions;
-        let connection =
-            Connection::open(&self.address, functions, self.in_flight, &self.statistics)?;
+        let connection = Connection::open(
+            &self.address,
+            &self.protection,
+            functions,
+            self.in_flight,
+            &self.statistics,
+        )?;
         let (address, functions) = (&self.address, functions.join(" and "));
         say(format!(
             "waiting for {functions} jobs of gearmand {address}"

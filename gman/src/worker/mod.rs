@@ -8,7 +8,7 @@
 //! if this one ends.
 
 mod backlog;
-mod change;
+pub(crate) mod change;
 mod connection;
 mod job;
 mod job_server;
@@ -19,7 +19,7 @@ mod redirect;
 mod statistics;
 mod store;
 mod unfinished;
-mod version_key;
+pub(crate) mod version_key;
 mod window;
 
 use std::panic;
@@ -27,6 +27,7 @@ use std::process;
 use std::sync::Arc;
 use std::thread;
 
+use gearman_mysql_udf::gearman::wire::protection::Protection;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -53,6 +54,8 @@ pub(crate) fn run(options: &Options) -> Result {
     let statistics = Arc::new(Statistics::default());
     handle_signals(options, &stop, &statistics)?;
     let (redis, functions) = (options.redis.servers()?, options.functions()?);
+    let protection = Protection::default();
+    protection.set(options.gearmand.tls()?, |problem| say(problem));
     let routes = Arc::new(Routes::new(redis));
     let lanes = Lanes::start(&routes, options, &statistics, &stop);
     let servers: Vec<_> = options
@@ -62,6 +65,7 @@ pub(crate) fn run(options: &Options) -> Result {
         .map(|address| {
             JobServer::new(
                 address.clone(),
+                &protection,
                 &functions,
                 options,
                 &lanes,
