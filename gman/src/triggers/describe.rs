@@ -164,6 +164,7 @@ pub(super) fn describe(conn: &mut Conn, name: &TableName) -> Result<Described> {
             name: name.clone(),
             columns,
             key,
+            lookups: Vec::new(),
         },
         generated,
         is_transactional: !rows::<u8>(conn, sql, (&engine,))?.is_empty(),

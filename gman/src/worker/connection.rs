@@ -22,6 +22,8 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 pub(super) struct Finished {
     pub(super) handle: Vec<u8>,
     pub(super) outcome: Outcome,
+    /// The length of its workload, if that was kept.
+    pub(super) bytes: usize,
     /// Whether it had to wait for a Redis that was away.
     pub(super) parked: bool,
 }
@@ -46,7 +48,7 @@ impl Connection {
     pub(super) fn open(
         address: &HostPort,
         functions: &[String],
-        limit: usize,
+        window: Window,
         statistics: &Arc<Statistics>,
     ) -> io::Result<Self> {
         let stream = connect(address)?;
@@ -60,7 +62,7 @@ impl Connection {
         let connection = Self {
             stream,
             outgoing: Mutex::new(Outgoing {
-                window: Window::new(limit),
+                window,
                 bytes,
                 lost: false,
             }),
@@ -89,6 +91,12 @@ impl Connection {
         }
     }
 
+    /// Notes that a job with a workload of so many bytes has come.
+    pub(super) fn count_assigned(&self, bytes: usize) {
+        self.statistics.in_flight.inc();
+        self.statistics.in_flight_bytes.add(as_gauge(bytes));
+    }
+
     /// Lets `change` note what has happened, and sends what follows from it.
     pub(super) fn update(&self, change: impl FnOnce(&mut Window)) -> io::Result<()> {
         let mut outgoing = self.lock();
@@ -106,10 +114,13 @@ impl Connection {
         for Finished {
             handle,
             outcome,
+            bytes,
             parked,
         } in finished
         {
-            outgoing.window.finished(*parked);
+            outgoing.window.finished(*bytes, *parked);
+            self.statistics.in_flight.dec();
+            self.statistics.in_flight_bytes.sub(as_gauge(*bytes));
             self.count(*outcome);
             match outcome {
                 Outcome::Done | Outcome::LeftOut => {
@@ -160,19 +171,18 @@ impl Connection {
         let mut outgoing = self.lock();
         outgoing.lost = true;
         let _ = self.stream.shutdown(Shutdown::Both);
-        let held = outgoing.window.held();
-        self.statistics.given_back.add(held);
+        let (held, bytes) = (outgoing.window.held(), outgoing.window.held_bytes());
+        self.statistics.given_back.inc_by(held as u64);
+        self.statistics.in_flight.sub(as_gauge(held));
+        self.statistics.in_flight_bytes.sub(as_gauge(bytes));
         held
     }
 
     fn count(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Done => self.statistics.done.add(1),
-            Outcome::LeftOut => {
-                self.statistics.done.add(1);
-                self.statistics.left_out.add(1);
-            }
-            Outcome::Impossible => self.statistics.failed.add(1),
+            Outcome::Done => self.statistics.written.inc(),
+            Outcome::LeftOut => self.statistics.left_out.inc(),
+            Outcome::Impossible => self.statistics.failed.inc(),
         }
     }
 
@@ -191,6 +201,10 @@ impl Connection {
     fn lock(&self) -> MutexGuard<'_, Outgoing> {
         self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn as_gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Tries the addresses of a host in turn.

@@ -190,7 +190,7 @@ impl Store {
             }
         }
         lost?;
-        self.statistics.redis_round_trips.add(1);
+        self.statistics.batches.observe(share.changes.len() as f64);
         Ok(())
     }
 
@@ -212,12 +212,14 @@ impl Store {
         if misplaced && self.connections.contains_key(&node) {
             self.give_up(node, fault, round);
         } else {
+            self.statistics.redis_error(fault.kind());
             round.problem.get_or_insert(fault);
         }
     }
 
     /// Drops a connection, and looks for who has taken the node's place.
     fn give_up(&mut self, node: Node, fault: Fault, round: &mut Round) {
+        self.statistics.redis_error(fault.kind());
         self.connections.remove(&node);
         // What is wrong with this one says more than what is wrong with the others.
         let _ = self.routes.look_around(node);
@@ -228,7 +230,7 @@ impl Store {
         if !self.connections.contains_key(&node) {
             let connection = self.routes.connect(node)?;
             let again = !self.known.insert(node);
-            self.statistics.redis_reconnects.add(again.into());
+            self.statistics.redis_reconnects.inc_by(again.into());
             self.connections.insert(node, connection);
         }
         Ok(self.connections.get_mut(&node).expect("it was inserted"))
