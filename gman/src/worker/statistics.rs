@@ -4,7 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// How old a change may be when Redis has it, in seconds: a millisecond is good, an hour is a queue.
@@ -41,7 +42,7 @@ pub(super) struct Statistics {
     ages: Histogram,
     /// Changes that were made later than now, by their own clock.
     from_the_future: IntCounter,
-    skew_ms: IntGauge,
+    skew: Gauge,
     started: Instant,
     /// When the line was made the last time, and how many jobs were done then.
     last: Mutex<(Instant, u64)>,
@@ -96,11 +97,7 @@ impl Statistics {
                 "changes_from_the_future_total",
                 "Changes that were confirmed before they were made: the two clocks differ",
             )?,
-            skew_ms: gauge(
-                &registry,
-                "clock_skew_milliseconds",
-                "By how much at least the clock of the database has been ahead of the one here",
-            )?,
+            skew: skew(&registry)?,
             registry,
             started: now,
             last: Mutex::new((now, 0)),
@@ -122,8 +119,7 @@ impl Statistics {
         self.ages.observe(age.unwrap_or_default().as_secs_f64());
         if let Err(ahead) = age {
             self.from_the_future.inc();
-            let ahead = i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX);
-            self.skew_ms.set(self.skew_ms.get().max(ahead));
+            self.skew.set(self.skew.get().max(ahead.as_secs_f64()));
         }
     }
 
@@ -184,6 +180,13 @@ fn redis_errors(registry: &Registry) -> prometheus::Result<IntCounterVec> {
     let errors = IntCounterVec::new(options, &["error"])?;
     registry.register(Box::new(errors.clone()))?;
     Ok(errors)
+}
+
+fn skew(registry: &Registry) -> prometheus::Result<Gauge> {
+    let help = "By how much at least the clock of the database has been ahead of the one here";
+    let skew = Gauge::new(name("clock_skew_seconds"), help)?;
+    registry.register(Box::new(skew.clone()))?;
+    Ok(skew)
 }
 
 fn counter(registry: &Registry, what: &str, help: &str) -> prometheus::Result<IntCounter> {
