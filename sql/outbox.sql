@@ -56,9 +56,19 @@ CREATE TABLE IF NOT EXISTS gman_outbox_acknowledged (
   id BIGINT UNSIGNED NOT NULL PRIMARY KEY
 ) ENGINE=InnoDB;
 
--- Private: what the relay knows from one run to the next, in one row.
+-- What the relay knows from one run to the next, in one row. Public is confirm:
+--
+--     UPDATE gman_outbox_state SET confirm = 'worker';
 CREATE TABLE IF NOT EXISTS gman_outbox_state (
   one TINYINT NOT NULL PRIMARY KEY,
+  -- A row is deleted once the job server has the job, or once a worker has done it.
+  confirm ENUM('gearmand', 'worker') NOT NULL DEFAULT 'gearmand',
+  -- Who relays. The owner changes beat at least once a second; whoever sees the row unchanged for five
+  -- may take its place, in a new epoch.
+  owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '',
+  epoch BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  beat BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  -- The rest is of the event.
   -- The first part of the unique ids. Another server, such as one restored from this one's backup,
   -- must not use the same: gearmand would take its jobs for ours. So it is made anew when the
   -- server is not where it was.
@@ -88,6 +98,19 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
 
 INSERT IGNORE INTO gman_outbox_state (one, uuid, place) VALUES (1, '', '');
 
+-- What an outbox of an earlier version lacks.
+SET @gman_sql = IF(EXISTS (SELECT 1 FROM information_schema.columns
+                            WHERE table_schema = DATABASE() AND table_name = 'gman_outbox_state' AND column_name = 'owner'),
+  'DO 0',
+  'ALTER TABLE gman_outbox_state
+     ADD COLUMN confirm ENUM(''gearmand'', ''worker'') NOT NULL DEFAULT ''gearmand'' AFTER one,
+     ADD COLUMN owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '''' AFTER confirm,
+     ADD COLUMN epoch BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER owner,
+     ADD COLUMN beat BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER epoch');
+PREPARE gman_statement FROM @gman_sql;
+EXECUTE gman_statement;
+DEALLOCATE PREPARE gman_statement;
+
 -- How the outbox is: counts its rows, so it takes a while if very many wait.
 CREATE OR REPLACE VIEW gman_outbox_status AS
 SELECT (SELECT COUNT(*) FROM gman_outbox WHERE id <> s.kept) AS depth,
@@ -96,7 +119,9 @@ SELECT (SELECT COUNT(*) FROM gman_outbox WHERE id <> s.kept) AS depth,
        (SELECT COUNT(*) FROM gman_outbox_dead) AS dead,
        s.failing_since AS failing_since,
        s.last_error AS last_error,
-       s.last_error_at AS last_error_at
+       s.last_error_at AS last_error_at,
+       s.confirm AS confirm,
+       s.owner AS owner
   FROM gman_outbox_state AS s;
 
 DROP EVENT IF EXISTS gman_outbox_relay;

@@ -313,7 +313,7 @@ impl Error {
 
     /// Whether a job server was connected when this job failed, so that the job may be the reason: it
     /// may be too large for the line, or kill the server. A server that rests was not asked.
-    pub(crate) fn is_of_an_attempt(&self) -> bool {
+    pub fn is_of_an_attempt(&self) -> bool {
         match self {
             Self::Network { phase, .. } => match phase {
                 Phase::Send | Phase::Receive => true,

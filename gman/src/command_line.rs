@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{installation, manual, migrate, triggers, worker};
+use crate::{installation, manual, migrate, relay, triggers, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -23,6 +23,7 @@ enum Command {
     Install(installation::Install),
     Uninstall(installation::Uninstall),
     Migrate(migrate::Options),
+    Relay(relay::Options),
     Triggers(triggers::Options),
     Worker(worker::Options),
     Completions(manual::Completions),
@@ -35,6 +36,7 @@ pub(crate) fn run() -> Result {
         Command::Install(options) => installation::install(&options),
         Command::Uninstall(options) => installation::uninstall(&options),
         Command::Migrate(options) => migrate::run(&options),
+        Command::Relay(options) => relay::run(&options),
         Command::Triggers(options) => triggers::run(&options),
         Command::Worker(options) => worker::run(&options),
         Command::Completions(options) => {

@@ -5,6 +5,7 @@
 //! - [`command_line`]: the subcommands, each in a file or folder of its own;
 //! - [`connections`]: how the servers are named, and reached; [`redis_client`]: Redis, of every kind;
 //!   [`sql`]: how names stand in statements;
+//! - [`service`]: what the subcommands that run until they are stopped have in common;
 //! - [`terminal`] and [`error`]: what a subcommand prints, and how it ends.
 
 mod command_line;
@@ -14,6 +15,8 @@ mod installation;
 mod manual;
 mod migrate;
 mod redis_client;
+mod relay;
+mod service;
 mod sql;
 mod terminal;
 mod triggers;

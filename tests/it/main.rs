@@ -27,6 +27,7 @@ mod page;
 mod pipeline;
 mod plugin;
 mod redis;
+mod relay;
 mod replication;
 mod returns;
 mod sale;

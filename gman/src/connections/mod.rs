@@ -6,5 +6,5 @@ mod option_file;
 mod redis;
 
 pub(crate) use gearmand::GearmandOptions;
-pub(crate) use mysql::{MysqlOptions, refused};
+pub(crate) use mysql::{DatabaseServer, MysqlOptions, refused};
 pub(crate) use redis::RedisOptions;

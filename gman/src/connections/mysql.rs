@@ -28,6 +28,9 @@ const PORT: u16 = 3306;
 /// How long the server may take to accept a connection over TCP.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The largest packet that servers can be set to send, in bytes.
+const LARGEST_PACKET: usize = 1 << 30;
+
 /// `ER_ACCESS_DENIED_ERROR`, `ER_ACCESS_DENIED_NO_PASSWORD_ERROR`, and MariaDB's for accounts that
 /// go by the user of the operating system.
 const ACCESS_DENIED: [u16; 3] = [1045, 1698, 1873];
@@ -70,6 +73,15 @@ impl MysqlOptions {
         Conn::new(account.options()).map_err(|error| cannot_connect(&account, &error))
     }
 
+    /// Finds the server and the account once, to connect again and again; connects to nobody.
+    ///
+    /// # Errors
+    ///
+    /// If an option cannot be read.
+    pub(crate) fn server(&self) -> Result<DatabaseServer> {
+        Ok(DatabaseServer(self.account()?))
+    }
+
     /// What the options, the environment and the option files say together.
     fn account(&self) -> Result<Account> {
         let mut account = Account::default();
@@ -85,6 +97,32 @@ impl MysqlOptions {
             account.password = Some(terminal::ask_password("Password of the database account")?);
         }
         Ok(account)
+    }
+}
+
+/// A database server that is connected to more than once.
+#[derive(Debug)]
+pub(crate) struct DatabaseServer(Account);
+
+impl DatabaseServer {
+    /// Connects. A server that says nothing for `patience` is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`mysql::Conn::new`].
+    pub(crate) fn connect(&self, database: &str, patience: Duration) -> mysql::Result<Conn> {
+        let options = self.0.options().db_name(Some(database));
+        Conn::new(
+            options
+                .read_timeout(Some(patience))
+                .write_timeout(Some(patience))
+                .max_allowed_packet(Some(LARGEST_PACKET)),
+        )
+    }
+
+    /// What the failure to connect is to an operator.
+    pub(crate) fn cannot_connect(&self, error: &mysql::Error) -> Error {
+        cannot_connect(&self.0, error)
     }
 }
 

@@ -132,7 +132,7 @@ fn require(conn: &mut Conn, trigger: &Trigger) -> Result {
             Err(mysql::Error::MySqlError(error)) if error.code == ER_NO_SUCH_TABLE => {
                 return Err(Error::failed(format!(
                     "there is no outbox in {0}, and without it every write to the table would fail; run \
-                     sql/outbox.sql in {0} first",
+                     sql/outbox.sql or sql/outbox-plain.sql in {0} first",
                     quoted(&trigger.name.database)
                 )));
             }

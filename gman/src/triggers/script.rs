@@ -122,7 +122,7 @@ pub(super) fn script(triggers: &[Trigger], style: &Style) -> String {
     let after = match (style.delivery, style.dialect.native) {
         (Delivery::Call, _) => "install.sql",
         (Delivery::Outbox, false) => "install.sql and outbox.sql",
-        (Delivery::Outbox, true) => "outbox.sql",
+        (Delivery::Outbox, true) => "outbox.sql or outbox-plain.sql",
     };
     let lock = lock(triggers);
     format!(

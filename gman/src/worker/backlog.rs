@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
-use super::backoff::Backoff;
 use super::change::Change;
 use super::connection::{Connection, Finished};
 use super::job::{self, Job};
 use super::log::say;
 use super::statistics::Statistics;
-use super::stop::Stop;
 use super::store::{Outcome, Round, Store};
 use super::unfinished::Unfinished;
+use crate::service::{Backoff, Stop};
 
 /// How many jobs at most go to Redis in one round.
 const BATCH: usize = 1000;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use gearman_mysql_udf::gearman::servers::host_port::HostPort;
 use gearman_mysql_udf::gearman::wire::packet::{Command, Packet};
 
-use super::backoff::Backoff;
 use super::connection::{Connection, Finished};
 use super::format::{Format, Task};
 use super::inbox::{Inbox, Item, TooLarge};
@@ -16,9 +15,9 @@ use super::lane::Lanes;
 use super::log::{self, say};
 use super::options::Options;
 use super::statistics::Statistics;
-use super::stop::Stop;
 use super::store::Outcome;
 use super::window::Window;
+use crate::service::{Backoff, Stop};
 
 /// After this long without a word the job server is asked for a job: gearmand looks at jobs whose
 /// time has come only when a worker asks. Workers on libgearman ask as often.

@@ -12,10 +12,10 @@ use super::backlog::Backlog;
 use super::job::{self, Job};
 use super::options::Options;
 use super::statistics::Statistics;
-use super::stop::Stop;
 use super::store::Store;
 use super::unfinished::Unfinished;
 use crate::redis_client::{Node, Routes, SLOTS};
+use crate::service::Stop;
 
 /// Where jobs are handed in. There is a lane for each node of Redis and thread, so that a node that is
 /// away holds up its own keys alone. What waits is bounded by what the job servers' windows let in.

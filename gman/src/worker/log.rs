@@ -1,20 +1,14 @@
-//! What the worker tells its operator: lines on stderr, where systemd's journal takes them from.
-//!
-//! A line never has a control character or more than about a kilobyte, whatever a job brings.
+//! What the worker tells its operator.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use crate::service::{LINE_BYTES, report};
 use crate::terminal;
 
-/// The longest line, in bytes before what says that it was cut.
-const LINE_BYTES: usize = 1000;
-
-/// Prints one line to stderr. If nobody can hear it, the worker goes on.
+/// Prints one line to stderr.
 pub(super) fn say(message: impl Display) {
-    let message = message.to_string();
-    let line = terminal::one_line(&message, LINE_BYTES);
-    let _ = writeln!(io::stderr(), "gman worker: {line}");
+    report("worker", message);
 }
 
 /// Prints a job to stdout, for `--verbose`.

@@ -9,7 +9,6 @@
 
 mod at;
 mod backlog;
-mod backoff;
 mod change;
 mod connection;
 mod expire;
@@ -25,7 +24,6 @@ mod metrics;
 mod options;
 mod redirect;
 mod statistics;
-mod stop;
 mod store;
 mod unfinished;
 mod version_key;
@@ -41,13 +39,13 @@ use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Result};
 use crate::redis_client::Routes;
+use crate::service::Stop;
 use health::Health;
 use job_server::JobServer;
 use lane::Lanes;
 use log::say;
 pub(crate) use options::Options;
 use statistics::Statistics;
-use stop::Stop;
 
 /// The exit status of a Rust program that panicked.
 const PANICKED: i32 = 101;

@@ -44,17 +44,17 @@ pub struct Outcome {
     /// Why the others were not.
     pub failure: Option<Error>,
     /// Whether the first job that was not acknowledged is itself the reason: a job server was there
-    /// and did not want it, or it cannot be a job.
+    /// and did not want it, it cannot be a job, or its worker failed.
     pub refused: bool,
     /// As [`crate::gearman::delivery::client::Submitted::passed_over`].
     pub passed_over: Vec<Arc<Error>>,
 }
 
 #[derive(Debug)]
-struct Failure {
+pub(super) struct Failure {
     /// The place of the job that it befell.
-    place: usize,
-    error: Error,
+    pub(super) place: usize,
+    pub(super) error: Error,
 }
 
 /// The connection to one server.
@@ -201,7 +201,7 @@ impl BackgroundBatch {
 }
 
 impl BatchConnection for BackgroundConnection {
-    fn after_first_job(lease: Lease) -> Self {
+    fn after_first_job(lease: Lease, _handle: Vec<u8>) -> Self {
         Self {
             lease,
             progress: Instant::now(),

@@ -16,8 +16,8 @@ use crate::gearman::wire::job::Job;
 
 /// A connection on which jobs follow one another.
 pub(crate) trait BatchConnection {
-    /// The one on which the first job was submitted.
-    fn after_first_job(lease: Lease) -> Self;
+    /// The one on which the first job was submitted, which has this handle.
+    fn after_first_job(lease: Lease, handle: Vec<u8>) -> Self;
 
     /// The connection itself.
     fn lease(&self) -> &Lease;
@@ -62,7 +62,8 @@ impl<C: BatchConnection> BatchConnections<C> {
         let mut delivered = client.deliver(job, deadline, limits)?;
         self.passed_over.append(&mut delivered.passed_over);
         delivered.lease.release_permit();
-        self.open.push(C::after_first_job(delivered.lease));
+        self.open
+            .push(C::after_first_job(delivered.lease, delivered.handle));
         Ok(self.open.len() - 1)
     }
 }

@@ -95,7 +95,7 @@ impl ForegroundBatch {
 }
 
 impl BatchConnection for ForegroundConnection {
-    fn after_first_job(lease: Lease) -> Self {
+    fn after_first_job(lease: Lease, _handle: Vec<u8>) -> Self {
         Self {
             lease,
             outstanding: 1,

@@ -2,6 +2,7 @@
 
 pub mod background_batch;
 pub mod client;
+pub mod confirmed_batch;
 pub mod events;
 pub mod foreground_batch;
 

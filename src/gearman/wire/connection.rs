@@ -230,6 +230,23 @@ impl Connection {
         self.unread() > 0 || !self.is_quiet()
     }
 
+    /// Waits until something arrives; returns whether it has before the deadline was spent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::receive`].
+    pub(crate) fn wait_for_arrivals(&self, deadline: &Deadline<'_>) -> Result<bool, Error> {
+        if self.unread() > 0 {
+            return Ok(true);
+        }
+        let (server, phase) = (&self.server, Phase::Receive);
+        match wait(&self.socket, PollFlags::POLLIN, server, phase, deadline) {
+            Ok(_) => Ok(true),
+            Err(Error::Network { source, .. }) if source.kind() == ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the last call left nothing behind: no error, no open question, no unread answer.
     pub fn is_clean(&self) -> bool {
         self.answered && !self.broken && self.unread() == 0

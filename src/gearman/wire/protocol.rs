@@ -165,6 +165,50 @@ pub(crate) fn fits(result: &[u8], part: &[u8]) -> bool {
     result.len() + part.len() <= MAX_DATA_BYTES
 }
 
+/// What has arrived about one of many foreground jobs whose results are of no interest.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// The answer to the next submission: the job's handle.
+    Created(Vec<u8>),
+    /// The answer to the next submission: the job server does not want the job.
+    Refused(Error),
+    /// A worker has done the job with this handle.
+    Done(Vec<u8>),
+    /// A worker gave up on the job with this handle, and said why if it threw an exception.
+    Failed(Vec<u8>, String),
+    /// Something that settles nothing.
+    Other,
+}
+
+/// The next word about the foreground jobs of this connection, if it has arrived.
+pub(crate) fn next_word(
+    connection: &mut Connection,
+    deadline: &Deadline<'_>,
+) -> Result<Option<Word>, Error> {
+    let Some(packet) = connection.receive_now(deadline)? else {
+        return Ok(None);
+    };
+    let handle = packet.argument(0).to_vec();
+    Ok(Some(match packet.command {
+        Command::JobCreated => Word::Created(handle),
+        Command::WorkComplete => Word::Done(handle),
+        Command::WorkFail => Word::Failed(handle, WORKER_FAILED.to_owned()),
+        Command::WorkException => Word::Failed(handle, thrown(packet.argument(1))),
+        Command::WorkData | Command::WorkStatus | Command::WorkWarning | Command::EchoRes => {
+            Word::Other
+        }
+        _ => match surprise(connection, "WORK_COMPLETE", deadline) {
+            refused @ Error::Refused { .. } => Word::Refused(refused),
+            error => return Err(error),
+        },
+    }))
+}
+
+/// What a worker said with an exception.
+fn thrown(text: &[u8]) -> String {
+    format!("the worker threw an exception: {}", shown(text))
+}
+
 /// Waits for the next word about any foreground job of this connection.
 ///
 /// An exception is an error, and leaves the connection unanswered: `WORK_FAIL` follows it or not,
@@ -187,19 +231,26 @@ pub(crate) fn reply<'c>(
         }
         Command::WorkFail => Ok(Reply::Failed(connection.packet().argument(0))),
         Command::WorkException => {
-            let text = shown(connection.packet().argument(1));
-            let problem = format!("the worker threw an exception: {text}");
+            let problem = thrown(connection.packet().argument(1));
             Err(failed(connection, problem, deadline))
         }
         _ => Err(surprise(connection, "WORK_COMPLETE", deadline)),
     }
 }
 
-/// Sends a few bytes there and back.
-pub(crate) fn echo(connection: &mut Connection, deadline: &Deadline<'_>) -> Result<(), Error> {
+/// Asks for an answer that has nothing to do with a job.
+pub(crate) fn ask_for_echo(
+    connection: &mut Connection,
+    deadline: &Deadline<'_>,
+) -> Result<(), Error> {
     let request =
         |out: &mut Vec<u8>| packet::encode(out, Magic::Request, Command::EchoReq, &[ECHO]);
-    connection.send(request, b"", deadline)?;
+    connection.send(request, b"", deadline)
+}
+
+/// Sends a few bytes there and back.
+pub(crate) fn echo(connection: &mut Connection, deadline: &Deadline<'_>) -> Result<(), Error> {
+    ask_for_echo(connection, deadline)?;
     let packet = connection.receive(deadline)?;
     if (packet.command, packet.argument(0)) != (Command::EchoRes, ECHO) {
         return Err(surprise(

@@ -1,11 +1,11 @@
-//! Whether the worker shall stop, and how long it may take over that.
+//! Whether the process shall stop, and how long it may take over that.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Shared by all threads.
 #[derive(Debug, Default)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     /// When the time to stop in order is over; `None` while nobody has asked.
     deadline: Mutex<Option<Instant>>,
     asked: Condvar,
@@ -13,7 +13,7 @@ pub(super) struct Stop {
 
 impl Stop {
     /// Asks to stop within `patience`; who asks again has none.
-    pub(super) fn request(&self, patience: Duration) {
+    pub(crate) fn request(&self, patience: Duration) {
         let mut deadline = self.lock();
         let now = Instant::now();
         *deadline = Some(deadline.map_or(now + patience, |_| now));
@@ -21,25 +21,25 @@ impl Stop {
     }
 
     /// Whether somebody has asked: no new jobs then.
-    pub(super) fn requested(&self) -> bool {
+    pub(crate) fn requested(&self) -> bool {
         self.lock().is_some()
     }
 
     /// Whether the time for finishing what is held is over.
-    pub(super) fn expired(&self) -> bool {
+    pub(crate) fn expired(&self) -> bool {
         self.lock()
             .is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// Pauses; for less when somebody asks to stop.
-    pub(super) fn pause_unless_requested(&self, pause: Duration) {
+    pub(crate) fn pause_unless_requested(&self, pause: Duration) {
         let _ = self
             .asked
             .wait_timeout_while(self.lock(), pause, |deadline| deadline.is_none());
     }
 
     /// Pauses; for less when the time to stop runs out.
-    pub(super) fn pause_unless_expired(&self, pause: Duration) {
+    pub(crate) fn pause_unless_expired(&self, pause: Duration) {
         let end = Instant::now() + pause;
         let mut deadline = self.lock();
         loop {

@@ -1,0 +1,244 @@
+//! `gman relay` and `sql/outbox-plain.sql`, on servers without the library.
+
+mod confirmation;
+mod faults;
+mod lease;
+
+use std::time::Duration;
+
+use mysql::Conn;
+use mysql::prelude::{FromRow, Queryable};
+
+use crate::support::{
+    Database, Gearmand, Job, RecordingWorker, RelayProcess, product_file, wait_until,
+};
+
+/// How long a test waits for what takes seconds at most.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The account of the relay, and all that it needs, as docs/outbox.md has it.
+const ACCOUNT: [&str; 5] = [
+    "CREATE USER relay@'%' IDENTIFIED BY 'secret'",
+    "GRANT SELECT, DELETE ON test.gman_outbox TO relay@'%'",
+    "GRANT SELECT, UPDATE ON test.gman_outbox_state TO relay@'%'",
+    "GRANT INSERT ON test.gman_outbox_dead TO relay@'%'",
+    "GRANT SELECT, DELETE ON test.gman_outbox_acknowledged TO relay@'%'",
+];
+
+/// A database with an outbox and without the library.
+struct Outbox {
+    database: Database,
+    session: Conn,
+}
+
+impl Outbox {
+    fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With options of the server.
+    fn start_with(options: &[&str]) -> Self {
+        let mut builder = Database::builder();
+        for option in options {
+            builder = builder.option(*option);
+        }
+        let database = builder.start();
+        database.run_script(&product_file("sql/outbox-plain.sql"));
+        for sql in ACCOUNT {
+            database.execute(sql);
+        }
+        let session = database.connect();
+        Self { database, session }
+    }
+
+    fn execute(&mut self, sql: &str) {
+        self.session
+            .query_drop(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    fn row<T: FromRow>(&mut self, sql: &str) -> T {
+        let row = self.session.query_first(sql);
+        row.unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .unwrap_or_else(|| panic!("{sql}: expected a row"))
+    }
+
+    /// Commits jobs of `function`.
+    fn write<'a>(&mut self, function: &str, workloads: impl IntoIterator<Item = &'a str>) {
+        let rows: Vec<String> = workloads
+            .into_iter()
+            .map(|workload| format!("('{function}', '{workload}')"))
+            .collect();
+        let rows = rows.join(",");
+        self.execute(&format!(
+            "INSERT INTO gman_outbox (`function`, workload) VALUES {rows}"
+        ));
+    }
+
+    fn confirm(&mut self, by: &str) {
+        self.execute(&format!("UPDATE gman_outbox_state SET confirm = '{by}'"));
+    }
+
+    fn depth(&mut self) -> u64 {
+        self.row("SELECT depth FROM gman_outbox_status")
+    }
+
+    #[track_caller]
+    fn wait_until_empty(&mut self) {
+        wait_until(PATIENCE, "the outbox to be empty", || match self.depth() {
+            0 => Ok(()),
+            depth => Err((depth, self.trouble())),
+        });
+    }
+
+    /// What `gman_outbox_status` says, if the relay is failing.
+    fn trouble(&mut self) -> Option<String> {
+        let (is_failing, error): (bool, Option<String>) =
+            self.row("SELECT failing_since IS NOT NULL, last_error FROM gman_outbox_status");
+        error.filter(|_| is_failing)
+    }
+
+    #[track_caller]
+    fn wait_for_trouble(&mut self, part: &str) {
+        wait_until(
+            PATIENCE,
+            &format!("the status to say {part}"),
+            || match self.trouble() {
+                Some(trouble) if trouble.contains(part) => Ok(()),
+                trouble => Err(trouble),
+            },
+        );
+    }
+
+    #[track_caller]
+    fn wait_until_well(&mut self) {
+        wait_until(PATIENCE, "the trouble to be over", || {
+            match self.trouble() {
+                None => Ok(()),
+                trouble => Err(trouble),
+            }
+        });
+    }
+
+    /// A relay with the account that has the least privileges.
+    fn relay(&self, gearmand: &str) -> RelayProcess {
+        RelayProcess::start(&[
+            format!(
+                "--mysql=mysql://relay:secret@127.0.0.1:{}",
+                self.database.port()
+            ),
+            format!("--gearmand={gearmand}"),
+        ])
+    }
+}
+
+fn outbox_and_gearmand() -> (Outbox, Gearmand) {
+    (Outbox::start(), Gearmand::start())
+}
+
+fn texts(jobs: &[Job]) -> Vec<String> {
+    let text = |job: &Job| String::from_utf8_lossy(&job.workload).into_owned();
+    jobs.iter().map(text).collect()
+}
+
+fn numbers(from: u32, to: u32) -> Vec<String> {
+    (from..=to).map(|number| number.to_string()).collect()
+}
+
+fn as_strs(texts: &[String]) -> impl Iterator<Item = &str> {
+    texts.iter().map(String::as_str)
+}
+
+#[test]
+fn committed_rows_are_submitted_in_their_order_and_deleted() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let mut relay = outbox.relay(&gearmand.address());
+    let all = numbers(1, 5000);
+    outbox.write("f", as_strs(&all[..2000]));
+    outbox.execute("START TRANSACTION");
+    outbox.write("f", ["never"]);
+    outbox.execute("ROLLBACK");
+    outbox.write("f", as_strs(&all[2000..]));
+    outbox.wait_until_empty();
+    assert_eq!(texts(&worker.wait_for(5000)), all);
+    assert!(relay.stop().success(), "{}", relay.log());
+}
+
+/// Between a search from the horizon and a search of all ids such a row would be found after the other.
+#[test]
+fn a_row_that_commits_late_is_not_passed_by_a_later_change_of_its_key() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let _relay = outbox.relay(&gearmand.address());
+    let mut late = outbox.database.connect();
+    let mut expected = Vec::new();
+    for round in 0..50 {
+        let (first, other, second) = (
+            format!("{round} a"),
+            format!("{round} b"),
+            format!("{round} c"),
+        );
+        late.query_drop("START TRANSACTION").expect("a transaction");
+        late.query_drop(format!(
+            "INSERT INTO gman_outbox (`function`, workload) VALUES ('f', '{first}')"
+        ))
+        .expect("a row");
+        outbox.write("f", [other.as_str()]);
+        worker.wait_for(3 * round + 1);
+        late.query_drop("COMMIT").expect("a commit");
+        outbox.write("f", [second.as_str()]);
+        worker.wait_for(3 * round + 3);
+        expected.extend([other, first, second]);
+    }
+    assert_eq!(texts(&worker.jobs()), expected);
+}
+
+#[test]
+fn a_read_only_server_is_waited_for() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    outbox.write("f", ["1"]);
+    outbox.execute("SET GLOBAL read_only = 1");
+    let relay = outbox.relay(&gearmand.address());
+    wait_until(PATIENCE, "the relay to wait", || {
+        let log = relay.log();
+        if log.contains("it is read-only") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    assert_eq!(worker.count(), 0);
+    outbox.execute("SET GLOBAL read_only = 0");
+    outbox.wait_until_empty();
+    // A primary that becomes a replica while it is relayed from.
+    outbox.execute("SET GLOBAL read_only = 1");
+    wait_until(PATIENCE, "the relay to wait again", || {
+        let log = relay.log();
+        if log.matches("it is read-only").count() >= 2 {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    outbox.execute("SET GLOBAL read_only = 0");
+    outbox.write("f", ["2"]);
+    assert_eq!(texts(&worker.wait_for(2)), ["1", "2"]);
+}
+
+#[test]
+fn a_large_row_arrives_in_its_place() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let _relay = outbox.relay(&gearmand.address());
+    outbox.execute("START TRANSACTION");
+    outbox.write("f", ["1"]);
+    outbox.execute("INSERT INTO gman_outbox (`function`, workload) VALUES ('f', REPEAT('x', 64 << 20)), ('f', REPEAT('y', 100000))");
+    outbox.write("f", ["4"]);
+    outbox.execute("COMMIT");
+    outbox.wait_until_empty();
+    let jobs = worker.wait_for(4);
+    let sizes: Vec<usize> = jobs.iter().map(|job| job.workload.len()).collect();
+    assert_eq!(sizes, [1, 64 << 20, 100_000, 1]);
+}

@@ -1,0 +1,135 @@
+//! What arrives when servers and relays die in the middle of it, and what others do to the tables.
+
+use std::collections::HashMap;
+
+use mysql::prelude::Queryable;
+
+use crate::support::{RecordingWorker, wait_until};
+
+use super::{Outbox, PATIENCE, as_strs, numbers, outbox_and_gearmand, texts};
+
+#[test]
+fn a_database_that_was_away_is_connected_to_again() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let relay = outbox.relay(&gearmand.address());
+    outbox.write("f", ["1"]);
+    worker.wait_for(1);
+    outbox.database.kill();
+    wait_until(PATIENCE, "the relay to miss the database", || {
+        let log = relay.log();
+        if log.contains("trying again in") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    outbox.database.restart();
+    outbox.session = outbox.database.connect();
+    outbox.write("f", ["2"]);
+    worker.wait_for(2);
+}
+
+#[test]
+fn what_others_do_to_the_tables_is_named_and_passes() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let _relay = outbox.relay(&gearmand.address());
+    outbox.write("f", ["1"]);
+    outbox.wait_until_empty();
+
+    // Locked.
+    let mut other = outbox.database.connect();
+    other
+        .query_drop("LOCK TABLES gman_outbox WRITE")
+        .expect("a lock");
+    outbox_trouble(&mut outbox, "Lock wait timeout");
+    other.query_drop("UNLOCK TABLES").expect("no lock");
+    outbox.write("f", ["2"]);
+    outbox.wait_until_empty();
+    outbox.wait_until_well();
+
+    // Altered.
+    outbox.execute("ALTER TABLE gman_outbox CHANGE workload burden LONGBLOB NOT NULL");
+    outbox_trouble(&mut outbox, "Unknown column 'workload'");
+    outbox.execute("ALTER TABLE gman_outbox CHANGE burden workload LONGBLOB NOT NULL");
+    outbox.write("f", ["3"]);
+    outbox.wait_until_empty();
+    outbox.wait_until_well();
+
+    // Emptied, so that ids begin again.
+    outbox.execute("TRUNCATE gman_outbox");
+    outbox.write("f", ["4"]);
+    outbox.wait_until_empty();
+    assert_eq!(texts(&worker.wait_for(4)), ["1", "2", "3", "4"]);
+}
+
+/// The table of the status cannot be read while the other one is locked, but the state can.
+fn outbox_trouble(outbox: &mut Outbox, part: &str) {
+    wait_until(PATIENCE, &format!("the state to say {part}"), || {
+        let (is_failing, error): (bool, Option<String>) =
+            outbox.row("SELECT failing_since IS NOT NULL, last_error FROM gman_outbox_state");
+        match error {
+            Some(error) if is_failing && error.contains(part) => Ok(()),
+            error => Err(error),
+        }
+    });
+}
+
+#[test]
+fn many_dead_rows_and_many_functions_stand_in_nobodys_way() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    outbox.execute("INSERT INTO gman_outbox_dead (id, `function`, workload, error) VALUES (1000000, 'x', '', 'x')");
+    for _ in 0..12 {
+        outbox.execute("INSERT INTO gman_outbox_dead (id, `function`, workload, error) SELECT id + (SELECT COUNT(*) FROM gman_outbox_dead AS d), 'x', '', 'x' FROM gman_outbox_dead AS e");
+    }
+    outbox.confirm("worker");
+    let _relay = outbox.relay(&gearmand.address());
+    // More functions without a worker than lanes less one.
+    for function in 0..60 {
+        outbox.write(&format!("nobody{function}"), ["x"]);
+    }
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    outbox.write("f", as_strs(&numbers(1, 100)));
+    assert_eq!(texts(&worker.wait_for(100)), numbers(1, 100));
+}
+
+#[test]
+fn nothing_is_lost_when_relays_die() {
+    for confirm in ["gearmand", "worker"] {
+        let (mut outbox, gearmand) = outbox_and_gearmand();
+        outbox.confirm(confirm);
+        let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+        let mut relays = [0, 1].map(|_| outbox.relay(&gearmand.address()));
+        let all = numbers(1, 20_000);
+        for (round, part) in all.chunks(5000).enumerate() {
+            outbox.write("f", as_strs(part));
+            let before = worker.count();
+            worker.wait_for(before + 500);
+            relays[round % 2].kill();
+            relays[round % 2] = outbox.relay(&gearmand.address());
+        }
+        outbox.wait_until_empty();
+        wait_until(PATIENCE, "gearmand to be empty", || {
+            match gearmand.status().get("f").map_or(0, |f| f.queued) {
+                0 => Ok(()),
+                queued => Err(queued),
+            }
+        });
+        let jobs = texts(&worker.jobs());
+        let mut last: HashMap<u32, u32> = HashMap::new();
+        let mut seen = vec![false; all.len() + 1];
+        for job in &jobs {
+            let number: u32 = job.parse().expect("a number");
+            seen[number as usize] = true;
+            // Numbers of one key grow.
+            last.insert(number % 50, number);
+        }
+        assert!(seen[1..].iter().all(|seen| *seen), "{confirm}");
+        assert!(
+            last.values().all(|number| *number > 19_950),
+            "{confirm}: {last:?}"
+        );
+        println!("{confirm}: {} jobs for 20000 rows", jobs.len());
+    }
+}

@@ -1,0 +1,78 @@
+//! Who relays, and who takes over.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{RecordingWorker, RelayProcess, wait_until};
+
+use super::{PATIENCE, as_strs, numbers, outbox_and_gearmand, texts};
+
+/// How soon another relay must take over from one that died.
+const TAKE_OVER: Duration = Duration::from_secs(10);
+
+fn wait_for_log(relay: &RelayProcess, part: &str) {
+    wait_until(PATIENCE, &format!("the relay to say {part}"), || {
+        let log = relay.log();
+        if log.contains(part) { Ok(()) } else { Err(log) }
+    });
+}
+
+#[test]
+fn one_relays_and_another_takes_over_when_it_dies() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let mut first = outbox.relay(&gearmand.address());
+    wait_for_log(&first, "relaying the outbox of test");
+    let second = outbox.relay(&gearmand.address());
+    wait_for_log(&second, "waiting: gman relay ");
+    outbox.write("f", as_strs(&numbers(1, 1000)));
+    outbox.wait_until_empty();
+    assert_eq!(texts(&worker.wait_for(1000)), numbers(1, 1000));
+
+    first.kill();
+    let died = Instant::now();
+    outbox.write("f", ["1001"]);
+    worker.wait_for(1001);
+    let took = died.elapsed();
+    println!("another relay took over after {took:?}");
+    assert!(took < TAKE_OVER, "{took:?}");
+}
+
+#[test]
+fn one_that_is_stopped_leaves_its_place_at_once() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let mut first = outbox.relay(&gearmand.address());
+    wait_for_log(&first, "relaying the outbox of test");
+    let second = outbox.relay(&gearmand.address());
+    wait_for_log(&second, "waiting: gman relay ");
+    assert!(first.stop().success());
+    let stopped = Instant::now();
+    outbox.write("f", ["1"]);
+    worker.wait_for(1);
+    assert!(
+        stopped.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        stopped.elapsed()
+    );
+    wait_for_log(&second, "relaying the outbox of test");
+}
+
+/// It does not know that it has been away: it must find out before it submits anything.
+#[test]
+fn one_that_was_suspended_does_not_go_on_where_another_has_taken_over() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let first = outbox.relay(&gearmand.address());
+    wait_for_log(&first, "relaying the outbox of test");
+    let _second = outbox.relay(&gearmand.address());
+    first.signal(Signal::SIGSTOP);
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    outbox.write("f", as_strs(&numbers(1, 100)));
+    outbox.wait_until_empty();
+    first.signal(Signal::SIGCONT);
+    wait_for_log(&first, "waiting: gman relay ");
+    outbox.write("f", as_strs(&numbers(101, 200)));
+    outbox.wait_until_empty();
+    assert_eq!(texts(&worker.wait_for(200)), numbers(1, 200));
+}

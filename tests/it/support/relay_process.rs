@@ -1,0 +1,55 @@
+//! `gman relay` as a process.
+
+use std::process::{Command, ExitStatus};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::cargo::gman_program;
+use super::folder;
+use super::process::Process;
+
+/// A running relay.
+#[derive(Debug)]
+pub(crate) struct RelayProcess {
+    /// Before `folder`: the relay ends before its log goes.
+    process: Process,
+    _folder: TempDir,
+}
+
+impl RelayProcess {
+    /// Starts a relay of the outbox in the database `test` with the options given.
+    pub(crate) fn start(options: &[String]) -> Self {
+        let folder = folder::temporary();
+        let mut command = Command::new(gman_program());
+        command
+            .args(["relay", "test", "--defaults-file=/dev/null"])
+            .args(options);
+        let process = Process::start(command, &folder.path().join("log"));
+        Self {
+            process,
+            _folder: folder,
+        }
+    }
+
+    /// All that the relay has printed so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Ends the relay with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks the relay to stop, and returns how it ended.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.process
+            .stop()
+            .unwrap_or_else(|error| panic!("cannot stop the relay: {error}"))
+    }
+}
