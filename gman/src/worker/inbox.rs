@@ -9,6 +9,9 @@ use gearman_mysql_udf::gearman::wire::packet::{
 /// What may stand before a workload: handle and function, each with a NUL.
 const NAMES_BYTES: usize = MAX_HANDLE_BYTES + MAX_NAME_BYTES;
 
+/// How much room is kept while nothing waits.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// Bytes that have come and were not read.
 pub(super) struct Inbox {
     bytes: Vec<u8>,
@@ -47,6 +50,10 @@ impl Inbox {
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
         self.bytes.drain(..self.taken);
         self.taken = 0;
+        if self.bytes.is_empty() {
+            // One large job is no reason to keep its room.
+            self.bytes.shrink_to(KEPT_BYTES);
+        }
         &mut self.bytes
     }
 

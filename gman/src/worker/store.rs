@@ -16,6 +16,9 @@ const WRONG_TYPE: &str = "WRONGTYPE";
 /// Errors of a node that may not be the right one any more.
 const NOT_IN_CHARGE: [&str; 4] = ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS"];
 
+/// How much room is kept between rounds.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// How long a node may wait for its replicas; less than we wait for the node.
 const REPLICAS_MS: &str = "1000";
 
@@ -47,7 +50,7 @@ pub(super) struct Store {
     asking: HashMap<u16, Node>,
     /// How many replicas have to have a change before it counts as made.
     replicas: u16,
-    /// Kept, so that sending allocates nothing.
+    /// Kept, so that sending allocates nothing, but for large rows.
     commands: Vec<u8>,
     statistics: Arc<Statistics>,
 }
@@ -155,6 +158,7 @@ impl Store {
             .connection(share.node)
             .and_then(|connection| connection.send(&commands));
         commands.clear();
+        commands.shrink_to(KEPT_BYTES);
         self.commands = commands;
         sent
     }
