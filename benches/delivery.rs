@@ -10,6 +10,8 @@
 mod bar_chart;
 #[path = "support/bare_client.rs"]
 mod bare_client;
+#[path = "support/job_server.rs"]
+mod job_server;
 #[path = "support/peer.rs"]
 mod peer;
 #[path = "support/promise.rs"]
@@ -147,7 +149,7 @@ impl Measured {
         keep_fastest(&mut self.json, update(session, rows));
 
         // A gearmand of its own for each: without the jobs of the one before.
-        let gearmand = Gearmand::start();
+        let gearmand = job_server::start();
         query(
             session,
             &format!("SELECT peer_servers_set('{}')", gearmand.address()),
@@ -191,7 +193,7 @@ impl Measured {
         assert_jobs(&gearmand, rows);
         query(session, "SET GLOBAL gman_window_bytes = DEFAULT");
 
-        let gearmand = Gearmand::start();
+        let gearmand = job_server::start();
         keep_fastest(&mut self.bare, bare_client::submit(&gearmand, rows));
         assert_jobs(&gearmand, rows);
 
@@ -258,7 +260,7 @@ fn update_one_by_one(session: &mut Conn, count: u32) -> Duration {
 
 /// Has every update of a row submit a job to a new job server, in this way.
 fn deliver(session: &mut Conn, delivery: &str) -> Gearmand {
-    let gearmand = Gearmand::start();
+    let gearmand = job_server::start();
     query(
         session,
         &format!("SET GLOBAL gman_servers = '{}'", gearmand.address()),

@@ -7,6 +7,8 @@
 
 #[path = "support/bare_client.rs"]
 mod bare_client;
+#[path = "support/job_server.rs"]
+mod job_server;
 #[path = "support/promise.rs"]
 mod promise;
 #[path = "../tests/it/support/mod.rs"]
@@ -24,7 +26,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use promise::Promise;
-use support::{Answer, Database, Gearmand, RecordingWorker, Sink, product_file, wait_until};
+use support::{Answer, Database, RecordingWorker, Sink, product_file, wait_until};
 use trigger_table::{JSON, keep_fastest, query, set_trigger, update, workload};
 
 /// Measures the outbox.
@@ -146,7 +148,7 @@ fn relay_speed(database: &Database, options: &Options) -> Promise {
     set_event_scheduler(database, "ON");
     let (mut relay, mut bare) = (None, None);
     for _ in 0..options.rounds {
-        let gearmand = Gearmand::start();
+        let gearmand = job_server::start();
         set_servers(database, &gearmand.address());
         let mut session = database.connect();
         query(&mut session, "START TRANSACTION");
@@ -158,7 +160,7 @@ fn relay_speed(database: &Database, options: &Options) -> Promise {
         trigger_table::assert_jobs(&gearmand, options.jobs);
         keep_fastest(
             &mut bare,
-            bare_client::submit(&Gearmand::start(), options.jobs),
+            bare_client::submit(&job_server::start(), options.jobs),
         );
     }
     let rate =
@@ -212,7 +214,7 @@ fn wait_until_gone(database: &Database, last: u64) {
 }
 
 fn latency(database: &Database, options: &Options) -> Promise {
-    let gearmand = Gearmand::start();
+    let gearmand = job_server::start();
     set_servers(database, &gearmand.address());
     let times = Arc::new(Mutex::new(Vec::new()));
     let recorded = Arc::clone(&times);

@@ -7,6 +7,8 @@
 
 #[path = "support/bar_chart.rs"]
 mod bar_chart;
+#[path = "support/job_server.rs"]
+mod job_server;
 #[path = "support/peer.rs"]
 mod peer;
 #[path = "support/promise.rs"]
@@ -91,7 +93,7 @@ impl Measured {
 
         // A gearmand of its own for each: without the jobs of the one before, and on a port to which
         // no closed connection is remembered. The C peer would run out of local ports otherwise.
-        let gearmand = Gearmand::start();
+        let gearmand = job_server::start();
         query(
             session,
             &format!("SELECT peer_servers_set('{}')", gearmand.address()),
@@ -102,7 +104,7 @@ impl Measured {
         assert_jobs(&gearmand, rows);
         self.peer_sockets = self.peer_sockets.max(gearmand.recent_sockets());
 
-        let gearmand = Gearmand::start();
+        let gearmand = job_server::start();
         set_servers(session, &gearmand.address());
         let call = format!("SET @r = gman_do_background('f', {JSON})");
         set_trigger(session, Some(&call));
@@ -110,11 +112,11 @@ impl Measured {
         assert_jobs(&gearmand, rows);
         self.our_sockets = self.our_sockets.max(gearmand.recent_sockets());
 
-        let gearmand = Gearmand::start();
+        let gearmand = job_server::start();
         keep_fastest(&mut self.ping_pong, ping_pong(&gearmand, rows));
         assert_jobs(&gearmand, rows);
 
-        let gearmand = Gearmand::start();
+        let gearmand = job_server::start();
         set_servers(session, &gearmand.address());
         keep_fastest(&mut self.sessions, update_in_sessions(database, rows));
         assert_jobs(&gearmand, rows);

@@ -9,6 +9,8 @@
 
 #[path = "support/change_age.rs"]
 mod change_age;
+#[path = "support/job_server.rs"]
+mod job_server;
 #[path = "support/promise.rs"]
 mod promise;
 #[path = "../tests/it/support/mod.rs"]
@@ -105,7 +107,7 @@ impl Contender {
 }
 
 fn rows(jobs: u32, language: Language, options: &[&str]) -> Duration {
-    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let (gearmand, redis) = (job_server::start(), Redis::start());
     let workloads = (1..=jobs).map(|n| format!(r#"{{"id":{},"name":"{n}"}}"#, n % KEYS));
     Submitter::to(&gearmand).submit(FUNCTION, workloads);
     let began = Instant::now();
@@ -126,7 +128,7 @@ fn rows(jobs: u32, language: Language, options: &[&str]) -> Duration {
 
 /// Jobs that name their keys, in as many lanes.
 fn keyed(jobs: u32, lanes: u32) -> Duration {
-    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let (gearmand, redis) = (job_server::start(), Redis::start());
     submit_keyed(&gearmand, jobs, lanes);
     let options = |lane| {
         let mut options = vec![
@@ -147,7 +149,7 @@ fn keyed(jobs: u32, lanes: u32) -> Duration {
 }
 
 fn cluster(jobs: u32) -> Duration {
-    let (gearmand, cluster) = (Gearmand::start(), RedisCluster::of_masters());
+    let (gearmand, cluster) = (job_server::start(), RedisCluster::of_masters());
     submit_keyed(&gearmand, jobs, 1);
     let options = [
         format!("--gearmand={}", gearmand.address()),

@@ -88,7 +88,7 @@ fn demo(options: &Options) -> Result<(), Stopped> {
 
     guide.step("Start the servers, on free ports of this machine alone")?;
     let database = Database::start();
-    let gearmand = Gearmand::start();
+    let gearmand = Gearmand::start_tuned();
     let redis = Redis::start();
     let worker = RedisWorker::start_with(
         Language::Rust,

@@ -12,14 +12,18 @@ mod command_line;
 mod connections;
 mod error;
 mod installation;
+mod load;
 mod manual;
 mod migrate;
 mod redis_client;
 mod relay;
+mod rows;
 mod service;
 mod sql;
+mod status;
 mod terminal;
 mod triggers;
+mod verify;
 mod worker;
 
 use std::process::ExitCode;

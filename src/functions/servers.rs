@@ -10,6 +10,7 @@ use crate::functions::client::{CLIENT, limits};
 use crate::functions::job_args;
 use crate::gearman::servers::check::Report;
 use crate::gearman::servers::host_port;
+use crate::gearman::wire::protocol::Queue;
 use crate::host::args;
 use crate::host::function::{Function, PerRow, entry_points};
 use crate::host::killed::Statement;
@@ -18,6 +19,13 @@ use crate::settings;
 
 /// Longest list, in bytes: what is kept of one for every job, and shown in messages, is bounded.
 const MAX_LIST_BYTES: usize = 64 * 1024;
+
+/// From here on `gman_check` warns of a queue, in jobs: gearmand's own default for the size of its tables
+/// makes one of this depth take in a third of the jobs a second that an empty one does.
+const DEEP_QUEUE: u64 = 100_000;
+
+const DEEP_QUEUE_HINT: &str = "a queue is deep: start more workers, and gearmand with \
+    --hashtable-buckets=1000003, or it takes in fewer jobs a second the deeper the queue is";
 
 /// `gman_servers_set(servers[, function])`: sets the default list, or that of one Gearman function, which
 /// an empty list takes away; returns the list.
@@ -107,6 +115,10 @@ fn describe(server: &Report) -> Result<String, Error> {
             object.named_member("state", Value::String("up"));
             object.named_member("round_trip_ms", Value::Double(ms));
             object.named_member("version", Value::String(&answer.version));
+            object.named_member("queues", Value::Json(&queues(&answer.queues)?));
+            if answer.queues.iter().any(|queue| queue.jobs >= DEEP_QUEUE) {
+                object.named_member("hint", Value::String(DEEP_QUEUE_HINT));
+            }
         }
         Err(error) => {
             object.named_member("state", Value::String("down"));
@@ -133,6 +145,22 @@ fn describe_none() -> Result<String, Error> {
         object.named_member("hint", Value::String(hint));
     }
     Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
+}
+
+/// What waits at a job server.
+fn queues(queues: &[Queue]) -> Result<String, Error> {
+    let mut array = Writer::default();
+    array.begin("[");
+    for queue in queues {
+        let mut object = Writer::default();
+        object.begin("{");
+        object.named_member("function", Value::String(&queue.function));
+        object.named_member("jobs", Value::Unsigned(queue.jobs));
+        object.named_member("running", Value::Unsigned(queue.running));
+        object.named_member("workers", Value::Unsigned(queue.workers));
+        array.element(Value::Json(&String::from_utf8_lossy(object.end("}")?)));
+    }
+    Ok(String::from_utf8_lossy(array.end("]")?).into_owned())
 }
 
 /// The names of lists; the default one has none.
@@ -213,4 +241,42 @@ fn utf8(list: &[u8]) -> Result<&str, Error> {
         return Err(too_long("gman_servers", list));
     }
     str::from_utf8(list).map_err(|_| Error::Input("gman_servers is not UTF-8".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::gearman::servers::check::ServerInfo;
+
+    fn described(jobs: u64) -> String {
+        let queue = Queue {
+            function: "f".to_owned(),
+            jobs,
+            running: 0,
+            workers: 1,
+        };
+        describe(&Report {
+            server: Arc::from("h:4730"),
+            lists: vec![None],
+            outcome: Ok(ServerInfo {
+                round_trip: Duration::from_millis(1),
+                version: "1.1.20".to_owned(),
+                queues: vec![queue],
+            }),
+            resting: Duration::ZERO,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_deep_queue_comes_with_its_remedy() {
+        let deep = described(DEEP_QUEUE);
+        assert!(deep.contains(r#""jobs":100000,"#), "{deep}");
+        assert!(deep.contains("--hashtable-buckets=1000003"), "{deep}");
+        let shallow = described(DEEP_QUEUE - 1);
+        assert!(!shallow.contains("hint"), "{shallow}");
+    }
 }

@@ -252,6 +252,31 @@ fn check_tells_how_every_server_is() {
 }
 
 #[test]
+fn check_tells_the_deepest_queues() {
+    let gearmand = Gearmand::start_tuned();
+    let mut gman = Gman::start();
+    gman.set_servers(&gearmand.address());
+    let queues = |gman: &mut Gman| -> Value {
+        let report = gman.call("gman_check()").text();
+        let report: Value = serde_json::from_str(&report).expect("JSON");
+        report[0]["queues"].clone()
+    };
+    assert_eq!(queues(&mut gman), json!([]));
+    for (function, jobs) in [("shallow", 1), ("deep", 3)] {
+        for _ in 0..jobs {
+            let call = format!("gman_do_background('{function}', 'w')");
+            gman.call(&call).text();
+        }
+    }
+    let queue =
+        |function, jobs| json!({"function": function, "jobs": jobs, "running": 0, "workers": 0});
+    assert_eq!(
+        queues(&mut gman),
+        json!([queue("deep", 3), queue("shallow", 1)])
+    );
+}
+
+#[test]
 fn a_check_that_finds_a_server_up_ends_its_rest() {
     let mut gearmand = Gearmand::start();
     let mut gman = Gman::with_switches();

@@ -2,6 +2,7 @@
 //! change of a row is a job that says what its key in Redis is from then on.
 
 mod cascade;
+mod check;
 mod options;
 mod values;
 

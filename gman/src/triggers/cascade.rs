@@ -84,6 +84,14 @@ pub(super) fn is_for(trigger: &Existing, table: &TableName) -> bool {
     })
 }
 
+/// Whether a trigger on `parent` whose name begins so is one that [`name`] names.
+pub(super) fn is_of_a_parent(beginning: &str, parent: &str) -> bool {
+    TIMES.iter().any(|(timing, _)| {
+        let end = format!("_{}_{parent}", timing.to_ascii_lowercase());
+        beginning.ends_with(&end)
+    })
+}
+
 fn is_in_the_way(other: &Existing, trigger: &Trigger, timing: &str) -> bool {
     other.order == 0
         && other.timing == timing

@@ -10,27 +10,27 @@ use crate::sql::{TableName, quoted};
 
 /// A table, and what else has to be known before it gets triggers.
 #[derive(Debug)]
-pub(super) struct Described {
-    pub(super) table: Table,
+pub(crate) struct Described {
+    pub(crate) table: Table,
     /// Columns whose value the server computes.
     pub(super) generated: Vec<String>,
     /// Whether a rollback undoes what was written to it.
-    pub(super) is_transactional: bool,
+    pub(crate) is_transactional: bool,
     pub(super) engine: String,
-    pub(super) triggers: Vec<Existing>,
+    pub(crate) triggers: Vec<Existing>,
     pub(super) cascades: Vec<Cascade>,
 }
 
 /// A trigger that is there.
 #[derive(Debug)]
-pub(super) struct Existing {
-    pub(super) name: TableName,
-    pub(super) on: TableName,
-    pub(super) event: String,
-    pub(super) timing: String,
+pub(crate) struct Existing {
+    pub(crate) name: TableName,
+    pub(crate) on: TableName,
+    pub(crate) event: String,
+    pub(crate) timing: String,
     /// 0 on a server that allows one trigger for an event and time; others count from 1.
-    pub(super) order: u64,
-    pub(super) body: String,
+    pub(crate) order: u64,
+    pub(crate) body: String,
 }
 
 /// A foreign key of the table that changes its rows without their triggers.
@@ -116,7 +116,7 @@ const HAS_COLUMN: &str = "SELECT 1 FROM information_schema.COLUMNS
 ///
 /// If it cannot have triggers of ours: it is not there, is a view, has no primary key, or hides a
 /// part of it from this account.
-pub(super) fn describe(conn: &mut Conn, name: &TableName) -> Result<Described> {
+pub(crate) fn describe(conn: &mut Conn, name: &TableName) -> Result<Described> {
     let names = || (name.database.as_str(), name.table.as_str());
     let found: Option<(String, String, Option<String>)> =
         rows(conn, TABLE, names())?.into_iter().next();
@@ -172,6 +172,13 @@ pub(super) fn describe(conn: &mut Conn, name: &TableName) -> Result<Described> {
         triggers: triggers_of(conn, name)?,
         cascades: cascades(conn, name)?,
     })
+}
+
+/// Whether there is such a table.
+pub(super) fn exists(conn: &mut Conn, name: &TableName) -> Result<bool> {
+    let names = (name.database.as_str(), name.table.as_str());
+    let found: Vec<(String, String, Option<String>)> = rows(conn, TABLE, names)?;
+    Ok(!found.is_empty())
 }
 
 /// The columns, the names of those that are generated, and the one that says when a row ended.

@@ -22,6 +22,10 @@ pub(super) struct Style {
     pub(super) function: String,
     /// How many workers share the jobs, each with a Gearman function of its own.
     pub(super) lanes: Option<u16>,
+    /// Which columns were chosen, as options: [`super::check`] must know those that were left out.
+    pub(super) choice: Option<String>,
+    /// The columns that have lookup keys, as they were named: for [`super::check`] too.
+    pub(super) lookup: Option<String>,
 }
 
 /// When the statement began, in milliseconds since 1970. Unlike UNIX_TIMESTAMP(NOW(3)) it knows which of the
@@ -30,6 +34,10 @@ const AT: &str = "CAST(@@timestamp * 1000 AS DECIMAL(17,3))";
 
 /// The SQL mode that the triggers are created in, and keep: a value that does not fit is an error.
 pub(super) const SQL_MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION";
+
+/// The variables of [`record`].
+pub(super) const RECORD: &str = "@gman_options";
+pub(super) const LOOKUP_RECORD: &str = "@gman_lookup";
 
 /// One trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +87,10 @@ pub(super) fn triggers(table: &Table, style: &Style) -> Vec<Trigger> {
     );
     let guard = jobs.guard();
     let bodies = [
-        ("INSERT", format!("{guard}{}", jobs.insert())),
+        (
+            "INSERT",
+            format!("{}{guard}{}", record(style), jobs.insert()),
+        ),
         ("UPDATE", format!("{guard}{update}")),
         ("DELETE", delete),
     ];
@@ -91,6 +102,16 @@ pub(super) fn triggers(table: &Table, style: &Style) -> Vec<Trigger> {
         Trigger::new(name, &table.name, "AFTER", event, &body)
     };
     bodies.into_iter().map(trigger).collect()
+}
+
+/// Statements that never run, and say which columns were chosen. A comment would not reach every
+/// server: clients take comments out.
+fn record(style: &Style) -> String {
+    [(RECORD, &style.choice), (LOOKUP_RECORD, &style.lookup)]
+        .into_iter()
+        .filter_map(|(variable, text)| Some((variable, literal(text.as_ref()?))))
+        .map(|(variable, text)| format!("  IF FALSE THEN SET {variable} = {text}; END IF;\n"))
+        .collect()
 }
 
 /// The tables that triggers are on, each once.
@@ -359,6 +380,8 @@ mod tests {
             prefix: None,
             function: "syncRowToRedis".to_owned(),
             lanes: None,
+            choice: None,
+            lookup: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A time in microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct At(u64);
+pub(crate) struct At(u64);
 
 impl At {
     /// `None` for what is no time.

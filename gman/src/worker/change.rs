@@ -56,12 +56,25 @@ pub(super) enum Effect {
 }
 
 /// The columns of a row: each a text, or NULL.
-pub(super) type Fields = BTreeMap<String, Option<String>>;
+pub(crate) type Fields = BTreeMap<String, Option<String>>;
+
+/// What Redis has at a key once its change is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left<'a> {
+    Nothing,
+    Text(&'a str),
+    /// A hash with the fields that are not NULL, and no others.
+    Hash(&'a Fields),
+    /// A hash with the fields that are not NULL, and maybe others that are not named here.
+    Fields(&'a Fields),
+    /// A document of RedisJSON.
+    Document(&'a str),
+}
 
 /// A key and what becomes of it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) key: String,
+pub(crate) struct Change {
+    pub(crate) key: String,
     pub(super) write: Write,
     pub(super) version: Option<Version>,
     /// After how many milliseconds the key goes.
@@ -92,6 +105,18 @@ pub(super) enum Write {
 }
 
 impl Change {
+    /// What the change leaves.
+    pub(crate) fn leaves(&self) -> Left<'_> {
+        match &self.write {
+            Write::Set(text) => Left::Text(text),
+            Write::Delete | Write::DeleteIf(_) => Left::Nothing,
+            Write::Merge(fields) => Left::Fields(fields),
+            Write::Replace(fields) if fields.values().all(Option::is_none) => Left::Nothing,
+            Write::Replace(fields) => Left::Hash(fields),
+            Write::Document(json) => Left::Document(json),
+        }
+    }
+
     /// The slot of the key, if Redis is a cluster.
     pub(super) fn slot(&self) -> u16 {
         redis_client::slot(self.key.as_bytes())

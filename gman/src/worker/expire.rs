@@ -8,7 +8,7 @@ const JITTER: u64 = 10;
 
 /// The time that a key may stay at most, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Expire(pub(super) u32);
+pub(crate) struct Expire(pub(super) u32);
 
 impl Expire {
     /// The time for a key, which is always the same.

@@ -31,33 +31,44 @@ pub(crate) enum Mode {
 
 /// How workloads are to be read.
 #[derive(Debug, Clone)]
-pub(super) struct Format {
-    pub(super) mode: Mode,
-    pub(super) prefix: String,
-    pub(super) version_field: Option<Arc<str>>,
+pub(crate) struct Format {
+    pub(crate) mode: Mode,
+    pub(crate) prefix: String,
+    pub(crate) version_field: Option<Arc<str>>,
     /// How long keys stay.
-    pub(super) expire: Option<Expire>,
+    pub(crate) expire: Option<Expire>,
     /// Who is told the keys that have changed.
-    pub(super) publish: Option<Arc<str>>,
+    pub(crate) publish: Option<Arc<str>>,
 }
 
 /// What a job asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Task {
+pub(crate) struct Task {
     /// The row.
-    pub(super) change: Change,
+    pub(crate) change: Change,
     /// What follows once Redis has that, in this order.
-    pub(super) lookups: VecDeque<Change>,
-    pub(super) at: Option<At>,
+    pub(crate) lookups: VecDeque<Change>,
+    pub(crate) at: Option<At>,
 }
 
 impl Format {
+    /// Without anything that is optional.
+    pub(crate) fn new(mode: Mode, prefix: &str) -> Self {
+        Self {
+            mode,
+            prefix: prefix.to_owned(),
+            version_field: None,
+            expire: None,
+            publish: None,
+        }
+    }
+
     /// Reads a row, `{"id":1,"name":"sm"}`, of which the mode says what to do with it.
     ///
     /// # Errors
     ///
     /// What was expected of the workload, as a text.
-    pub(super) fn row(&self, workload: &[u8]) -> Result<Task, String> {
+    pub(crate) fn row(&self, workload: &[u8]) -> Result<Task, String> {
         let row = members(workload)?;
         let write = match self.mode {
             // Redis cannot hold NULL: readers find no key and ask the database.
@@ -80,7 +91,7 @@ impl Format {
     /// # Errors
     ///
     /// As [`Format::row`].
-    pub(super) fn keyed_row(&self, workload: &[u8]) -> Result<Task, String> {
+    pub(crate) fn keyed_row(&self, workload: &[u8]) -> Result<Task, String> {
         let outer = members(workload)?;
         let text = outer
             .get("row")
@@ -239,13 +250,7 @@ mod tests {
     use super::*;
 
     fn format(mode: Mode) -> Format {
-        Format {
-            mode,
-            prefix: "p:".to_owned(),
-            version_field: None,
-            expire: None,
-            publish: None,
-        }
+        Format::new(mode, "p:")
     }
 
     fn commands(task: Result<Task, String>) -> Vec<String> {

@@ -9,10 +9,10 @@
 
 mod at;
 mod backlog;
-mod change;
+pub(crate) mod change;
 mod connection;
 mod expire;
-mod format;
+pub(crate) mod format;
 mod health;
 mod inbox;
 mod job;
@@ -26,7 +26,7 @@ mod redirect;
 mod statistics;
 mod store;
 mod unfinished;
-mod version_key;
+pub(crate) mod version_key;
 mod window;
 
 use std::panic;

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::gearman::servers::job_server::JobServer;
 use crate::gearman::thread;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::protocol;
+use crate::gearman::wire::protocol::{self, Queue};
 
 /// How one job server is.
 #[derive(Debug)]
@@ -33,7 +33,12 @@ pub struct ServerInfo {
     pub round_trip: Duration,
     /// What it says its version is.
     pub version: String,
+    /// The [`SHOWN_QUEUES`] deepest queues that have jobs, the deepest first.
+    pub queues: Vec<Queue>,
 }
+
+/// How many queues of a job server are told of.
+pub const SHOWN_QUEUES: usize = 16;
 
 /// How often it is looked whether the caller still wants to know.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -92,5 +97,6 @@ fn ask(server: &JobServer, deadline: &Deadline<'_>) -> Result<ServerInfo, Error>
     Ok(ServerInfo {
         round_trip: asked.elapsed(),
         version: protocol::version(&mut connection, deadline)?,
+        queues: protocol::queues(&mut connection, SHOWN_QUEUES, deadline)?,
     })
 }

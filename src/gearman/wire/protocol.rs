@@ -273,6 +273,62 @@ pub(crate) fn version(
     Ok(shown(line.strip_prefix(b"OK ").unwrap_or(line)))
 }
 
+/// The jobs of one Gearman function that a job server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// The Gearman function.
+    pub function: String,
+    /// Jobs that are not finished, the running ones included.
+    pub jobs: u64,
+    /// Jobs that a worker has.
+    pub running: u64,
+    /// Workers that can do the function.
+    pub workers: u64,
+}
+
+/// Asks for the queues, with the admin command `status` of gearmand; returns the `most` deepest that
+/// have jobs, the deepest first. What is no line of that command is passed over.
+pub(crate) fn queues(
+    connection: &mut Connection,
+    most: usize,
+    deadline: &Deadline<'_>,
+) -> Result<Vec<Queue>, Error> {
+    connection.send(|_| {}, b"status\n", deadline)?;
+    let mut queues: Vec<Queue> = Vec::new();
+    loop {
+        let line = connection.receive_line(deadline)?;
+        if line == b"." {
+            break;
+        }
+        if let Some(queue) = queue(line).filter(|queue| queue.jobs > 0) {
+            memory::push(&mut queues, queue)?;
+        }
+        if queues.len() > 2 * most {
+            keep_deepest(&mut queues, most);
+        }
+    }
+    keep_deepest(&mut queues, most);
+    Ok(queues)
+}
+
+fn keep_deepest(queues: &mut Vec<Queue>, most: usize) {
+    queues.sort_by_key(|queue| std::cmp::Reverse(queue.jobs));
+    queues.truncate(most);
+}
+
+/// A line of `status`: `function`, jobs, running and workers between tabs.
+fn queue(line: &[u8]) -> Option<Queue> {
+    let mut fields = line.rsplitn(4, |&byte| byte == b'\t');
+    let mut number = || str::from_utf8(fields.next()?).ok()?.parse().ok();
+    let (workers, running, jobs) = (number()?, number()?, number()?);
+    Some(Queue {
+        function: shown(fields.next()?),
+        jobs,
+        running,
+        workers,
+    })
+}
+
 /// The error of a packet that is not the expected one: the server's own word if it gave one.
 fn surprise(connection: &Connection, expected: &str, deadline: &Deadline<'_>) -> Error {
     let packet = connection.packet();
@@ -310,4 +366,34 @@ pub(crate) fn shown(said: &[u8]) -> String {
     let cut = &said[..said.len().min(SHOWN_BYTES)];
     let more = if cut.len() < said.len() { "..." } else { "" };
     format!("{}{more}", String::from_utf8_lossy(cut).trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_status_is_a_queue_and_nothing_else_is() {
+        let named = queue(b"a\tname\t12\t1\t2").unwrap();
+        assert_eq!(named.function, "a\tname");
+        assert_eq!((named.jobs, named.running, named.workers), (12, 1, 2));
+        for line in [&b""[..], b"f", b"1\t2\t3", b"f\t-1\t0\t0", b"f\t1\t0\tmany"] {
+            assert_eq!(queue(line), None, "{}", shown(line));
+        }
+    }
+
+    #[test]
+    fn only_the_deepest_queues_are_kept() {
+        let mut queues: Vec<Queue> = (1..=5)
+            .map(|jobs| Queue {
+                function: String::new(),
+                jobs,
+                running: 0,
+                workers: 0,
+            })
+            .collect();
+        keep_deepest(&mut queues, 2);
+        let jobs: Vec<u64> = queues.iter().map(|queue| queue.jobs).collect();
+        assert_eq!(jobs, [5, 4]);
+    }
 }

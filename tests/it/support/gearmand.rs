@@ -59,6 +59,11 @@ impl Gearmand {
         Self::start_with(port, folder::temporary(), Vec::new())
     }
 
+    /// Starts with the options of the drop-in that the packages bring.
+    pub(crate) fn start_tuned() -> Self {
+        Self::start_with(Port::free(), folder::temporary(), drop_in_options())
+    }
+
     /// Starts with a queue that survives the process, kept in memory of the machine; its job
     /// handles begin with `prefix`.
     pub(crate) fn start_persistent(prefix: &str) -> Self {
@@ -211,6 +216,13 @@ fn launch(folder: &Path, port: &Port, options: &[String]) -> Process {
         command.arg("--user=root");
     }
     Process::start(command, &folder.join("log"))
+}
+
+/// What the shipped drop-in adds to the options of Debian's unit.
+fn drop_in_options() -> Vec<String> {
+    let drop_in = include_str!("../../../packaging/gearmand.conf");
+    let (_, options) = drop_in.split_once("$PARAMS").expect("options of its own");
+    options.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The lines that gearmand answers to an admin command, up to the line `.` or `OK`.

@@ -10,6 +10,7 @@
 mod black_hole;
 mod browser;
 mod cargo;
+mod command;
 mod database;
 pub(crate) mod fake_job_server;
 mod fake_redis;
@@ -36,10 +37,12 @@ mod slow_link;
 mod submitter;
 mod unsupported;
 mod wait;
+mod writers;
 
 pub(crate) use black_hole::BlackHole;
 pub(crate) use browser::Browser;
 pub(crate) use cargo::{example, gman_program};
+pub(crate) use command::{Ran, gman_command, gman_succeeds, ran, run_gman};
 pub(crate) use database::{Database, product_file};
 pub(crate) use fake_job_server::FakeJobServer;
 pub(crate) use fake_redis::{FakeRedis, Said};
@@ -65,3 +68,4 @@ pub(crate) use slow_link::SlowLink;
 pub(crate) use submitter::Submitter;
 pub(crate) use unsupported::{report_unsupported, unsupported};
 pub(crate) use wait::wait_until;
+pub(crate) use writers::{ROWS, while_written};
