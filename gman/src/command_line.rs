@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{installation, load, manual, migrate, relay, status, triggers, verify, worker};
+use crate::{health, installation, load, manual, migrate, relay, status, triggers, verify, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -20,6 +20,7 @@ pub(crate) struct Arguments {
 /// One variant for each subcommand.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Health(health::Options),
     Install(installation::Install),
     Uninstall(installation::Uninstall),
     Migrate(migrate::Options),
@@ -36,6 +37,7 @@ enum Command {
 /// Does what the command line says.
 pub(crate) fn run() -> Result {
     match Arguments::parse().command {
+        Command::Health(options) => health::run(&options),
         Command::Install(options) => installation::install(&options),
         Command::Uninstall(options) => installation::uninstall(&options),
         Command::Migrate(options) => migrate::run(&options),

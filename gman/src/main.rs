@@ -11,6 +11,7 @@
 mod command_line;
 mod connections;
 mod error;
+mod health;
 mod installation;
 mod load;
 mod manual;

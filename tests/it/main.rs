@@ -21,6 +21,7 @@ mod lifetime;
 mod load;
 mod memory;
 mod migrating;
+mod monitoring;
 mod old_sql;
 mod outbox;
 mod package;

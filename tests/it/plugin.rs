@@ -19,7 +19,7 @@ const AT_START: &str = "plugin-load-add=libgearman_mysql_udf.so";
 const SYNTAX_ERROR: u16 = 1064;
 
 /// A server with the functions and the plugin; or why it cannot have the plugin.
-fn with_plugin() -> Result<Database, String> {
+pub(crate) fn with_plugin() -> Result<Database, String> {
     let database = Database::start();
     database.install_functions();
     install(&database)?;
