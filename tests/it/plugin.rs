@@ -223,7 +223,8 @@ fn a_plugin_that_a_typo_has_turned_off_is_named_where_its_servers_are_missed() {
     let database = Database::builder()
         .library()
         .configuration(AT_START)
-        .configuration(&format!("gman_servers={}", gearmand.address()))
+        // As in the packages' gman.cnf: MariaDB 10.5 ends at a setting that no active plugin knows.
+        .configuration(&format!("loose-gman_servers={}", gearmand.address()))
         .configuration("gman_timeout_ms=abc")
         .start();
     database.run_script(&product_file("sql/install.sql"));

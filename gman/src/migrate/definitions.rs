@@ -1,10 +1,12 @@
 //! What a server has that may call the functions: triggers, routines, views and events, as they are
 //! stored.
 
+use gearman_mysql_udf::old_sql::charset::Charset;
+use gearman_mysql_udf::old_sql::tokens::Dialect;
 use mysql::prelude::{FromRow, Queryable};
 use mysql::{Conn, Row, Value};
 
-use super::rewrite::{Charset, Names, Rewritten, rewrite};
+use super::rewrite::{Names, Rewritten, rewrite};
 use crate::connections::refused;
 use crate::error::{Error, Result};
 use crate::sql::quoted;
@@ -108,8 +110,14 @@ impl Definition {
 
     pub(super) fn rewritten(&self, names: &Names) -> Rewritten {
         let mode = self.sql_mode.as_deref().unwrap_or_default();
-        let escapes = !mode.to_ascii_uppercase().contains("NO_BACKSLASH_ESCAPES");
-        rewrite(&self.text, names, Charset::named(&self.charset), escapes)
+        let mode = mode.to_ascii_uppercase();
+        let dialect = Dialect {
+            charset: Charset::named(self.charset.as_bytes()),
+            backslash_escapes: !mode.contains("NO_BACKSLASH_ESCAPES"),
+            ansi_quotes: mode.contains("ANSI_QUOTES"),
+            ..Dialect::ANY
+        };
+        rewrite(&self.text, names, dialect)
     }
 
     pub(super) fn quoted(&self) -> String {

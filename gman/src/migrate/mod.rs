@@ -16,10 +16,11 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use gearman_mysql_udf::old_sql::tokens::Dialect;
 use mysql::Conn;
 
 use self::definitions::{Definition, Kind};
-use self::rewrite::{Charset, RENAMED};
+use self::rewrite::RENAMED;
 use self::script::{Change, Side};
 use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
@@ -193,7 +194,7 @@ fn rewrite_dump() -> Result {
         .lock()
         .read_to_end(&mut dump)
         .map_err(|error| Error::failed(format!("cannot read the dump from stdin: {error}")))?;
-    let done = rewrite::rewrite(&dump, &RENAMED, Charset::Plain, true);
+    let done = rewrite::rewrite(&dump, &RENAMED, Dialect::ANY);
     terminal::print_bytes(&done.text)?;
     terminal::say(&format!("{} renamed", counted(done.calls, "call")));
     for line in done.suspects {

@@ -1,7 +1,8 @@
 //! The statements that replace definitions, in an order in which nothing is missed.
 
+use gearman_mysql_udf::old_sql::charset::Charset;
+
 use super::definitions::{Definition, Kind};
-use super::rewrite::Charset;
 use crate::sql::quoted;
 
 /// A definition and what it becomes.
@@ -187,9 +188,9 @@ impl Statement {
         }
         let charset = text.strip_prefix("SET character_set_client = ")?;
         let charset = charset.split(',').next().unwrap_or_default();
-        Some(match Charset::named(charset) {
-            Charset::Plain => "utf8mb4",
-            Charset::Pairs | Charset::Gb18030 => charset,
+        Some(match Charset::named(charset.as_bytes()) {
+            Charset::Utf8 | Charset::Other => "utf8mb4",
+            Charset::Big5 | Charset::Gbk | Charset::Gb18030 | Charset::Sjis => charset,
         })
     }
 
