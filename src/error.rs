@@ -15,6 +15,8 @@ pub enum Phase {
     Resolve,
     /// Opening the TCP connection.
     Connect,
+    /// Agreeing on TLS.
+    Handshake,
     /// Writing the request.
     Send,
     /// Waiting for the answer.
@@ -26,6 +28,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
+            Self::Handshake => "TLS handshake with",
             Self::Send => "send",
             Self::Receive => "receive",
         })
@@ -59,6 +62,15 @@ pub enum Error {
         elapsed: Duration,
         /// The cause; its errno's text is part of the message.
         source: io::Error,
+    },
+    /// There is no TLS with the server: one of the two does not trust the other, or what TLS needs is not there.
+    Tls {
+        /// `host:port` as the server list has it.
+        server: Arc<str>,
+        /// The reason and the remedy.
+        problem: String,
+        /// How long the call had been at it, all attempts together.
+        elapsed: Duration,
     },
     /// The server sent something that the Gearman protocol does not allow here.
     Protocol {
@@ -172,6 +184,15 @@ impl fmt::Display for Error {
                     _ => Ok(()),
                 }
             }
+            Self::Tls {
+                server,
+                problem,
+                elapsed,
+            } => write!(
+                f,
+                "no TLS with {server}: {problem}, after {} ms",
+                elapsed.as_millis()
+            ),
             Self::Protocol {
                 server,
                 problem,
@@ -277,16 +298,7 @@ impl Error {
 
     /// Whether the other end closed the connection, in order or not.
     pub fn is_hang_up(&self) -> bool {
-        let Self::Network { source, .. } = self else {
-            return false;
-        };
-        matches!(
-            source.kind(),
-            io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-        )
+        matches!(self, Self::Network { source, .. } if is_hang_up(source))
     }
 
     /// Whether another job might have gone through: this one cannot be a job, or a job server was
@@ -299,6 +311,7 @@ impl Error {
             Self::System { .. }
             | Self::NoServers
             | Self::Network { .. }
+            | Self::Tls { .. }
             | Self::Protocol { .. }
             | Self::Resting { .. }
             | Self::Busy { .. }
@@ -317,7 +330,7 @@ impl Error {
         match self {
             Self::Network { phase, .. } => match phase {
                 Phase::Send | Phase::Receive => true,
-                Phase::Resolve | Phase::Connect => false,
+                Phase::Resolve | Phase::Connect | Phase::Handshake => false,
             },
             Self::Protocol { .. } => true,
             Self::Undelivered(causes) => causes.iter().any(|cause| cause.is_of_an_attempt()),
@@ -325,6 +338,7 @@ impl Error {
             | Self::System { .. }
             | Self::Behind { .. }
             | Self::NoServers
+            | Self::Tls { .. }
             | Self::Refused { .. }
             | Self::Busy { .. }
             | Self::Resting { .. }
@@ -350,6 +364,10 @@ impl Error {
                 (Phase::Connect, io::ErrorKind::TimedOut) => {
                     Some("nothing answers: a firewall may drop the packets, or the host is down")
                 }
+                (Phase::Handshake, io::ErrorKind::TimedOut) => Some(
+                    "something listens, but does not answer in TLS: gman_connect_timeout_ms may be too \
+                     short, or the server stuck",
+                ),
                 (Phase::Send | Phase::Receive, io::ErrorKind::TimedOut) => {
                     Some("something listens, but says nothing: gearmand may be stuck or overloaded")
                 }
@@ -368,6 +386,7 @@ impl Error {
             }
             Self::Input(_)
             | Self::System { .. }
+            | Self::Tls { .. }
             | Self::Refused { .. }
             | Self::Busy { .. }
             | Self::Undelivered(_)
@@ -377,6 +396,17 @@ impl Error {
             | Self::Panic(_) => None,
         }
     }
+}
+
+/// As [`Error::is_hang_up`].
+pub(crate) fn is_hang_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
 }
 
 impl std::error::Error for Error {
@@ -390,6 +420,7 @@ impl std::error::Error for Error {
             },
             Self::Input(_)
             | Self::NoServers
+            | Self::Tls { .. }
             | Self::Protocol { .. }
             | Self::Refused { .. }
             | Self::Busy { .. }

@@ -182,19 +182,36 @@ pub struct Text {
     pub name: &'static str,
     /// One line for the person who looks it up.
     pub description: &'static str,
-    /// Each ends with a NUL.
-    places: [[AtomicU8; MAX_TEXT_BYTES + 1]; KEPT_TEXTS],
+    places: &'static Places,
     /// Which of them has the newest text. Held by who writes or reads one.
     newest: Mutex<usize>,
     current: AtomicPtr<c_char>,
 }
 
+/// Where a [`Text`] lies. Each place ends with a NUL.
+#[derive(Debug)]
+struct Places([[AtomicU8; MAX_TEXT_BYTES + 1]; KEPT_TEXTS]);
+
+impl Places {
+    const fn new() -> Self {
+        Self([const { [const { AtomicU8::new(0) }; MAX_TEXT_BYTES + 1] }; KEPT_TEXTS])
+    }
+}
+
+/// A [`Text`] with places of its own: a static of nothing but zeros takes no room in the library's file.
+macro_rules! text {
+    ($name:literal, $description:literal $(,)?) => {{
+        static PLACES: $crate::settings::Places = $crate::settings::Places::new();
+        $crate::settings::Text::new($name, $description, &PLACES)
+    }};
+}
+
 impl Text {
-    pub(crate) const fn new(name: &'static str, description: &'static str) -> Self {
+    const fn new(name: &'static str, description: &'static str, places: &'static Places) -> Self {
         Self {
             name,
             description,
-            places: [const { [const { AtomicU8::new(0) }; MAX_TEXT_BYTES + 1] }; KEPT_TEXTS],
+            places,
             newest: Mutex::new(0),
             current: AtomicPtr::new(ptr::null_mut()),
         }
@@ -204,7 +221,7 @@ impl Text {
     pub fn set(&self, text: &str) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         *newest = (*newest + 1) % KEPT_TEXTS;
-        let place = &self.places[*newest];
+        let place = &self.places.0[*newest];
         let shown = &text.as_bytes()[..text.floor_char_boundary(MAX_TEXT_BYTES)];
         for (byte, new) in place.iter().zip(shown.iter().chain([&0])) {
             byte.store(*new, Ordering::Relaxed);
@@ -215,7 +232,7 @@ impl Text {
     /// The text that is shown.
     pub fn get(&self) -> String {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes: Vec<u8> = self.places[*newest]
+        let bytes: Vec<u8> = self.places.0[*newest]
             .iter()
             .map(|byte| byte.load(Ordering::Relaxed))
             .take_while(|&byte| byte != 0)
@@ -234,9 +251,10 @@ impl Text {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self
             .current
-            .swap(address(&self.places[*newest]), Ordering::AcqRel);
+            .swap(address(&self.places.0[*newest]), Ordering::AcqRel);
         let is_ours = self
             .places
+            .0
             .as_ptr_range()
             .contains(&old.cast_const().cast());
         NonNull::new(old).filter(|_| !is_ours)
@@ -294,6 +312,43 @@ pub fn on_failure() -> OnFailure {
     }
 }
 
+/// Whether `gman_servers_set` may be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServersSetRule {
+    /// Never.
+    Off,
+    /// Always.
+    On,
+    /// While an administrator has not set the servers.
+    Auto,
+}
+
+/// The value in force of [`SERVERS_SET_ENABLED`].
+pub fn servers_set() -> ServersSetRule {
+    match SERVERS_SET_ENABLED.get() {
+        0 => ServersSetRule::Off,
+        1 => ServersSetRule::On,
+        _ => ServersSetRule::Auto,
+    }
+}
+
+/// Where jobs may be submitted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Anywhere.
+    All,
+    /// From inside triggers, stored functions, procedures and events.
+    Programs,
+}
+
+/// The value in force of [`CALLERS`].
+pub fn callers() -> Callers {
+    match CALLERS.get() {
+        0 => Callers::All,
+        _ => Callers::Programs,
+    }
+}
+
 /// When a submission is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
@@ -315,16 +370,55 @@ pub fn delivery() -> Delivery {
 }
 
 /// `gman_servers`: the default list of job servers, as it was set.
-pub static SERVERS: Text = Text::new(
+pub static SERVERS: Text = text!(
     "gman_servers",
     "The default job servers, host:port[,host:port...], tried in this order; the function gman_servers_set sets it too",
 );
 
-/// `gman_servers_set_enabled`.
-pub static SERVERS_SET_ENABLED: Switch = Switch::new(
+/// `gman_servers_set_enabled`: one of [`ServersSetRule`].
+pub static SERVERS_SET_ENABLED: Choice = Choice::new(
     "gman_servers_set_enabled",
-    "Whether the function gman_servers_set may be called; OFF keeps ordinary accounts from redirecting jobs",
-    true,
+    "Whether the function gman_servers_set may be called, with which any account redirects jobs: OFF, never; ON, always; AUTO, while gman_servers is set neither in the configuration nor by SET GLOBAL",
+    &["OFF", "ON", "AUTO"],
+    ServersSetRule::Auto as usize,
+);
+
+/// `gman_allowed_functions`.
+pub static ALLOWED_FUNCTIONS: Text = text!(
+    "gman_allowed_functions",
+    "The Gearman functions whose jobs may be submitted, separated by commas, with * at the end of a name for all that begin so; empty, all",
+);
+
+/// `gman_callers`: one of [`Callers`].
+pub static CALLERS: Choice = Choice::new(
+    "gman_callers",
+    "Where jobs may be submitted from: all, anywhere; programs, triggers, stored functions, procedures and events only",
+    &["all", "programs"],
+    Callers::All as usize,
+);
+
+/// `gman_tls_ca`.
+pub static TLS_CA: Text = text!(
+    "gman_tls_ca",
+    "A PEM file with the authorities that sign the certificates of the job servers; with it every connection is TLS, without it none is",
+);
+
+/// `gman_tls_cert`.
+pub static TLS_CERT: Text = text!(
+    "gman_tls_cert",
+    "A PEM file with the certificate that job servers are shown, and those between it and its authority",
+);
+
+/// `gman_tls_key`.
+pub static TLS_KEY: Text = text!(
+    "gman_tls_key",
+    "A PEM file with the private key of gman_tls_cert, without a passphrase",
+);
+
+/// `gman_tls_server_name`.
+pub static TLS_SERVER_NAME: Text = text!(
+    "gman_tls_server_name",
+    "The name that the certificates of the job servers must be for; empty, the name or the address in the list of servers",
 );
 
 /// `gman_connect_timeout_ms`, in milliseconds.
@@ -408,7 +502,7 @@ pub static NUMBERS: [&Number; 6] = [
 ];
 
 /// Every choice.
-pub static CHOICES: [&Choice; 2] = [&ON_FAILURE, &DELIVERY];
+pub static CHOICES: [&Choice; 4] = [&SERVERS_SET_ENABLED, &CALLERS, &ON_FAILURE, &DELIVERY];
 
 /// `gman_legacy_json_names`.
 pub static LEGACY_JSON_NAMES: Switch = Switch::new(
@@ -419,7 +513,7 @@ pub static LEGACY_JSON_NAMES: Switch = Switch::new(
 .at_start_only_on_mariadb();
 
 /// Every switch.
-pub static SWITCHES: [&Switch; 2] = [&SERVERS_SET_ENABLED, &LEGACY_JSON_NAMES];
+pub static SWITCHES: [&Switch; 1] = [&LEGACY_JSON_NAMES];
 
 #[cfg(test)]
 mod tests {
@@ -436,7 +530,7 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_between_characters() {
-        let text = Text::new("t", "");
+        let text = text!("t", "");
         text.set(&"é".repeat(MAX_TEXT_BYTES));
         assert_eq!(text.get(), "é".repeat(MAX_TEXT_BYTES / 2));
         text.set("short");
@@ -445,7 +539,7 @@ mod tests {
 
     #[test]
     fn a_text_shows_itself_again_after_the_server_has_put_another_there() {
-        let text = Text::new("t", "");
+        let text = text!("t", "");
         text.set("ours");
         assert!(text.take_back().is_none());
         let ours = text.current.load(Ordering::Relaxed);

@@ -35,6 +35,7 @@ impl HandOver {
             | Event::ServerFailed(error) => {
                 eprintln!("flash_sale: {error}");
             }
+            Event::TlsFilesUnusable(problem) => eprintln!("flash_sale: {problem}"),
         });
         client.set_servers(servers, None)?;
         Ok(Self { client })

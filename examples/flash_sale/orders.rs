@@ -55,7 +55,13 @@ fn gearmand(address: String) -> Lasting<Connection> {
         let mut resolved = address.to_socket_addrs()?;
         let socket_address = resolved.next().ok_or("the name has no address")?;
         let server = Arc::from(address.as_str());
-        Ok(Connection::open(&server, socket_address, &deadline)?)
+        Ok(Connection::open(
+            &server,
+            &address,
+            socket_address,
+            &Arc::default(),
+            &deadline,
+        )?)
     })
 }
 

@@ -29,6 +29,7 @@ fn kind(error: &Error) -> Kind {
         Error::System { .. }
         | Error::NoServers
         | Error::Network { .. }
+        | Error::Tls { .. }
         | Error::Protocol { .. }
         | Error::Refused { .. }
         | Error::Resting { .. }
@@ -72,10 +73,10 @@ pub(super) fn note_success(function: &str, passed_over: &[Arc<Error>]) {
 
 /// Takes note of what went wrong while nobody waited.
 pub(super) fn note_event(event: Event<'_>) {
-    let (message, error) = match event {
+    let (message, server) = match event {
         Event::Refused { function, error } => (
             format!("a job for the Gearman function {function} is lost: {error}"),
-            error,
+            server_of(error),
         ),
         Event::SetAside {
             function,
@@ -86,12 +87,16 @@ pub(super) fn note_event(event: Event<'_>) {
                 "a job for the Gearman function {function} is lost: its connection failed \
                  {attempts} times in a row although the job server was well: {error}"
             ),
-            error,
+            server_of(error),
         ),
-        Event::ServerFailed(error) => (format!("{error}; its jobs stay in the window"), error),
+        Event::ServerFailed(error) => (
+            format!("{error}; its jobs stay in the window"),
+            server_of(error),
+        ),
+        Event::TlsFilesUnusable(problem) => (problem.to_owned(), ""),
     };
     status::LAST_ERROR.set(&diagnostics::on_one_line(&message));
-    log_throttle::log(server_of(error), &message);
+    log_throttle::log(server, &message);
 }
 
 /// Takes note of why `function` stopped before its last row: nothing is lost, its rows are kept.
@@ -107,6 +112,7 @@ pub(super) fn note_kept(function: &str, error: &Error) {
 fn server_of(error: &Error) -> &str {
     match error {
         Error::Network { server, .. }
+        | Error::Tls { server, .. }
         | Error::Protocol { server, .. }
         | Error::Refused { server, .. }
         | Error::Resting { server, .. }

@@ -3,6 +3,7 @@
 use udf::prelude::*;
 
 use crate::error::Error;
+use crate::functions::{allowed, callers};
 use crate::gearman::wire::job::{Job, MAX_FUNCTION_BYTES, Mode, Priority};
 use crate::host::args;
 
@@ -50,8 +51,9 @@ impl Form {
     }
 }
 
-/// Checks the arguments before the first row; in the words of the C plugin, if it had any.
+/// Checks the caller and the arguments before the first row; in the words of the C plugin, if it had any.
 pub(super) fn check(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
+    callers::check()?;
     let unique = form.unique();
     if args.len() != unique && args.len() != unique + 1 {
         return Err(input(match form {
@@ -130,6 +132,7 @@ pub(super) fn describe_result(cfg: &UdfCfg<Init>, max_bytes: usize) {
 pub(super) fn job<'a>(form: Form, args: &'a ArgList<'a, Process>) -> Result<Job<'a>, Error> {
     let function = args::string(args, form.function())?
         .ok_or_else(|| input("function is NULL, expected the name that a worker registered"))?;
+    allowed::check(function)?;
     let workload = args::string(args, form.workload())?.unwrap_or_default();
     let unique = match args.len() > form.unique() {
         true => args::string(args, form.unique())?,

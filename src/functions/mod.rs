@@ -1,5 +1,7 @@
 //! The SQL surface: one file per family of functions.
 
+pub(crate) mod allowed;
+pub(crate) mod callers;
 mod client;
 mod failure;
 mod flush;
@@ -13,4 +15,6 @@ mod submit;
 mod sum;
 #[cfg(feature = "test-switches")]
 mod switches;
+mod text_value;
+pub(crate) mod tls;
 pub(crate) mod transaction;

@@ -1,11 +1,13 @@
 //! `gman_servers_set` and `gman_check`: which job servers get the jobs, and how they are.
 
 use std::str;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use udf::prelude::*;
 
 use crate::error::Error;
+use crate::functions::callers;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::job_args;
 use crate::gearman::servers::check::Report;
@@ -15,10 +17,17 @@ use crate::host::args;
 use crate::host::function::{Function, PerRow, entry_points};
 use crate::host::killed::Statement;
 use crate::json::{Value, Writer};
-use crate::settings;
+use crate::settings::{self, ServersSetRule};
+
+/// Why there is no more to see.
+const SEEN_BY_ADMINISTRATORS: &str =
+    "an account with the privilege SUPER, or SYSTEM_VARIABLES_ADMIN on MySQL, sees more";
 
 /// Longest list, in bytes: what is kept of one for every job, and shown in messages, is bounded.
 const MAX_LIST_BYTES: usize = 64 * 1024;
+
+/// Whether `gman_servers` is in force as an administrator has set it, not an account that calls a function.
+static SET_BY_ADMINISTRATOR: AtomicBool = AtomicBool::new(false);
 
 /// From here on `gman_check` warns of a queue, in jobs: gearmand's own default for the size of its tables
 /// makes one of this depth take in a third of the jobs a second that an empty one does.
@@ -91,6 +100,11 @@ impl PerRow for Check {
     fn row(&mut self, _args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
         let mut report = Writer::default();
         report.begin("[");
+        if !callers::may_see_servers() {
+            report.element(Value::Json(&describe_for_anybody()?));
+            report.end("]")?.clone_into(&mut self.report);
+            return Ok(Some(self.report.as_slice()));
+        }
         let statement = Statement::with_client();
         let servers = CLIENT.check(&limits(), &|| statement.is_unwanted())?;
         if servers.is_empty() {
@@ -147,6 +161,16 @@ fn describe_none() -> Result<String, Error> {
     Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
 }
 
+/// What an account may know that could not set the servers: whether there are any.
+fn describe_for_anybody() -> Result<String, Error> {
+    let mut object = Writer::default();
+    object.begin("{");
+    let state = if CLIENT.has_servers() { "set" } else { "unset" };
+    object.named_member("state", Value::String(state));
+    object.named_member("hint", Value::String(SEEN_BY_ADMINISTRATORS));
+    Ok(String::from_utf8_lossy(object.end("}")?).into_owned())
+}
+
 /// What waits at a job server.
 fn queues(queues: &[Queue]) -> Result<String, Error> {
     let mut array = Writer::default();
@@ -177,12 +201,7 @@ fn lists(names: &[Option<Vec<u8>>]) -> Result<String, Error> {
 }
 
 fn set(servers: &str, function: Option<&[u8]>) -> Result<(), Error> {
-    if !settings::SERVERS_SET_ENABLED.get() {
-        return Err(Error::Input(
-            "gman_servers_set_enabled is OFF; the servers are set with SET GLOBAL gman_servers"
-                .to_owned(),
-        ));
-    }
+    check_enabled()?;
     if let ("", Some(function)) = (servers, function) {
         return CLIENT.unset_servers_of(function);
     }
@@ -216,9 +235,25 @@ pub(crate) fn check_default(list: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Sets the default servers; an empty list removes them.
-pub(crate) fn set_default(list: &[u8]) -> Result<(), Error> {
-    set_list(utf8(list)?, None)
+/// Sets the default servers, by the configuration or SET GLOBAL; an empty list removes them.
+pub(crate) fn set_by_administrator(list: &[u8]) -> Result<(), Error> {
+    let list = utf8(list)?;
+    set_list(list, None)?;
+    SET_BY_ADMINISTRATOR.store(!list.is_empty(), Ordering::Release);
+    Ok(())
+}
+
+/// Whether `gman_servers_set` may be called now.
+fn check_enabled() -> Result<(), Error> {
+    let problem = match settings::servers_set() {
+        ServersSetRule::On => return Ok(()),
+        ServersSetRule::Auto if !SET_BY_ADMINISTRATOR.load(Ordering::Acquire) => return Ok(()),
+        ServersSetRule::Auto => "gman_servers_set_enabled is AUTO, and gman_servers is set",
+        ServersSetRule::Off => "gman_servers_set_enabled is OFF",
+    };
+    Err(Error::Input(format!(
+        "{problem}; the servers are set with SET GLOBAL gman_servers"
+    )))
 }
 
 /// Sets a list, by whichever of the two ways. One at a time, so that what is shown is what is in force.

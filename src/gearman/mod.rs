@@ -1,4 +1,4 @@
-//! A Gearman client over plain `std::net`: every call takes a deadline.
+//! A Gearman client over plain `std::net`, with TLS or without: every call takes a deadline.
 //!
 //! ```no_run
 //! use gearman_mysql_udf::gearman::delivery::client::Client;

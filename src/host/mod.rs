@@ -13,6 +13,8 @@ pub(crate) mod guard;
 pub(crate) mod killed;
 pub(crate) mod participant;
 pub(crate) mod plugin_abi;
+pub(crate) mod privileges;
+pub(crate) mod programs;
 pub(crate) mod server;
 pub(crate) mod statement;
 pub(crate) mod symbols;

@@ -13,6 +13,8 @@ mod commit;
 mod legacy;
 mod native_names;
 mod status;
+mod texts;
+mod variable_parts;
 mod variables;
 
 use std::cell::UnsafeCell;
@@ -244,7 +246,7 @@ unsafe fn declare_for_mysql(version: i32) {
 unsafe extern "C" fn init(_plugin: *mut c_void) -> c_int {
     let done = guard::caught(|| {
         settings::Plugin::Active.becomes();
-        variables::adopt_servers();
+        texts::adopt();
         native_names::free_names_if_asked();
         Ok(())
     });

@@ -3,20 +3,19 @@
 //! A variable's value lives in the setting's atomic. The server writes it when it reads its
 //! configuration and through the `update_*` functions afterwards; everybody else may read it at any time.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_longlong, c_ulong, c_ulonglong, c_void};
+use std::ffi::{c_char, c_int, c_longlong, c_ulong, c_ulonglong, c_void};
 use std::ptr;
 use std::sync::atomic::Ordering;
 
 use crate::error::Error;
-use crate::functions::{servers, transaction};
+use crate::functions::{callers, transaction};
 use crate::host::plugin_abi::{
-    BoolVariable, Check, EnumVariable, NumberVariable, StringVariable, Typelib, Update,
-    VALUE_STRING, VARIABLE_BOOL, VARIABLE_ENUM, VARIABLE_OPTIONAL_ARGUMENT, VARIABLE_READ_ONLY,
-    VARIABLE_STRING, VARIABLE_ULONGLONG, Value, VariableHeader,
+    BoolVariable, Check, EnumVariable, NumberVariable, Typelib, VALUE_STRING, VARIABLE_BOOL,
+    VARIABLE_ENUM, VARIABLE_OPTIONAL_ARGUMENT, VARIABLE_READ_ONLY, VARIABLE_ULONGLONG, Value,
 };
-use crate::host::{diagnostics, guard};
-use crate::plugin::legacy;
-use crate::settings::{self, Choice, Delivery, Number, Switch};
+use crate::plugin::variable_parts::{address, forever, header, refused, text};
+use crate::plugin::{legacy, texts};
+use crate::settings::{self, Callers, Choice, Delivery, Number, Switch};
 
 /// Room for the name of a choice; a longer text is none.
 const LONGEST_CHOICE: usize = 64;
@@ -36,76 +35,12 @@ pub(super) fn for_mysql() -> *const *const c_void {
 
 /// Builds a NULL-terminated list, whose switches `switch` makes.
 fn build(switch: impl Fn(&'static Switch) -> *const c_void) -> *const *const c_void {
-    let mut list = vec![servers_variable()];
+    let mut list: Vec<*const c_void> = texts::all().collect();
     list.extend(settings::NUMBERS.iter().map(|setting| number(setting)));
     list.extend(settings::CHOICES.iter().map(|setting| choice(setting)));
     list.extend(settings::SWITCHES.into_iter().map(switch));
     list.push(ptr::null());
     forever(list).as_ptr()
-}
-
-/// Takes over the value of `gman_servers` that the server read from its configuration. Without one
-/// the servers stay as [`gman_servers_set`](crate::functions) has set them.
-pub(super) fn adopt_servers() {
-    let Some(configured) = settings::SERVERS.take_back() else {
-        return;
-    };
-    // SAFETY: the server keeps the configured value, a C string, for as long as it runs.
-    let configured = unsafe { CStr::from_ptr(configured.as_ptr()) }.to_bytes();
-    if configured.is_empty() {
-        return;
-    }
-    if let Err(error) = servers::set_default(configured) {
-        diagnostics::log(
-            "ERROR",
-            &format!("gman_servers stays empty: {error}; SET GLOBAL gman_servers sets it"),
-        );
-    }
-}
-
-fn forever<T>(list: Vec<T>) -> &'static [T] {
-    Box::leak(list.into_boxed_slice())
-}
-
-fn address<T>(variable: T) -> *const c_void {
-    ptr::from_ref(Box::leak(Box::new(variable))).cast()
-}
-
-/// A C string that lives for ever; settings are named and described without NUL.
-fn text(text: &str) -> *const c_char {
-    CString::new(text).unwrap_or_default().into_raw()
-}
-
-fn header(
-    flags: c_int,
-    name: &str,
-    description: &str,
-    check: Option<Check>,
-    update: Option<Update>,
-) -> VariableHeader {
-    let short = name.strip_prefix("gman_").unwrap_or(name);
-    VariableHeader {
-        flags,
-        name: text(short),
-        comment: text(description),
-        check,
-        update,
-    }
-}
-
-fn servers_variable() -> *const c_void {
-    let setting = &settings::SERVERS;
-    address(StringVariable {
-        header: header(
-            VARIABLE_STRING,
-            setting.name,
-            setting.description,
-            Some(check_servers),
-            Some(update_servers),
-        ),
-        value: setting.storage(),
-        default: c"".as_ptr(),
-    })
 }
 
 fn number(setting: &'static Number) -> *const c_void {
@@ -126,9 +61,10 @@ fn number(setting: &'static Number) -> *const c_void {
 }
 
 fn choice(setting: &'static Choice) -> *const c_void {
-    let check: Option<Check> = match setting.name == settings::DELIVERY.name {
-        true => Some(check_delivery),
-        false => None,
+    let check: Option<Check> = match setting.name {
+        name if name == settings::DELIVERY.name => Some(check_delivery),
+        name if name == settings::CALLERS.name => Some(check_callers),
+        _ => None,
     };
     let mut names: Vec<*const c_char> = setting.choices.iter().map(|name| text(name)).collect();
     let mut lengths: Vec<_> = setting
@@ -248,38 +184,6 @@ fn in_range(setting: &Number, value: Option<i128>) -> Result<u64, Error> {
         })
 }
 
-unsafe extern "C" fn check_servers(
-    _session: *mut c_void,
-    _variable: *mut c_void,
-    save: *mut c_void,
-    value: *mut Value,
-) -> c_int {
-    // Room for the NUL of an empty string and no more: a longer one does not fit, and the server
-    // then keeps it in the session's memory until the statement ends, which is how it reaches
-    // `update_servers`.
-    let mut buffer = [0; 1];
-    let mut length: c_int = 1;
-    // SAFETY: the server passes a valid value; `length` is the size of `buffer`.
-    let text = unsafe { ((*value).val_str)(value, buffer.as_mut_ptr(), &mut length) };
-    if text.is_null() {
-        return refused(settings::SERVERS.name, || {
-            Err(Error::Input(
-                "it cannot be NULL; '' takes the job servers away".to_owned(),
-            ))
-        });
-    }
-    let kept = if text == buffer.as_ptr() {
-        c"".as_ptr()
-    } else {
-        text
-    };
-    // SAFETY: `save` has room for a pointer, as the variable is a string.
-    unsafe { *save.cast::<*const c_char>() = kept };
-    // SAFETY: `kept` is a NUL-terminated string: both servers return `c_ptr_quick()` or a copy.
-    let list = unsafe { CStr::from_ptr(kept) }.to_bytes();
-    refused(settings::SERVERS.name, || servers::check_default(list))
-}
-
 /// The server's own check of a name or its number, and whether jobs can wait for a commit here.
 unsafe extern "C" fn check_delivery(
     _session: *mut c_void,
@@ -287,19 +191,62 @@ unsafe extern "C" fn check_delivery(
     save: *mut c_void,
     value: *mut Value,
 ) -> c_int {
-    // SAFETY: the server passes a valid value.
-    let place = unsafe { choice_of(settings::DELIVERY.choices, value) };
-    let Some(place) = place else {
+    let committed = Delivery::Committed as usize;
+    // SAFETY: the server passes what `check_choice` expects.
+    unsafe {
+        check_choice(
+            &settings::DELIVERY,
+            committed,
+            transaction::check_possible,
+            save,
+            value,
+        )
+    }
+}
+
+/// The same, and whether it can be known here where a call comes from.
+unsafe extern "C" fn check_callers(
+    _session: *mut c_void,
+    _variable: *mut c_void,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    let programs = Callers::Programs as usize;
+    // SAFETY: as above.
+    unsafe {
+        check_choice(
+            &settings::CALLERS,
+            programs,
+            callers::check_possible,
+            save,
+            value,
+        )
+    }
+}
+
+/// Checks a choice, of which the one at `place` has to be `possible`.
+///
+/// # Safety
+///
+/// `save` and `value` are those of a SET statement for `setting`.
+unsafe fn check_choice(
+    setting: &Choice,
+    place: usize,
+    possible: fn() -> Result<(), Error>,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let chosen = unsafe { choice_of(setting.choices, value) };
+    let Some(chosen) = chosen else {
         // The server says which value is wrong.
         return 1;
     };
-    if place == Delivery::Committed as usize
-        && refused(settings::DELIVERY.name, transaction::check_possible) != 0
-    {
+    if chosen == place && refused(setting.name, possible) != 0 {
         return 1;
     }
     // SAFETY: `save` has room for an `unsigned long`, as the variable is a choice.
-    unsafe { *save.cast::<c_ulong>() = place as c_ulong };
+    unsafe { *save.cast::<c_ulong>() = chosen as c_ulong };
     0
 }
 
@@ -352,27 +299,4 @@ unsafe fn choice_of(choices: &[&str], value: *mut Value) -> Option<usize> {
     }
     let place = usize::try_from(number).ok()?;
     (place < choices.len()).then_some(place)
-}
-
-unsafe extern "C" fn update_servers(
-    _session: *mut c_void,
-    _variable: *mut c_void,
-    _target: *mut c_void,
-    save: *const c_void,
-) {
-    // SAFETY: what `check_servers` left there, or the declared default; both are C strings that
-    // outlive the statement.
-    let list = unsafe { CStr::from_ptr(*save.cast::<*const c_char>()) }.to_bytes();
-    refused(settings::SERVERS.name, || servers::set_default(list));
-}
-
-/// Runs a hook of the variable `name`; an error is raised into the statement, and the answer is 1.
-fn refused(name: &str, body: impl FnOnce() -> Result<(), Error>) -> c_int {
-    match guard::caught(body) {
-        Ok(()) => 0,
-        Err(error) => {
-            diagnostics::raise(name, &error);
-            1
-        }
-    }
 }

@@ -620,6 +620,9 @@ fn the_plugin_can_be_removed_once_no_session_uses_it() {
 /// Sends `stage`'s jobs of `f` to `gearmand` from now on.
 fn redirect(stage: &Stage, gearmand: &Gearmand) {
     let servers = gearmand.address();
+    stage
+        .database
+        .execute("SET GLOBAL gman_servers_set_enabled = ON");
     let set = format!("DO gman_servers_set('{servers}', 'f')");
     stage.database.execute(&set);
 }

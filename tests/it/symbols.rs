@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Database, FILE_NAME, Library, product_file, run};
 
-/// The promised size of the library without debug information: 1.5 MiB.
-const MAX_BYTES: u64 = 3 * 512 * 1024;
+/// The promised size of the library without debug information: 3.5 MiB, of which TLS is about one.
+const MAX_BYTES: u64 = 7 * 512 * 1024;
 
 /// The promised time of the first CREATE FUNCTION, which loads the library.
 const FIRST_CREATE: Duration = Duration::from_millis(50);

@@ -1,10 +1,23 @@
-//! The Gearman job servers.
+//! The Gearman job servers, and TLS to them.
+
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use gearman_mysql_udf::gearman::servers::host_port::{self, HostPort};
+use gearman_mysql_udf::gearman::wire::tls::files::{self, Files, Names};
+
+use crate::error::{Error, Result};
 
 /// Several job servers; a name of its own keeps clap from taking it for several values.
 type JobServers = Vec<HostPort>;
+
+/// What messages call the files.
+static NAMES: Names = Names {
+    ca: "--gearmand-ca",
+    cert: "--gearmand-cert",
+    key: "--gearmand-key",
+    server_name: "--gearmand-server-name",
+};
 
 /// Which job servers.
 #[derive(Debug, Clone, Args)]
@@ -18,4 +31,60 @@ pub(crate) struct GearmandOptions {
     )]
     #[arg(value_parser = host_port::parse)]
     pub(crate) job_servers: JobServers,
+
+    /// TLS: a PEM file with the authorities that sign the job servers' certificates; without it there is
+    /// no TLS
+    #[arg(long, env = "GMAN_GEARMAND_CA", value_name = "FILE")]
+    gearmand_ca: Option<PathBuf>,
+
+    /// With TLS: a PEM file with the certificate that job servers are shown
+    #[arg(long, env = "GMAN_GEARMAND_CERT", value_name = "FILE")]
+    #[arg(requires_all = ["gearmand_ca", "gearmand_key"])]
+    gearmand_cert: Option<PathBuf>,
+
+    /// A PEM file with the private key of --gearmand-cert
+    #[arg(long, env = "GMAN_GEARMAND_KEY", hide_env_values = true)]
+    #[arg(value_name = "FILE", requires = "gearmand_cert")]
+    gearmand_key: Option<PathBuf>,
+
+    /// With TLS: the name that the job servers' certificates must be for [default: as in --gearmand]
+    #[arg(long, env = "GMAN_GEARMAND_SERVER_NAME", value_name = "NAME")]
+    #[arg(requires = "gearmand_ca")]
+    gearmand_server_name: Option<String>,
+}
+
+impl GearmandOptions {
+    /// What TLS to the job servers is made of; none without an authority.
+    ///
+    /// # Errors
+    ///
+    /// If one of the files cannot be used, or no certificate can have the name.
+    pub(crate) fn tls(&self) -> Result<Option<Files>> {
+        let Some(ca) = &self.gearmand_ca else {
+            return Ok(None);
+        };
+        check(NAMES.ca, Some(ca), files::check_ca)?;
+        check(NAMES.cert, self.gearmand_cert.as_ref(), files::check_cert)?;
+        check(NAMES.key, self.gearmand_key.as_ref(), files::check_key)?;
+        if let Some(name) = &self.gearmand_server_name {
+            files::check_server_name(name)
+                .map_err(|problem| Error::usage(format!("{}: {problem}", NAMES.server_name)))?;
+        }
+        Ok(Some(Files {
+            ca: ca.clone(),
+            cert: self.gearmand_cert.clone(),
+            key: self.gearmand_key.clone(),
+            server_name: self.gearmand_server_name.clone(),
+            names: &NAMES,
+        }))
+    }
+}
+
+fn check(
+    name: &str,
+    path: Option<&PathBuf>,
+    can_be_used: fn(&Path) -> std::result::Result<(), String>,
+) -> Result {
+    path.map_or(Ok(()), |path| can_be_used(path))
+        .map_err(|problem| Error::usage(format!("{name}: {problem}")))
 }

@@ -38,6 +38,7 @@ pub(crate) struct RedisOptions {
     #[arg(
         long,
         env = "GMAN_REDIS_KEY",
+        hide_env_values = true,
         value_name = "FILE",
         requires = "redis_cert"
     )]

@@ -27,6 +27,7 @@ use std::thread;
 use std::time::Duration;
 
 use gearman_mysql_udf::gearman::delivery::client::Client;
+use gearman_mysql_udf::gearman::delivery::events::Event;
 use mysql::Conn;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -113,7 +114,12 @@ struct Relay<'a> {
 
 impl<'a> Relay<'a> {
     fn new(options: &'a Options) -> Result<Self> {
-        let client = Client::new();
+        let client = Client::with_listener(|event| {
+            if let Event::TlsFilesUnusable(problem) = event {
+                say(problem);
+            }
+        });
+        client.set_tls(options.gearmand.tls()?);
         let servers: Vec<String> = options
             .gearmand
             .job_servers

@@ -1,12 +1,16 @@
 //! A connection to a job server. One thread reads from it; whoever finishes jobs writes to it.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gearman_mysql_udf::gearman::servers::host_port::HostPort;
+use gearman_mysql_udf::gearman::wire::connection::Connection as Wire;
+use gearman_mysql_udf::gearman::wire::deadline::Deadline;
 use gearman_mysql_udf::gearman::wire::packet::{self, Command, Magic};
+use gearman_mysql_udf::gearman::wire::protection::Protection;
 
 use super::statistics::Statistics;
 use super::store::Outcome;
@@ -30,13 +34,15 @@ pub(super) struct Finished {
 
 /// An open connection.
 pub(super) struct Connection {
-    stream: TcpStream,
-    outgoing: Mutex<Outgoing>,
+    /// The socket below, for who waits, and for who ends the connection while another waits.
+    socket: TcpStream,
+    shared: Mutex<Shared>,
     statistics: Arc<Statistics>,
 }
 
-/// What is sent, and what that depends on.
-struct Outgoing {
+/// What readers and writers take turns with.
+struct Shared {
+    wire: Wire,
     window: Window,
     /// Kept, so that sending allocates nothing.
     bytes: Vec<u8>,
@@ -47,21 +53,22 @@ impl Connection {
     /// Connects, registers the Gearman functions and asks for the first job.
     pub(super) fn open(
         address: &HostPort,
+        protection: &Protection,
         functions: &[String],
         window: Window,
         statistics: &Arc<Statistics>,
     ) -> io::Result<Self> {
-        let stream = connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TICK))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        let wire = connect(address, protection)?;
+        let socket = TcpStream::from(wire.as_fd().try_clone_to_owned()?);
+        socket.set_read_timeout(Some(TICK))?;
         let mut bytes = Vec::new();
         for function in functions {
             request(&mut bytes, Command::CanDo, &[function.as_bytes()]);
         }
         let connection = Self {
-            stream,
-            outgoing: Mutex::new(Outgoing {
+            socket,
+            shared: Mutex::new(Shared {
+                wire,
                 window,
                 bytes,
                 lost: false,
@@ -72,22 +79,24 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Reads what has arrived to the end of `received`; nothing within [`TICK`] is nothing.
+    /// Reads what has arrived to the end of `received`; nothing within [`TICK`] is nothing. What TLS has
+    /// arrive for itself is nothing as well.
     pub(super) fn read(&self, received: &mut Vec<u8>) -> io::Result<usize> {
-        let mut buffer = [0; 64 * 1024];
-        match (&self.stream).read(&mut buffer) {
-            Ok(0) => {
-                let problem = "the connection was closed";
-                Err(io::Error::new(ErrorKind::UnexpectedEof, problem))
+        // Not with the lock held, which a writer wants. What a writer has taken in meanwhile waits for a
+        // tick at most.
+        match self.socket.peek(&mut [0]) {
+            Err(error)
+                if !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) =>
+            {
+                Err(error)
             }
-            Ok(count) => {
-                received.extend_from_slice(&buffer[..count]);
-                Ok(count)
+            _ => {
+                let arrived = self
+                    .lock()
+                    .wire
+                    .take_arrived(received, &Deadline::after(TIMEOUT));
+                arrived.map_err(io::Error::other)
             }
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted | ErrorKind::WouldBlock => Ok(0),
-                _ => Err(error),
-            },
         }
     }
 
@@ -99,16 +108,16 @@ impl Connection {
 
     /// Lets `change` note what has happened, and sends what follows from it.
     pub(super) fn update(&self, change: impl FnOnce(&mut Window)) -> io::Result<()> {
-        let mut outgoing = self.lock();
-        change(&mut outgoing.window);
-        self.send(&mut outgoing)
+        let mut shared = self.lock();
+        change(&mut shared.window);
+        shared.send()
     }
 
     /// Tells the job server what became of jobs. If the connection is lost, there is nobody to tell:
     /// the job server gives them on.
     pub(super) fn finish<'a>(&self, finished: impl Iterator<Item = &'a Finished>) {
-        let mut outgoing = self.lock();
-        if outgoing.lost {
+        let mut shared = self.lock();
+        if shared.lost {
             return;
         }
         for Finished {
@@ -118,24 +127,24 @@ impl Connection {
             parked,
         } in finished
         {
-            outgoing.window.finished(*bytes, *parked);
+            shared.window.finished(*bytes, *parked);
             self.statistics.in_flight.dec();
             self.statistics.in_flight_bytes.sub(as_gauge(*bytes));
             self.count(*outcome);
             match outcome {
                 Outcome::Done | Outcome::LeftOut => {
-                    request(&mut outgoing.bytes, Command::WorkComplete, &[handle, b""]);
+                    request(&mut shared.bytes, Command::WorkComplete, &[handle, b""]);
                 }
                 // gearmand forgets a background job whether it failed or not, but a client that waits
                 // for this one shall know.
                 Outcome::Impossible => {
-                    request(&mut outgoing.bytes, Command::WorkFail, &[handle]);
+                    request(&mut shared.bytes, Command::WorkFail, &[handle]);
                 }
             }
         }
-        if self.send(&mut outgoing).is_err() {
+        if shared.send().is_err() {
             // The reader meets the end and opens a new connection.
-            let _ = self.stream.shutdown(Shutdown::Both);
+            let _ = self.socket.shutdown(Shutdown::Both);
         }
     }
 
@@ -160,18 +169,17 @@ impl Connection {
     /// Ends the connection in order: with an answer unread, closing it would be a reset, which can
     /// overtake what was written last.
     pub(super) fn hang_up(&self) {
-        if self.stream.shutdown(Shutdown::Write).is_ok() {
-            let mut rest = Vec::new();
-            while matches!(self.read(&mut rest), Ok(1..)) {}
-        }
+        self.lock().wire.end_requests();
+        let mut rest = Vec::new();
+        while matches!(self.read(&mut rest), Ok(1..)) {}
     }
 
     /// Gives the connection up; returns how many jobs the job server has to give on.
     pub(super) fn lose(&self) -> usize {
-        let mut outgoing = self.lock();
-        outgoing.lost = true;
-        let _ = self.stream.shutdown(Shutdown::Both);
-        let (held, bytes) = (outgoing.window.held(), outgoing.window.held_bytes());
+        let mut shared = self.lock();
+        shared.lost = true;
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let (held, bytes) = (shared.window.held(), shared.window.held_bytes());
         self.statistics.given_back.inc_by(held as u64);
         self.statistics.in_flight.sub(as_gauge(held));
         self.statistics.in_flight_bytes.sub(as_gauge(bytes));
@@ -186,20 +194,28 @@ impl Connection {
         }
     }
 
-    fn send(&self, outgoing: &mut Outgoing) -> io::Result<()> {
-        match outgoing.window.ask() {
-            Ask::Jobs(count) => {
-                (0..count).for_each(|_| request(&mut outgoing.bytes, Command::GrabJob, &[]));
-            }
-            Ask::Sleep => request(&mut outgoing.bytes, Command::PreSleep, &[]),
-        }
-        let sent = (&self.stream).write_all(&outgoing.bytes);
-        outgoing.bytes.clear();
-        sent
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Outgoing> {
-        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn send(&mut self) -> io::Result<()> {
+        let Self {
+            wire,
+            window,
+            bytes,
+            ..
+        } = self;
+        match window.ask() {
+            Ask::Jobs(count) => (0..count).for_each(|_| request(bytes, Command::GrabJob, &[])),
+            Ask::Sleep => request(bytes, Command::PreSleep, &[]),
+        }
+        let sent = wire.send(|_| {}, bytes, &Deadline::after(TIMEOUT));
+        bytes.clear();
+        // Not to be reset when it ends: gearmand would not read what was written last.
+        wire.mark_answered();
+        sent.map_err(io::Error::other)
     }
 }
 
@@ -208,12 +224,15 @@ fn as_gauge(count: usize) -> i64 {
 }
 
 /// Tries the addresses of a host in turn.
-fn connect(address: &HostPort) -> io::Result<TcpStream> {
+fn connect(server: &HostPort, protection: &Protection) -> io::Result<Wire> {
+    let name = Arc::from(server.to_string());
+    let way = protection.way();
     let mut problem = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in (address.host.as_str(), address.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, TIMEOUT) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => problem = error,
+    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
+        let deadline = Deadline::after(TIMEOUT);
+        match Wire::open(&name, &server.host, address, &way, &deadline) {
+            Ok(wire) => return Ok(wire),
+            Err(error) => problem = io::Error::other(error),
         }
     }
     Err(problem)

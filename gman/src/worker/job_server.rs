@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use gearman_mysql_udf::gearman::servers::host_port::HostPort;
 use gearman_mysql_udf::gearman::wire::packet::{Command, Packet};
+use gearman_mysql_udf::gearman::wire::protection::Protection;
 
 use super::connection::{Connection, Finished};
 use super::format::{Format, Task};
@@ -29,6 +30,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// One job server.
 pub(super) struct JobServer {
     address: HostPort,
+    protection: Protection,
     functions: Vec<String>,
     row_function: String,
     format: Format,
@@ -53,6 +55,7 @@ enum Arrival {
 impl JobServer {
     pub(super) fn new(
         address: HostPort,
+        protection: &Protection,
         functions: &[String],
         options: &Options,
         lanes: &Lanes,
@@ -61,6 +64,7 @@ impl JobServer {
     ) -> Self {
         Self {
             address,
+            protection: protection.clone(),
             functions: functions.to_vec(),
             row_function: options.row_function(),
             format: options.format(),
@@ -107,7 +111,13 @@ impl JobServer {
     fn connect(&self) -> io::Result<Connection> {
         let functions = &self.functions;
         let window = Window::new(self.in_flight, self.in_flight_bytes);
-        let connection = Connection::open(&self.address, functions, window, &self.statistics)?;
+        let connection = Connection::open(
+            &self.address,
+            &self.protection,
+            functions,
+            window,
+            &self.statistics,
+        )?;
         let (address, functions) = (&self.address, functions.join(" and "));
         say(format!(
             "waiting for {functions} jobs of gearmand {address}"

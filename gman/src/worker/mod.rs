@@ -34,6 +34,7 @@ use std::process;
 use std::sync::Arc;
 use std::thread;
 
+use gearman_mysql_udf::gearman::wire::protection::Protection;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -63,6 +64,8 @@ pub(crate) fn run(options: &Options) -> Result {
         .map_err(|error| Error::failed(format!("cannot count: {error}")))?;
     handle_signals(options, &stop, &statistics)?;
     let (redis, functions) = (options.redis.servers()?, options.functions()?);
+    let protection = Protection::default();
+    protection.set(options.gearmand.tls()?, |problem| say(problem));
     let routes = Arc::new(Routes::new(redis));
     if let Some(address) = options.metrics {
         let health = Health::new(&routes, &statistics, options.gearmand.job_servers.len());
@@ -76,6 +79,7 @@ pub(crate) fn run(options: &Options) -> Result {
         .map(|address| {
             JobServer::new(
                 address.clone(),
+                &protection,
                 &functions,
                 options,
                 &lanes,

@@ -19,7 +19,9 @@ use crate::gearman::servers::lease::Lease;
 use crate::gearman::servers::refresher::Refresher;
 use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::job::{self, Job, Mode};
+use crate::gearman::wire::protection::Protection;
 use crate::gearman::wire::protocol;
+use crate::gearman::wire::tls::files::Files;
 use crate::status;
 
 /// A client of one or more job servers; many threads may use it at once.
@@ -27,6 +29,8 @@ use crate::status;
 pub struct Client {
     lists: Arc<RwLock<Lists>>,
     refresher: Refresher,
+    listener: Listener,
+    protection: Protection,
 }
 
 /// A job that a job server has.
@@ -63,11 +67,15 @@ impl Client {
 
     /// A client without servers. `listener` hears of the troubles of pipelined delivery.
     pub fn with_listener(listener: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
+        let listener = Listener::new(listener);
         let refresher = Refresher::default();
-        let lists = Lists::new(Listener::new(listener), refresher.clone());
+        let protection = Protection::default();
+        let lists = Lists::new(listener.clone(), refresher.clone(), protection.clone());
         Self {
             lists: Arc::new(RwLock::new(lists)),
             refresher,
+            listener,
+            protection,
         }
     }
 
@@ -90,6 +98,20 @@ impl Client {
         self.write_lists().set(function, servers)?;
         self.refresher.ask();
         Ok(())
+    }
+
+    /// Whether there is any list.
+    pub fn has_servers(&self) -> bool {
+        self.read_lists().all().next().is_some()
+    }
+
+    /// TLS from now on, for every connection, or plain TCP. What is under way is finished on the connection
+    /// that it is on.
+    pub fn set_tls(&self, tls: Option<Files>) {
+        let listener = self.listener.clone();
+        let notice = move |problem: &str| listener.tell(Event::TlsFilesUnusable(problem));
+        self.protection.set(tls, notice);
+        self.read_lists().reconnect();
     }
 
     /// Removes the default list. Lists of single functions stay.
@@ -371,7 +393,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        *self.write_lists() = Lists::new(Listener::new(|_| {}), self.refresher.clone());
+        let (refresher, protection) = (self.refresher.clone(), self.protection.clone());
+        *self.write_lists() = Lists::new(Listener::new(|_| {}), refresher, protection);
         self.refresher.ask();
     }
 }

@@ -27,6 +27,8 @@ pub enum Event<'a> {
     },
     /// A job server failed; its jobs wait for it or go to the next one.
     ServerFailed(&'a Error),
+    /// The files that TLS is made of have changed and cannot be used; those before them are in force.
+    TlsFilesUnusable(&'a str),
 }
 
 /// Hears of troubles, on the sender's thread.

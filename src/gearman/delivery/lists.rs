@@ -11,6 +11,7 @@ use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::servers::job_server::{JobServer, ServerList};
 use crate::gearman::servers::refresher::Refresher;
 use crate::gearman::wire::deadline::Deadline;
+use crate::gearman::wire::protection::Protection;
 
 /// How many functions can have a list of their own: each list may take a thread and a connection, and
 /// any account can set one.
@@ -33,6 +34,7 @@ pub(crate) struct Lists {
     earlier: Vec<Earlier>,
     listener: Listener,
     refresher: Refresher,
+    protection: Protection,
 }
 
 /// A list, and the pipeline of the jobs that go there. Lists that are the same share one.
@@ -70,9 +72,9 @@ pub(crate) struct Listed {
 }
 
 impl Lists {
-    /// Without any list; pipelines tell `listener` of their troubles, and servers that fail ask
-    /// `refresher` for fresh addresses.
-    pub(crate) fn new(listener: Listener, refresher: Refresher) -> Self {
+    /// Without any list; pipelines tell `listener` of their troubles, servers that fail ask
+    /// `refresher` for fresh addresses, and connections are made as `protection` says.
+    pub(crate) fn new(listener: Listener, refresher: Refresher, protection: Protection) -> Self {
         Self {
             default: Route::new(&listener),
             of_function: BTreeMap::new(),
@@ -81,6 +83,7 @@ impl Lists {
             earlier: Vec::new(),
             listener,
             refresher,
+            protection,
         }
     }
 
@@ -181,6 +184,17 @@ impl Lists {
             old.pipeline.set_servers(self.default.servers.clone());
         }
         self.let_go_of(old.pipeline);
+    }
+
+    /// Connections are made another way from now on: gives every server a fresh chance, and every sender
+    /// a reason to leave its connection.
+    pub(crate) fn reconnect(&self) {
+        for server in self.all() {
+            server.health.reset();
+        }
+        for pipeline in self.pipelines() {
+            pipeline.reconnect();
+        }
     }
 
     /// The pipelines of all lists.
@@ -313,7 +327,9 @@ impl Lists {
                 let addresses = address.map(|ip| SocketAddr::new(ip, host_port.port));
                 let refresher = self.refresher.clone();
                 let addresses = addresses.into_iter().collect();
-                Arc::new(JobServer::new(host_port, addresses, refresher))
+                let protection = self.protection.clone();
+                let server = JobServer::new(host_port, addresses, refresher, protection);
+                Arc::new(server)
             }
         }
     }
@@ -340,7 +356,11 @@ mod tests {
     use crate::gearman::servers::host_port;
 
     fn lists() -> Lists {
-        Lists::new(Listener::new(|_| {}), Refresher::default())
+        Lists::new(
+            Listener::new(|_| {}),
+            Refresher::default(),
+            Protection::default(),
+        )
     }
 
     fn set(lists: &mut Lists, function: Option<&str>, list: &str) {

@@ -77,6 +77,14 @@ impl Pipeline {
         self.spool.ring();
     }
 
+    /// Has the sender leave its connection for a new one.
+    pub(crate) fn reconnect(&self) {
+        let mut state = self.spool.lock();
+        state.generation += 1;
+        state.servers_rest = false;
+        self.spool.ring();
+    }
+
     /// Leaves a background job in the window; waits while there is no room, for [`Limits::submit`] at
     /// most.
     ///

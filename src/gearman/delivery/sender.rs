@@ -213,13 +213,16 @@ impl<'a> Link<'a> {
         None
     }
 
-    /// Goes on with a connection that has been probed, if the list still has its server.
+    /// Goes on with a connection that has been probed, if the list still has its server and it is made as all are.
     fn over(
         spool: &'a Arc<Spool>,
         servers: &'a ServerList,
         generation: u64,
         lease: Lease,
     ) -> Option<Self> {
+        if lease.connection.is_outdated() {
+            return None;
+        }
         let place = servers
             .iter()
             .position(|server| Arc::ptr_eq(server, lease.server()))?;

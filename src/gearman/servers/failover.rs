@@ -65,7 +65,9 @@ fn conclude(error: &Error, stage: Stage, works_for_others: bool) -> (Finding, Ne
                 (Finding::Nothing, Next::Again)
             }
             // It takes what its listen queue has room for.
-            (_, ErrorKind::TimedOut) if *phase == Phase::Connect && works_for_others => {
+            (_, ErrorKind::TimedOut)
+                if matches!(phase, Phase::Connect | Phase::Handshake) && works_for_others =>
+            {
                 (Finding::Nothing, Next::Again)
             }
             // The worker is slow, or the connection has gone with the job: it must not run twice.
@@ -74,7 +76,7 @@ fn conclude(error: &Error, stage: Stage, works_for_others: bool) -> (Finding, Ne
             (_, ErrorKind::TimedOut) if works_for_others => (Finding::Nothing, Next::PassOver),
             _ => (Finding::Failed, Next::PassOver),
         },
-        Error::Protocol { .. } => match stage {
+        Error::Tls { .. } | Error::Protocol { .. } => match stage {
             Stage::Working => (Finding::Failed, Next::GiveUp),
             _ => (Finding::Failed, Next::PassOver),
         },

@@ -12,6 +12,7 @@ use crate::gearman::servers::refresher::{Named, Refresher};
 use crate::gearman::servers::resolver;
 use crate::gearman::wire::connection::Connection;
 use crate::gearman::wire::deadline::Deadline;
+use crate::gearman::wire::protection::Protection;
 
 /// Job servers, at least one, in the order they are tried in.
 pub(crate) type ServerList = Arc<[Arc<JobServer>]>;
@@ -27,6 +28,7 @@ pub(crate) struct JobServer {
     pub(crate) health: Health,
     /// Asked for fresh addresses when the server fails.
     pub(crate) refresher: Refresher,
+    protection: Protection,
     /// Empty while the name has not been resolved. The one that answered last comes first.
     addresses: RwLock<Arc<[SocketAddr]>>,
 }
@@ -37,9 +39,11 @@ impl JobServer {
         host_port: HostPort,
         addresses: Vec<SocketAddr>,
         refresher: Refresher,
+        protection: Protection,
     ) -> Self {
         Self {
             name: Arc::from(host_port.to_string()),
+            protection,
             host_port,
             pool: Pool::default(),
             health: Health::default(),
@@ -72,10 +76,12 @@ impl JobServer {
     ) -> Result<Connection, Error> {
         let deadline = deadline.within(limit);
         let addresses = self.resolved(&deadline)?;
+        let way = self.protection.way();
         let mut failure = Error::NoServers;
         for (index, &address) in addresses.iter().enumerate() {
             let share = deadline.share(addresses.len() - index);
-            match Connection::open(&self.name, address, &share) {
+            let host = &self.host_port.host;
+            match Connection::open(&self.name, host, address, &way, &share) {
                 Ok(connection) => {
                     if index > 0 {
                         self.prefer(&addresses, index);
@@ -146,7 +152,12 @@ mod tests {
             host: "name".to_owned(),
             port: here.port(),
         };
-        let server = JobServer::new(host_port, vec![gone, here], Refresher::default());
+        let server = JobServer::new(
+            host_port,
+            vec![gone, here],
+            Refresher::default(),
+            Protection::default(),
+        );
         server.connect(&Deadline::after(PLENTY), PLENTY).unwrap();
         assert_eq!(*server.addresses(), [here, gone]);
         // The same addresses in another order are no news.

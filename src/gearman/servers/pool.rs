@@ -236,7 +236,7 @@ impl State {
         if self.in_use >= max_in_use {
             return None;
         }
-        while let Some(idle) = self.idle.pop_back() {
+        while let Some(mut idle) = self.idle.pop_back() {
             if !idle.is_stale(now) && idle.connection.is_reusable() {
                 self.in_use += 1;
                 return Some(Permit::Kept(idle.connection));
@@ -322,7 +322,9 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let name = Arc::from(address.to_string());
-        let connection = Connection::open(&name, address, &Deadline::after(PLENTY)).unwrap();
+        let deadline = Deadline::after(PLENTY);
+        let connection =
+            Connection::open(&name, "server", address, &Arc::default(), &deadline).unwrap();
         (connection, listener.accept().unwrap().0)
     }
 

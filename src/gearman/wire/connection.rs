@@ -1,37 +1,34 @@
-//! One socket to one job server. Every call takes a [`Deadline`].
+//! One connection to one job server, plain or over TLS. Every call takes a [`Deadline`].
 //!
-//! No call on the socket waits longer than the deadline says. An answer that comes soon is waited
+//! No call waits longer than the deadline says. An answer that comes soon is waited
 //! for in the read itself, which gives up after [`READ_PATIENCE`]; all other waiting is `poll`'s.
 //!
 //! A connection that has sent anything is unanswered until its user says that the answer was the
 //! expected one. An unanswered one is never used for another call: what arrives late could not be
 //! told from that call's answer. After an error it is broken, and does nothing but fail.
 
-use std::io::{self, ErrorKind, IoSlice};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libc::linger;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, recv, sendmsg,
-    setsockopt, socket, sockopt,
-};
-use nix::{setsockopt_impl, sockopt_impl};
 
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, is_hang_up};
 use crate::gearman::wire::deadline::{Deadline, Spent};
+use crate::gearman::wire::failure::Failure;
 use crate::gearman::wire::packet::{self, Command, Decoded, Magic, Packet};
+use crate::gearman::wire::protection::Way;
 use crate::gearman::wire::receive_buffer::ReceiveBuffer;
+use crate::gearman::wire::socket::{Patience, READ_PATIENCE, Socket};
+use crate::gearman::wire::stream::Stream;
+use crate::gearman::wire::tls::credentials::Credentials;
+use crate::gearman::wire::tls::explain;
+use crate::gearman::wire::tls::session::Session;
+use crate::memory;
 use crate::status::{self, One};
-
-/// How long a read waits by itself, which saves the `poll` before it: one of four system calls for
-/// each job. Shorter than the slices in which a call that can be stopped waits, because the kernel
-/// rounds up by some milliseconds.
-const READ_PATIENCE: Duration = Duration::from_millis(40);
 
 /// How much is read at once if many answers may have come.
 const BULK_READ_BYTES: usize = 16 * 1024;
@@ -39,24 +36,17 @@ const BULK_READ_BYTES: usize = 16 * 1024;
 /// Longest line of text that is read.
 const MAX_LINE_BYTES: usize = 1024;
 
-/// How much a socket takes that the network has not asked for yet. With the kernel's default, which
-/// is megabytes, a large request is taken long before it has left, and nothing tells whether it moves.
-const UNSENT_BYTES: u32 = 64 * 1024;
-
-sockopt_impl!(
-    /// `TCP_NOTSENT_LOWAT` of tcp(7).
-    UnsentBytes,
-    SetOnly,
-    libc::IPPROTO_TCP,
-    libc::TCP_NOTSENT_LOWAT,
-    u32
-);
+/// How the TLS record begins in which a server says that it did not understand us: an alert, of any
+/// version.
+const TLS_ALERT: [u8; 2] = [21, 3];
 
 /// An open connection.
 #[derive(Debug)]
 pub struct Connection {
     server: Arc<str>,
-    socket: TcpStream,
+    stream: Stream,
+    /// How it was made.
+    way: Arc<Way>,
     received: ReceiveBuffer,
     /// The beginning of a request; kept, so that a request allocates nothing.
     head: Vec<u8>,
@@ -64,41 +54,43 @@ pub struct Connection {
     last: Command,
     broken: bool,
     answered: bool,
+    /// The server has said something.
+    heard: bool,
     /// The job server has been asked to hand on exceptions, which it remembers per connection.
     pub(crate) forwards_exceptions: bool,
     _open: One,
 }
 
 impl Connection {
-    /// Connects to `address`. `server` is the name that errors use.
+    /// Connects to `address`, `way`. `server` is the name that errors use, `host` the one that the server's
+    /// certificate is for if there is TLS.
     ///
     /// # Errors
     ///
-    /// [`Error::Network`] in [`Phase::Connect`].
+    /// [`Error::Network`] in [`Phase::Connect`] or [`Phase::Handshake`], [`Error::Tls`], [`Error::Stopped`].
     pub fn open(
         server: &Arc<str>,
+        host: &str,
         address: SocketAddr,
+        way: &Arc<Way>,
         deadline: &Deadline<'_>,
     ) -> Result<Self, Error> {
-        let fail = |source| network(server, Phase::Connect, deadline, source);
-        let socket = begin_connect(address).map_err(|errno| fail(errno.into()))?;
-        wait(
-            &socket,
-            PollFlags::POLLOUT,
-            server,
-            Phase::Connect,
-            deadline,
-        )?;
-        finish_connect(&socket).map_err(fail)?;
+        let socket = connect(server, address, deadline)?;
+        let stream = match &way.tls {
+            None => Stream::Plain(socket),
+            Some(tls) => secured(socket, server, host, tls, deadline)?,
+        };
         status::CONNECTIONS_OPENED.add(1);
         Ok(Self {
             server: Arc::clone(server),
-            socket,
+            stream,
+            way: Arc::clone(way),
             received: ReceiveBuffer::default(),
             head: Vec::new(),
             last: Command::Noop,
             broken: false,
             answered: true,
+            heard: false,
             forwards_exceptions: false,
             _open: status::CONNECTIONS_OPEN.one(),
         })
@@ -153,15 +145,15 @@ impl Connection {
     ) -> Result<usize, Error> {
         self.refuse_if_broken(Phase::Send, deadline)?;
         self.answered = false;
-        match self.write(bytes, b"") {
+        match self.stream.write(bytes, b"") {
             Ok(written) => {
                 status::BYTES_SENT.add(written as u64);
                 Ok(written)
             }
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
-            Err(errno) => {
+            Err(failure) if failure.is_not_yet() => Ok(0),
+            Err(failure) => {
                 self.broken = true;
-                Err(network(&self.server, Phase::Send, deadline, errno.into()))
+                Err(self.error(Phase::Send, deadline, failure))
             }
         }
     }
@@ -220,14 +212,40 @@ impl Connection {
         Ok(self.received.last().trim_ascii_end())
     }
 
+    /// Moves what has arrived to the end of `out`, packets and parts of packets, for who decodes them
+    /// elsewhere; returns how many bytes. Waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::receive`].
+    pub fn take_arrived(
+        &mut self,
+        out: &mut Vec<u8>,
+        deadline: &Deadline<'_>,
+    ) -> Result<usize, Error> {
+        self.refuse_if_broken(Phase::Receive, deadline)?;
+        self.read_now(4 * BULK_READ_BYTES, Phase::Receive, deadline)
+            .inspect_err(|_| self.broken = true)?;
+        let count = self.unread();
+        memory::append(out, self.received.unread())?;
+        self.received.take(count);
+        Ok(count)
+    }
+
+    /// Tells the server that nothing more is coming; its answers still arrive.
+    pub fn end_requests(&mut self) {
+        self.stream.say_goodbye();
+        self.stream.socket().end_writing();
+    }
+
     /// Says that everything that was asked has been answered as expected.
     pub fn mark_answered(&mut self) {
         self.answered = true;
     }
 
     /// Whether the answer to a request is under way that nobody has asked for yet. Waits for nothing.
-    pub fn has_arrivals(&self) -> bool {
-        self.unread() > 0 || !self.is_quiet()
+    pub fn has_arrivals(&mut self) -> bool {
+        self.unread() > 0 || !self.stream.is_quiet(&mut self.received)
     }
 
     /// Waits until something arrives; returns whether it has before the deadline was spent.
@@ -240,22 +258,28 @@ impl Connection {
             return Ok(true);
         }
         let (server, phase) = (&self.server, Phase::Receive);
-        match wait(&self.socket, PollFlags::POLLIN, server, phase, deadline) {
+        match wait(&self.stream, PollFlags::POLLIN, server, phase, deadline) {
             Ok(_) => Ok(true),
             Err(Error::Network { source, .. }) if source.kind() == ErrorKind::TimedOut => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether the last call left nothing behind: no error, no open question, no unread answer.
+    /// Whether the last call left nothing behind: no error, no open question, no unread answer. One that
+    /// is [outdated](Self::is_outdated) is not clean.
     pub fn is_clean(&self) -> bool {
-        self.answered && !self.broken && self.unread() == 0
+        self.answered && !self.broken && self.unread() == 0 && !self.is_outdated()
     }
 
     /// Whether the connection can serve another call: it is clean, nothing has arrived since, and
     /// the server has not hung up. Asks the kernel, waits for nothing.
-    pub fn is_reusable(&self) -> bool {
-        self.is_clean() && self.is_quiet()
+    pub fn is_reusable(&mut self) -> bool {
+        self.is_clean() && self.stream.is_quiet(&mut self.received)
+    }
+
+    /// Whether connections are made another way by now: this one should not go on.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.way.is_outdated()
     }
 
     /// Gives back what a big packet needed.
@@ -266,7 +290,7 @@ impl Connection {
     /// Our end of the connection.
     #[cfg(test)]
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.stream.socket().local_address()
     }
 
     /// The name of the server, as errors have it.
@@ -278,10 +302,9 @@ impl Connection {
         self.received.unread().len()
     }
 
-    /// Nothing has arrived, not even the end.
-    fn is_quiet(&self) -> bool {
-        let at_once = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        recv(self.socket.as_raw_fd(), &mut [0], at_once) == Err(Errno::EAGAIN)
+    /// Whether a server that speaks TLS answers us, who do not.
+    fn is_refused_by_tls(&self) -> bool {
+        self.way.tls.is_none() && self.received.unread().starts_with(&TLS_ALERT)
     }
 
     fn refuse_if_broken(&self, phase: Phase, deadline: &Deadline<'_>) -> Result<(), Error> {
@@ -300,7 +323,7 @@ impl Connection {
     ) -> Result<(), Error> {
         let mut deadline = *deadline;
         while !(head.is_empty() && tail.is_empty()) {
-            match self.write(head, tail) {
+            match self.stream.write(head, tail) {
                 Ok(written) => {
                     deadline.progressed();
                     status::BYTES_SENT.add(written as u64);
@@ -308,33 +331,18 @@ impl Connection {
                     head = &head[of_head..];
                     tail = &tail[written - of_head..];
                 }
-                Err(Errno::EAGAIN) => self.make_room(&deadline)?,
-                Err(Errno::EINTR) => {}
-                Err(errno) => {
-                    return Err(network(&self.server, Phase::Send, &deadline, errno.into()));
-                }
+                Err(failure) if failure.is_not_yet() => self.make_room(&deadline)?,
+                Err(failure) => return Err(self.error(Phase::Send, &deadline, failure)),
             }
         }
         Ok(())
-    }
-
-    /// One system call for both parts; without `MSG_NOSIGNAL` a server that hung up would be a
-    /// SIGPIPE for the process we live in.
-    fn write(&self, head: &[u8], tail: &[u8]) -> nix::Result<usize> {
-        sendmsg::<SockaddrStorage>(
-            self.socket.as_raw_fd(),
-            &[IoSlice::new(head), IoSlice::new(tail)],
-            &[],
-            MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
-            None,
-        )
     }
 
     /// Waits until the socket takes more. Meanwhile takes in what arrives: a server that cannot
     /// get rid of its answers may stop reading our requests.
     fn make_room(&mut self, deadline: &Deadline<'_>) -> Result<(), Error> {
         let either = PollFlags::POLLOUT | PollFlags::POLLIN;
-        let ready = wait(&self.socket, either, &self.server, Phase::Send, deadline)?;
+        let ready = wait(&self.stream, either, &self.server, Phase::Send, deadline)?;
         if ready.contains(PollFlags::POLLIN) {
             self.read_now(1, Phase::Send, deadline)?;
         }
@@ -384,6 +392,13 @@ impl Connection {
         match packet::decode(Magic::Response, unread) {
             Ok(Decoded::Packet(packet)) => Ok(Ok((packet.command, packet.bytes()))),
             Ok(Decoded::Incomplete { needed }) => Ok(Err(needed - unread.len())),
+            Err(_) if self.is_refused_by_tls() => Err(tls_error(
+                &self.server,
+                "it speaks TLS, and we do not; gman_tls_ca names the authority that signs its \
+                 certificate, and turns TLS on"
+                    .to_owned(),
+                deadline,
+            )),
             Err(problem) => Err(self.protocol(problem.to_string(), deadline)),
         }
     }
@@ -407,10 +422,10 @@ impl Connection {
     fn await_bytes(&mut self, wanted: usize, deadline: &Deadline<'_>) -> Result<(), Error> {
         let phase = Phase::Receive;
         if slice(&self.server, phase, deadline)? > READ_PATIENCE {
-            return self.read(wanted, MsgFlags::empty(), phase, deadline);
+            return self.read(wanted, Patience::Some, phase, deadline);
         }
         wait(
-            &self.socket,
+            &self.stream,
             PollFlags::POLLIN,
             &self.server,
             phase,
@@ -434,89 +449,100 @@ impl Connection {
         phase: Phase,
         deadline: &Deadline<'_>,
     ) -> Result<(), Error> {
-        self.read(wanted, MsgFlags::MSG_DONTWAIT, phase, deadline)
+        self.read(wanted, Patience::None, phase, deadline)
     }
 
     fn read(
         &mut self,
         wanted: usize,
-        flags: MsgFlags,
+        patience: Patience,
         phase: Phase,
         deadline: &Deadline<'_>,
     ) -> Result<(), Error> {
-        let read = recv(self.socket.as_raw_fd(), self.received.room(wanted)?, flags);
-        self.received.filled(read.unwrap_or(0));
-        match read {
-            Ok(0) => {
-                let closed = io::Error::new(
-                    ErrorKind::UnexpectedEof,
-                    "the job server closed the connection",
-                );
-                Err(network(&self.server, phase, deadline, closed))
+        match self.stream.read(&mut self.received, wanted, patience) {
+            Ok(()) => {
+                self.heard = true;
+                Ok(())
             }
-            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
-            Err(errno) => Err(network(&self.server, phase, deadline, errno.into())),
+            Err(failure) if failure.is_not_yet() => Ok(()),
+            Err(failure) => Err(self.error(phase, deadline, failure)),
+        }
+    }
+
+    /// The error of a stream that is of no more use.
+    fn error(&self, phase: Phase, deadline: &Deadline<'_>, failure: Failure) -> Error {
+        match (failure, &self.way.tls) {
+            (Failure::Io(source), None) if !self.heard && is_hang_up(&source) => {
+                network(&self.server, phase, deadline, refused_as_plain(&source))
+            }
+            (Failure::Io(source), _) => network(&self.server, phase, deadline, source),
+            (Failure::Own(error), _) => error,
+            (Failure::Tls(error), Some(tls)) => {
+                let problem = explain::explain(&error, tls.names());
+                tls_error(&self.server, problem, deadline)
+            }
+            (Failure::Tls(error), None) => tls_error(&self.server, error.to_string(), deadline),
         }
     }
 }
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.stream.as_fd()
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.answered {
-            // Reset instead of a farewell: it leaves no local port in TIME_WAIT, of which a
-            // server that keeps failing would collect thousands. If it fails, one is left.
-            let at_once = linger {
-                l_onoff: 1,
-                l_linger: 0,
-            };
-            let _ = setsockopt(&self.socket, sockopt::Linger, &at_once);
+        match self.answered {
+            true => self.stream.say_goodbye(),
+            false => self.stream.socket().reset_when_dropped(),
         }
     }
 }
 
-/// A socket that is being connected.
-fn begin_connect(address: SocketAddr) -> nix::Result<TcpStream> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::Inet,
-        SocketAddr::V6(_) => AddressFamily::Inet6,
-    };
-    let socket = socket(
-        family,
-        SockType::Stream,
-        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
-    setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
-    setsockopt(&socket, UnsentBytes, &UNSENT_BYTES)?;
-    match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
-        Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(TcpStream::from(socket)),
-        Err(errno) => Err(errno),
-    }
+/// A connected socket.
+fn connect(
+    server: &Arc<str>,
+    address: SocketAddr,
+    deadline: &Deadline<'_>,
+) -> Result<Socket, Error> {
+    let phase = Phase::Connect;
+    let fail = |source| network(server, phase, deadline, source);
+    let socket = Socket::begin_connect(address).map_err(fail)?;
+    wait(&socket, PollFlags::POLLOUT, server, phase, deadline)?;
+    socket.finish_connect().map_err(fail)?;
+    Ok(socket)
 }
 
-/// Whether the connection that `poll` reports as ready has come about.
-fn finish_connect(socket: &TcpStream) -> io::Result<()> {
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
+/// TLS over a connected socket, with a server that has shown who it is.
+fn secured(
+    socket: Socket,
+    server: &Arc<str>,
+    host: &str,
+    tls: &Credentials,
+    deadline: &Deadline<'_>,
+) -> Result<Stream, Error> {
+    let phase = Phase::Handshake;
+    let fail = |problem| tls_error(server, problem, deadline);
+    let config = tls.config().map_err(fail)?;
+    let name = tls.server_name(host).map_err(fail)?;
+    let reason = |failure| match failure {
+        Failure::Tls(error) => fail(explain::explain(&error, tls.names())),
+        Failure::Io(source) if is_hang_up(&source) => fail(explain::hung_up(tls.names())),
+        Failure::Io(source) => network(server, phase, deadline, source),
+        Failure::Own(error) => error,
+    };
+    let mut session = Session::new(socket, config, name).map_err(reason)?;
+    while let Some(events) = session.shake_hands().map_err(reason)? {
+        wait(session.socket(), events, server, phase, deadline)?;
     }
-    // A port that the system hands out as our own end can be the very port we connect to, when
-    // nobody listens there: then TCP connects the socket to itself.
-    if socket.local_addr()? == socket.peer_addr()? {
-        return Err(io::Error::from_raw_os_error(Errno::ECONNREFUSED as i32));
-    }
-    socket.set_nonblocking(false)?;
-    socket.set_read_timeout(Some(READ_PATIENCE))
+    Ok(Stream::Tls(Box::new(session)))
 }
 
 /// Waits until `socket` is ready for one of `events`, has an error, or the deadline is spent.
 fn wait(
-    socket: &TcpStream,
+    socket: &impl AsFd,
     events: PollFlags,
     server: &Arc<str>,
     phase: Phase,
@@ -550,6 +576,21 @@ pub(crate) fn in_milliseconds(slice: Duration) -> PollTimeout {
     PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
 }
 
+/// What a server that speaks TLS does with those who do not.
+fn refused_as_plain(source: &io::Error) -> io::Error {
+    let problem =
+        format!("{source}, and it answered nothing; if it speaks TLS, gman_tls_ca turns TLS on");
+    io::Error::new(source.kind(), problem)
+}
+
+fn tls_error(server: &Arc<str>, problem: String, deadline: &Deadline<'_>) -> Error {
+    Error::Tls {
+        server: Arc::clone(server),
+        problem,
+        elapsed: deadline.elapsed(),
+    }
+}
+
 /// The error of a system call: the network's, or the system's own lack of something.
 fn network(server: &Arc<str>, phase: Phase, deadline: &Deadline<'_>, source: io::Error) -> Error {
     match source.raw_os_error().map(Errno::from_raw) {
@@ -568,7 +609,7 @@ fn network(server: &Arc<str>, phase: Phase, deadline: &Deadline<'_>, source: io:
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
     use super::*;
 
@@ -578,7 +619,9 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let name = Arc::from("server:1");
-        let connection = Connection::open(&name, address, &Deadline::after(PLENTY)).unwrap();
+        let plain = Arc::default();
+        let deadline = Deadline::after(PLENTY);
+        let connection = Connection::open(&name, "server", address, &plain, &deadline).unwrap();
         (connection, listener.accept().unwrap().0)
     }
 

@@ -63,9 +63,7 @@ impl ServerKind {
 
     /// One that `scripts/servers` has prepared.
     pub(crate) fn prepared(name: &str) -> Self {
-        let folder = env::var_os(PREPARED)
-            .map_or_else(|| build_folder().join("servers"), PathBuf::from)
-            .join(name);
+        let folder = prepared_folder(name);
         assert!(
             folder.join("version").is_file(),
             "{CHOICE}={name}: nothing is prepared in {}; run: scripts/servers {name}",
@@ -139,6 +137,13 @@ impl ServerKind {
         let word = version.split_whitespace().next().unwrap_or("unknown");
         word.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-")
     }
+}
+
+/// Where `scripts/servers` prepares `name`.
+pub(crate) fn prepared_folder(name: &str) -> PathBuf {
+    env::var_os(PREPARED)
+        .map_or_else(|| build_folder().join("servers"), PathBuf::from)
+        .join(name)
 }
 
 /// Where cargo builds.

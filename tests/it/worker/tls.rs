@@ -1,62 +1,14 @@
 //! A Redis that wants a password and speaks TLS only with those who show a certificate.
 
-use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use tempfile::TempDir;
+use std::path::Path;
 
 use super::{PATIENCE, run_job, wait_for_lines};
-use crate::support::{FUNCTION, Gearmand, Port, Redis, RedisWorker, Submitter, wait_until};
+use crate::support::{
+    Certificates, FUNCTION, Gearmand, Port, Redis, RedisWorker, Submitter, wait_until,
+};
 
 const PASSWORD: &str = "s3cret-word";
-
-/// Certificates of one authority, as PEM files `NAME.pem` with their keys in `NAME.key`.
-struct Certificates {
-    folder: TempDir,
-    authority: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let mut params = CertificateParams::new([]).expect("no names");
-        // The default name is that of every certificate, which would then seem to be its own issuer.
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let certificates = Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-            authority: CertifiedIssuer::self_signed(params, key).expect("a certificate"),
-        };
-        certificates.write("ca.pem", &certificates.authority.pem());
-        for name in ["server", "client"] {
-            certificates.issue(name);
-        }
-        certificates
-    }
-
-    fn issue(&self, name: &str) {
-        let address = Ipv4Addr::LOCALHOST.to_string();
-        let params = CertificateParams::new([address]).expect("an address");
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params
-            .signed_by(&key, &self.authority)
-            .expect("a certificate");
-        self.write(&format!("{name}.pem"), &certificate.pem());
-        self.write(&format!("{name}.key"), &key.serialize_pem());
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.file(name), text).expect("a file in a temporary folder");
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-}
 
 /// A Redis with a second port for TLS.
 struct TlsRedis {
