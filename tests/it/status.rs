@@ -95,6 +95,10 @@ fn an_outbox_that_nobody_relays_is_said() {
     );
     let (found, status) = problems(&gman, &gearmand, &redis);
     assert_eq!(status, Some(1));
-    let expected = "1 jobs wait in the outbox of test, and event_scheduler is off";
-    assert!(found.iter().any(|text| text == expected), "{found:?}");
+    // If the event has run before that, it says why nobody takes the job.
+    let is_said = |text: &String| {
+        text == "1 jobs wait in the outbox of test, and event_scheduler is off"
+            || text.starts_with("the outbox of test fails since ")
+    };
+    assert!(found.iter().any(is_said), "{found:?}");
 }

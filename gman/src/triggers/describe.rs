@@ -1,5 +1,6 @@
 //! What the server says of a table.
 
+use gearman_mysql_udf::old_sql::tokens::{Dialect, Token, Tokens};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row};
 
@@ -252,9 +253,16 @@ pub(super) fn all_triggers(conn: &mut Conn) -> Result<Vec<Existing>> {
 fn existing(conn: &mut Conn, sql: &str, names: impl Into<Params>) -> Result<Vec<Existing>> {
     type Found = (String, String, String, String, String, String, u64, Vec<u8>);
     let found = rows::<Found>(conn, sql, names)?;
-    let existing =
-        |(database, table, on_database, on_table, event, timing, order, body): Found| Existing {
-            name: TableName { database, table },
+    let existing = |(database, table, on_database, on_table, event, timing, order, body): Found| {
+        let name = TableName { database, table };
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Existing {
+            // Other bodies are of no interest.
+            body: match body.contains("gman_") {
+                true => original_body(conn, &name).unwrap_or(body),
+                false => body,
+            },
+            name,
             on: TableName {
                 database: on_database,
                 table: on_table,
@@ -262,9 +270,26 @@ fn existing(conn: &mut Conn, sql: &str, names: impl Into<Params>) -> Result<Vec<
             event,
             timing,
             order,
-            body: String::from_utf8_lossy(&body).into_owned(),
-        };
+        }
+    };
     Ok(found.into_iter().map(existing).collect())
+}
+
+/// The body as it was written: in information_schema, MySQL has it with strings whose quotes and
+/// backslashes are not escaped any more. `None` if this account may not see it.
+fn original_body(conn: &mut Conn, name: &TableName) -> Option<String> {
+    let sql = format!("SHOW CREATE TRIGGER {}", name.quoted());
+    let row: Row = conn.query_first(sql).ok()??;
+    let statement: Vec<u8> = row.get_opt(2)?.ok()?;
+    let tokens: Vec<Token<'_>> = Tokens::new(&statement, Dialect::ANY)
+        .filter(Token::counts)
+        .collect();
+    let head = ["for", "each", "row"];
+    let is_head =
+        |tokens: &[Token<'_>]| tokens.iter().zip(head).all(|(token, word)| token.is(word));
+    let at = tokens.windows(head.len()).position(is_head)?;
+    let body = tokens.get(at + head.len())?.place;
+    Some(String::from_utf8_lossy(&statement[body..]).into_owned())
 }
 
 /// The keys that change rows of a table without its triggers.

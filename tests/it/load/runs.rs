@@ -1,11 +1,15 @@
 //! How a load goes: its options, what it prints, and what it says where it cannot go on.
 
 use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Path;
-use crate::support::{gman_command, product_file, ran, run_gman, unsupported};
+use crate::support::{
+    RecordingWorker, gman_command, product_file, ran, run_gman, unsupported, wait_until,
+};
 
 fn with_rows(path: &mut Path, rows: u32) {
     path.gman
@@ -13,6 +17,17 @@ fn with_rows(path: &mut Path, rows: u32) {
     let values: Vec<String> = (1..=rows).map(|id| format!("({id}, 0)")).collect();
     path.gman
         .execute(&format!("INSERT INTO t VALUES {}", values.join(",")));
+}
+
+/// Disables the relay, and waits until the one that may run has ended.
+fn stop_relay(path: &mut Path) {
+    path.gman.execute("ALTER EVENT gman_outbox_relay DISABLE");
+    wait_until(Duration::from_secs(60), "the relay to end", || {
+        let free: Vec<bool> = path.gman.query(
+            "SELECT IS_FREE_LOCK(CONCAT('gman_outbox ', CRC32(DATABASE()), ' ', LEFT(DATABASE(), 40)))",
+        );
+        if free == [true] { Ok(()) } else { Err(free) }
+    });
 }
 
 fn row(id: u32) -> String {
@@ -52,7 +67,7 @@ fn the_outbox_has_the_rows_where_the_triggers_use_it() {
     path.gman
         .database
         .run_script(&product_file("sql/outbox.sql"));
-    path.gman.execute("ALTER EVENT gman_outbox_relay DISABLE");
+    stop_relay(&mut path);
     with_rows(&mut path, 100);
     path.gman
         .execute("ALTER TABLE t ADD COLUMN doc LONGBLOB, ADD COLUMN text VARCHAR(99)");
@@ -165,11 +180,11 @@ fn a_job_server_that_is_away_is_waited_for() {
     path.gearmand.kill();
     let mut command = gman_command(&path.gman.database, &["load", "test.t", "--chunk", "100"]);
     let load = command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("gman starts");
-    crate::support::wait_until(std::time::Duration::from_secs(60), "a failure", || {
+    wait_until(Duration::from_secs(60), "a failure", || {
         let log = path.gman.database.error_log();
         match log.contains("gman_relay") {
             true => Ok(()),
@@ -177,7 +192,7 @@ fn a_job_server_that_is_away_is_waited_for() {
         }
     });
     path.gearmand.restart();
-    let _worker = crate::support::RecordingWorker::start(path.gearmand.port(), &["syncRowToRedis"]);
+    let _worker = RecordingWorker::start(path.gearmand.port(), &["syncRowToRedis"]);
     let ran = ran(load.wait_with_output().expect("gman ends"));
     assert_eq!(ran.status, Some(0), "{ran:?}");
     assert!(ran.printed.contains("5000 rows"), "{ran:?}");

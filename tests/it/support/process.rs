@@ -23,6 +23,9 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process that was asked to end may take before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a process may take until all of its threads have stopped.
+const FREEZING: Duration = Duration::from_secs(20);
+
 /// How much of the log a failure shows: MySQL 5.6 ends its own with 50 lines about its plugins.
 const TAIL_LINES: usize = 80;
 
@@ -139,6 +142,32 @@ impl Process {
         if let Err(error) = signal::kill(self.nix_pid(), signal) {
             panic!("cannot send {signal} to {}: {error}", self.name);
         }
+    }
+
+    /// Freezes the process, and returns once all of its threads are: on a busy machine one may run on for a
+    /// while after the signal.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        super::wait_until(FREEZING, "the process to freeze", || {
+            let states = self.thread_states();
+            match states.iter().all(|state| state == "T") {
+                true => Ok(()),
+                false => Err(states),
+            }
+        });
+    }
+
+    /// Of each thread, as proc(5) has them.
+    fn thread_states(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a process");
+        tasks
+            .filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok())
+            .map(|stat| {
+                // Behind the name, which may have anything in it.
+                let (_, behind) = stat.rsplit_once(") ").expect("a name in brackets");
+                behind.split(' ').next().unwrap_or_default().to_owned()
+            })
+            .collect()
     }
 
     /// `None` while the process runs.
