@@ -78,6 +78,24 @@ fn counts(report: &Value) -> [usize; 3] {
 }
 
 #[test]
+fn lookup_keys_are_nobodys_rows_and_are_loaded_with_them() {
+    let mut path = Path::start();
+    path.gman
+        .execute("CREATE TABLE t (id VARCHAR(20) PRIMARY KEY, mail VARCHAR(20)) ENGINE=InnoDB");
+    path.gman.execute("INSERT INTO t VALUES ('a', 'old')");
+    let arguments = ["triggers", "--create", "test.t", "--lookup=mail"];
+    gman_succeeds(&path.gman.database, &arguments);
+    path.gman
+        .execute("INSERT INTO t VALUES ('b', 'new'), ('c', NULL)");
+    gman_succeeds(&path.gman.database, &["load", "test.t"]);
+    path.is_right();
+    for (mail, id) in [("old", "a"), ("new", "b")] {
+        let row = path.redis.get(&format!("test.t:mail:{mail}"));
+        assert_eq!(row, Some(format!("test.t:{id}")));
+    }
+}
+
+#[test]
 fn every_planted_fault_is_found_and_repaired() {
     const OF_EACH: u32 = 1_000;
     let mut path = Path::start();

@@ -186,13 +186,18 @@ fn children(described: &Described, key: &Cascade, row: &str) -> String {
 fn with_null(jobs: &Jobs<'_>, described: &Described, key: &Cascade) -> String {
     let columns = key.columns.iter().map(|(column, _)| column.as_str());
     let row = Row::new(CHILD).with(columns.map(|column| (column, "NULL".to_owned())));
-    jobs.set_from(&row, &children(described, key, "OLD"))
+    jobs.set_from(&row, &Row::new(CHILD), &children(described, key, "OLD"))
 }
 
 /// The children have followed the parent's row; those whose key has changed are gone under the old one.
 fn followed(jobs: &Jobs<'_>, described: &Described, key: &Cascade) -> String {
     let from = children(described, key, "NEW");
-    let set = jobs.set_from(&Row::new(CHILD), &from);
+    let before = key
+        .columns
+        .iter()
+        .map(|(column, of_parent)| (column.as_str(), format!("OLD.{}", quoted(of_parent))));
+    let before = Row::new(CHILD).with(before);
+    let set = jobs.set_from(&Row::new(CHILD), &before, &from);
     let of_key = |column: &str| {
         described
             .table
@@ -203,11 +208,7 @@ fn followed(jobs: &Jobs<'_>, described: &Described, key: &Cascade) -> String {
     if !key.columns.iter().any(|(column, _)| of_key(column)) {
         return set;
     }
-    let before = key
-        .columns
-        .iter()
-        .map(|(column, of_parent)| (column.as_str(), format!("OLD.{}", quoted(of_parent))));
-    let delete = jobs.delete_from(&Row::new(CHILD).with(before), &from);
+    let delete = jobs.delete_from(&before, &from);
     format!("{delete}\n{set}")
 }
 

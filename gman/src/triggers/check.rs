@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::cascade;
 use super::copies;
 use super::describe::{self, Described, Existing};
-use super::script::RECORD;
+use super::script::{LOOKUP_RECORD, RECORD};
 use super::table::{Dialect, EVENTS, Row, default_prefix, trigger_name};
 use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
@@ -346,7 +346,7 @@ impl LeftOut {
 }
 
 fn left_out(body: &str) -> LeftOut {
-    let choice = choice(body).unwrap_or_default();
+    let choice = recorded(RECORD, body).unwrap_or_default();
     match choice.strip_prefix("--except ") {
         Some(names) => LeftOut::These(sql::identifiers(names).unwrap_or_default()),
         None if choice.is_empty() => LeftOut::These(Vec::new()),
@@ -355,9 +355,17 @@ fn left_out(body: &str) -> LeftOut {
 }
 
 /// What [`super::script`] has written down.
-fn choice(body: &str) -> Option<String> {
-    let (_, after) = body.split_once(&format!("{RECORD} = '"))?;
+fn recorded(variable: &str, body: &str) -> Option<String> {
+    let (_, after) = body.split_once(&format!("{variable} = '"))?;
     Some(copies::text(after))
+}
+
+/// Over how many functions its jobs are spread.
+fn lanes(body: &str) -> Option<&str> {
+    let (_, after) = body.split_once(" + CRC32(")?;
+    let (_, after) = after.split_once(" % ")?;
+    let end = after.find(|letter: char| !letter.is_ascii_digit())?;
+    Some(&after[..end])
 }
 
 /// The options that a trigger was made with.
@@ -381,10 +389,16 @@ fn options(trigger: &Existing) -> String {
         }
         _ => {}
     }
-    if let Some(choice) = choice(&trigger.body)
+    if let Some(choice) = recorded(RECORD, &trigger.body)
         && let Some((option, names)) = choice.split_once(' ')
     {
         options.push(format!("{option} {}", shell(names)));
+    }
+    if let Some(names) = recorded(LOOKUP_RECORD, &trigger.body) {
+        options.push(format!("--lookup {}", shell(&names)));
+    }
+    if let Some(lanes) = lanes(&trigger.body) {
+        options.push(format!("--lanes {lanes}"));
     }
     options
         .into_iter()

@@ -25,7 +25,7 @@ pub(super) fn complaint(trigger: &Existing) -> Option<String> {
 }
 
 /// The strings with which the body's calls of CONCAT begin.
-fn prefixes(body: &str) -> Vec<String> {
+pub(crate) fn prefixes(body: &str) -> Vec<String> {
     body.split("CONCAT('").skip(1).map(text).collect()
 }
 

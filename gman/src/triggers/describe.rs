@@ -165,6 +165,7 @@ pub(crate) fn describe(conn: &mut Conn, name: &TableName) -> Result<Described> {
             name: name.clone(),
             columns,
             key,
+            lookups: Vec::new(),
         },
         generated,
         is_transactional: !rows::<u8>(conn, sql, (&engine,))?.is_empty(),

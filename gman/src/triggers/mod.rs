@@ -10,7 +10,7 @@
 
 mod cascade;
 pub(crate) mod check;
-mod copies;
+pub(crate) mod copies;
 pub(crate) mod describe;
 mod install;
 mod script;
@@ -21,7 +21,7 @@ use mysql::Conn;
 
 use self::describe::Described;
 use self::script::{Delivery, Style, Trigger};
-use self::table::Dialect;
+use self::table::{Column, Dialect};
 use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
 use crate::sql::{self, TableName, quoted};
@@ -91,6 +91,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "syncRowToRedis")]
     function: String,
 
+    /// Spread the jobs over so many Gearman functions, NAME.1 to NAME.N, for as many workers: gman worker
+    /// --lane K/N; all jobs of a key go to the same one
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    lanes: Option<u16>,
+
+    /// Let a row be found by these columns too, separated by commas: the key PREFIX + COLUMN:VALUE holds the
+    /// row's key
+    #[arg(long, value_name = "COLUMNS")]
+    lookup: Option<String>,
+
     /// Send a TIMESTAMP as the writing session sees it, not in UTC
     #[arg(long)]
     session_time_zone: bool,
@@ -121,6 +132,10 @@ pub(crate) fn run(options: &Options) -> Result {
         ));
     }
     let filter = Filter::of(options)?;
+    let lookups = match &options.lookup {
+        Some(text) => column_names("--lookup", text)?,
+        None => Vec::new(),
+    };
     let mut conn = options.mysql.connect()?;
     if options.drop {
         return tables.iter().try_for_each(|table| drop(&mut conn, table));
@@ -132,6 +147,7 @@ pub(crate) fn run(options: &Options) -> Result {
         .map(|table| {
             let mut described = describe::describe(&mut conn, table)?;
             describe::refuse_a_second_trigger(&described)?;
+            described.table.lookups = chosen("--lookup", &lookups, &described)?;
             filter.apply(&mut described)?;
             Ok(described)
         })
@@ -162,11 +178,13 @@ fn style(options: &Options) -> Style {
         },
         prefix: options.prefix.clone(),
         function: options.function.clone(),
+        lanes: options.lanes,
         choice: match (&options.columns, &options.except) {
             (Some(names), _) => Some(format!("--columns {names}")),
             (None, Some(names)) => Some(format!("--except {names}")),
             (None, None) => None,
         },
+        lookup: options.lookup.clone(),
     }
 }
 
@@ -193,26 +211,32 @@ impl Filter {
             Self::Only(names) => ("--columns", names),
             Self::Except(names) => ("--except", names),
         };
+        let chosen = chosen(option, names, described)?;
         let table = &mut described.table;
-        // As the server compares names of columns.
-        let is = |column: &str, name: &str| column.to_lowercase() == name.to_lowercase();
-        for name in names {
-            if !table.columns.iter().any(|column| is(&column.name, name)) {
-                return Err(Error::usage(format!(
-                    "{option}: {} has no column {}; it has {}",
-                    table.name.quoted(),
-                    quoted(name),
-                    sql::list(table.columns.iter().map(|column| column.name.as_str()))
-                )));
-            }
-        }
         let wanted = matches!(self, Self::Only(_));
         let key = table.key.clone();
-        table.columns.retain(|column| {
-            key.contains(column) || names.iter().any(|name| is(&column.name, name)) == wanted
-        });
+        table
+            .columns
+            .retain(|column| key.contains(column) || chosen.contains(column) == wanted);
         Ok(())
     }
+}
+
+/// The columns of these names, as the server compares them.
+fn chosen(option: &str, names: &[String], described: &Described) -> Result<Vec<Column>> {
+    let table = &described.table;
+    let find = |name: &String| {
+        let is = |column: &&Column| column.name.to_lowercase() == name.to_lowercase();
+        table.columns.iter().find(is).cloned().ok_or_else(|| {
+            Error::usage(format!(
+                "{option}: {} has no column {}; it has {}",
+                table.name.quoted(),
+                quoted(name),
+                sql::list(table.columns.iter().map(|column| column.name.as_str()))
+            ))
+        })
+    };
+    names.iter().map(find).collect()
 }
 
 /// Reads `a,b`, each in backticks or without a comma.

@@ -195,6 +195,8 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     /// Those of the primary key, in its order.
     pub(crate) key: Vec<Column>,
+    /// Those by whose values the row can be found too.
+    pub(crate) lookups: Vec<Column>,
 }
 
 impl Table {
@@ -208,6 +210,15 @@ impl Table {
             parts.push(column.key(row, among_others, dialect));
         }
         format!("CONCAT({})", parts.join(", "))
+    }
+
+    /// The keys that name the row by each of those columns: NULL without a value.
+    pub(super) fn lookups_of(&self, row: &Row<'_>, prefix: &str, dialect: Dialect) -> Vec<String> {
+        let key = |column: &Column| {
+            let begin = literal(&format!("{prefix}{}:", column.name));
+            format!("CONCAT({begin}, {})", column.key(row, false, dialect))
+        };
+        self.lookups.iter().map(key).collect()
     }
 
     /// Whether an UPDATE gave the row another key.

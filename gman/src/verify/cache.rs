@@ -56,6 +56,7 @@ impl Cache {
             .map(|change| {
                 let command: &[u8] = match change.leaves() {
                     Left::Text(_) => b"GET",
+                    Left::Document(_) => b"JSON.GET",
                     Left::Hash(_) | Left::Fields(_) => b"HGETALL",
                     Left::Nothing => b"TYPE",
                 };

@@ -8,7 +8,8 @@ use super::cache::Found;
 use crate::error::{Error, Result};
 use crate::rows::source::{Job, RowJobs};
 use crate::terminal::one_line;
-use crate::worker::change::{Change, Fields, Format, Left};
+use crate::worker::change::{Change, Fields, Left};
+use crate::worker::format::Format;
 
 /// How much of a value a report shows.
 const SHOWN_BYTES: usize = 200;
@@ -57,11 +58,11 @@ impl Reader {
 
     fn change(&self, job: &Job) -> Result<Change> {
         let workload = job.workload.as_deref().unwrap_or_default();
-        let change = match self.is_keyed(&job.function) {
+        let task = match self.is_keyed(&job.function) {
             true => self.format.keyed_row(workload),
             false => self.format.row(workload),
         };
-        change.map_err(|problem| {
+        task.map(|task| task.change).map_err(|problem| {
             let text = String::from_utf8_lossy(workload);
             Error::failed(format!(
                 "a job of {} is none that the worker can read: {problem}; it is {}",
@@ -87,13 +88,20 @@ pub(super) fn difference(change: &Change, found: &Found) -> Option<Difference> {
         (Left::Nothing, _) => Some(whole(None, Some("another value"))),
         (_, Found::Nothing) => Some(Difference::Missing),
         (Left::Text(text), Found::Text(found)) if text.as_bytes() == found => None,
-        (Left::Text(text), Found::Text(found)) => {
+        (Left::Document(json), Found::Text(found)) if is_same_json(json, found) => None,
+        (Left::Text(text) | Left::Document(text), Found::Text(found)) => {
             Some(whole(Some(text), Some(&String::from_utf8_lossy(found))))
         }
         (Left::Hash(fields), Found::Hash(found)) => stale(fields, found, true),
         (Left::Fields(fields), Found::Hash(found)) => stale(fields, found, false),
         _ => Some(whole(None, Some("a value of another type"))),
     }
+}
+
+/// RedisJSON writes a document in its own way.
+fn is_same_json(json: &str, found: &[u8]) -> bool {
+    let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    value(json.as_bytes()).is_some_and(|json| value(found) == Some(json))
 }
 
 /// A difference of what has no columns.
@@ -135,15 +143,12 @@ fn stale(fields: &Fields, found: &BTreeMap<Vec<u8>, Vec<u8>>, alone: bool) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::change::Mode;
+    use crate::worker::format::Mode;
 
     fn change(workload: &str) -> Change {
-        let format = Format {
-            mode: Mode::Set,
-            prefix: String::new(),
-            version_field: None,
-        };
-        format.keyed_row(workload.as_bytes()).expect("a change")
+        let format = Format::new(Mode::Set, "");
+        let task = format.keyed_row(workload.as_bytes());
+        task.expect("a task").change
     }
 
     fn hash(fields: &[(&str, &str)]) -> Found {

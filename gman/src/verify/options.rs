@@ -5,7 +5,7 @@ use clap::{Args, value_parser};
 use crate::connections::{MysqlOptions, RedisOptions};
 use crate::error::Result;
 use crate::sql::TableName;
-use crate::worker::change::{Format, Mode};
+use crate::worker::format::{Format, Mode};
 
 /// Compare tables with Redis, while writes go on
 ///
@@ -96,11 +96,7 @@ impl Options {
     /// How the worker reads jobs. Versions are of no interest: they decide which job wins, not what it
     /// leaves.
     pub(super) fn format(&self) -> Format {
-        Format {
-            mode: self.mode,
-            prefix: self.prefix.clone(),
-            version_field: None,
-        }
+        Format::new(self.mode, &self.prefix)
     }
 }
 

@@ -14,6 +14,7 @@ use super::second_look::{CONFIRMATIONS, SecondLook};
 use crate::connections::refused;
 use crate::error::Result;
 use crate::rows::source::Lock;
+use crate::triggers::copies;
 
 /// How many rows one statement asks for.
 const GROUP: usize = 500;
@@ -47,12 +48,14 @@ pub(super) fn find(
     if !report.looked_for_orphans {
         return Ok(());
     }
+    let lookups = lookups(look, &options.prefix);
     for prefix in &prefixes {
         let mut suspects = Orphans::new();
         cache.scan(prefix, |cache, keys| {
             let unknown: Vec<String> = keys
                 .into_iter()
                 .filter(|key| !seen.has(key) && is_in_sample(key, options.sample))
+                .filter(|key| !lookups.iter().any(|lookup| key.starts_with(lookup)))
                 .collect();
             suspects.extend(without_rows(conn, look, prefix, &unknown, report)?);
             if suspects.len() >= SUSPECTS {
@@ -70,6 +73,18 @@ pub(super) fn find(
         look_again(conn, cache, look, prefix, suspects, report)?;
     }
     Ok(())
+}
+
+/// What the keys begin with that lead to a row by other columns. They have no row of their own.
+fn lookups(look: &SecondLook<'_>, prefix: &str) -> Vec<String> {
+    let lists = look.source.hand_overs.iter().filter_map(|hand_over| {
+        let (_, list) = hand_over.workload.split_once("lookups")?;
+        Some(copies::prefixes(list))
+    });
+    lists
+        .flatten()
+        .map(|lookup| format!("{prefix}{lookup}"))
+        .collect()
 }
 
 fn is_in_sample(key: &str, percent: Option<f64>) -> bool {

@@ -69,6 +69,25 @@ fn is_found_and_mended(path: &mut Path, change: &str, case: &str) {
 }
 
 #[test]
+fn lanes_and_lookup_keys_stay_when_triggers_are_mended() {
+    let mut path = Path::start();
+    path.gman
+        .execute("CREATE TABLE t (id INT PRIMARY KEY, a INT) ENGINE=InnoDB");
+    path.create_triggers("test.t", &["--lanes=4", "--lookup=a"]);
+    is_found_and_mended(&mut path, "ALTER TABLE t ADD COLUMN c INT", "column_added");
+    let bodies: Vec<String> = path.gman.query(
+        "SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = 'test'",
+    );
+    assert_eq!(bodies.len(), 3);
+    for body in bodies {
+        assert!(
+            body.contains(" % 4)") && body.contains("'test.t:a:'"),
+            "{body}"
+        );
+    }
+}
+
+#[test]
 fn columns_that_came_went_or_changed_are_found() {
     let mut path = Path::start();
     path.gman.execute(
