@@ -37,6 +37,7 @@ mod submitter;
 mod tls_gearmand;
 mod unsupported;
 mod wait;
+pub(crate) mod wire;
 
 pub(crate) use black_hole::BlackHole;
 pub(crate) use browser::Browser;
