@@ -1,11 +1,14 @@
-//! How many jobs a second the worker takes from gearmand into Redis, against the worker in PHP.
+//! How many jobs a second the worker takes from gearmand into Redis, against the worker in PHP; and how old
+//! a change is when Redis has it.
 //!
 //! `scripts/bench worker` runs it, with a gearmand and a Redis of its own for each turn. The jobs are in
 //! the queue before the worker starts: submitting them meanwhile would take its share of the machine.
 //! They are few enough for gearmand, which slows down with hundreds of thousands in the queue, and the
-//! time counts from starting the process until gearmand says that nothing is left. It ends with an error
+//! time counts from starting the processes until gearmand says that nothing is left. It ends with an error
 //! if a bar is missed.
 
+#[path = "support/change_age.rs"]
+mod change_age;
 #[path = "support/job_server.rs"]
 mod job_server;
 #[path = "support/promise.rs"]
@@ -18,8 +21,12 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use change_age::ChangeAge;
 use promise::Promise;
-use support::{FUNCTION, Language, Redis, RedisWorker, Submitter, gman_program, wait_until};
+use support::{
+    FUNCTION, Gearmand, Language, ROW_FUNCTION, Redis, RedisCluster, RedisWorker, Submitter,
+    gman_program, wait_until,
+};
 
 /// How long a turn may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,12 +34,19 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How many keys the jobs write to.
 const KEYS: u32 = 1000;
 
+/// How many workers share the jobs of a contender with lanes.
+const LANES: u32 = 4;
+
 /// The option of one of the contenders.
 const HASH: &str = "--mode=hash";
 
 /// The bars.
 const JOBS_A_SECOND: f64 = 20_000.0;
 const TIMES_PHP: f64 = 3.0;
+const CLUSTER_TIMES_ONE: f64 = 0.8;
+const LANES_TIMES_ONE: f64 = 1.0;
+const AGE_P50: f64 = 0.001;
+const AGE_P99: f64 = 0.005;
 
 /// Measures the workers.
 #[derive(Parser)]
@@ -48,49 +62,43 @@ struct Options {
     bench: bool,
 }
 
-/// A worker with options, and the fastest of its turns.
+/// How the jobs get into Redis.
+enum Setup {
+    /// One worker, and jobs that are rows.
+    Rows(Language, &'static [&'static str]),
+    /// One worker, and jobs that name their keys, as `gman triggers` has them.
+    Keyed,
+    /// The same into a cluster of three.
+    Cluster,
+    /// A worker for each lane.
+    Lanes,
+}
+
+/// A way, and the fastest of its turns.
 struct Contender {
     name: &'static str,
-    language: Language,
-    options: &'static [&'static str],
+    setup: Setup,
     fastest: Duration,
 }
 
 impl Contender {
-    const fn new(name: &'static str, language: Language, options: &'static [&'static str]) -> Self {
+    const fn new(name: &'static str, setup: Setup) -> Self {
         Self {
             name,
-            language,
-            options,
+            setup,
             fastest: Duration::MAX,
         }
     }
 
-    /// Lets the worker empty a queue, and makes sure that every key has its last value.
+    /// Empties a queue, and makes sure that every key has its last value.
     fn take_turn(&mut self, jobs: u32) {
-        let (gearmand, redis) = (job_server::start(), Redis::start());
-        let workloads = (1..=jobs).map(|n| format!(r#"{{"id":{},"name":"{n}"}}"#, n % KEYS));
-        Submitter::to(&gearmand).submit(FUNCTION, workloads);
-
-        let began = Instant::now();
-        let _worker = RedisWorker::start_with(self.language, &gearmand, &redis, self.options);
-        wait_until(PATIENCE, "an empty queue", || {
-            match gearmand.status()[FUNCTION].queued {
-                0 => Ok(()),
-                queued => Err(queued),
-            }
-        });
-        self.fastest = self.fastest.min(began.elapsed());
-
-        for n in jobs - KEYS + 1..=jobs {
-            let key = (n % KEYS).to_string();
-            let found = if self.options.contains(&HASH) {
-                redis.hash(&key).remove("name")
-            } else {
-                redis.get(&key)
-            };
-            assert_eq!(found, Some(n.to_string()), "{}: key {key}", self.name);
-        }
+        let took = match self.setup {
+            Setup::Rows(language, options) => rows(jobs, language, options),
+            Setup::Keyed => keyed(jobs, 1),
+            Setup::Lanes => keyed(jobs, LANES),
+            Setup::Cluster => cluster(jobs),
+        };
+        self.fastest = self.fastest.min(took);
     }
 
     fn jobs_a_second(&self, jobs: u32) -> f64 {
@@ -98,15 +106,109 @@ impl Contender {
     }
 }
 
+fn rows(jobs: u32, language: Language, options: &[&str]) -> Duration {
+    let (gearmand, redis) = (job_server::start(), Redis::start());
+    let workloads = (1..=jobs).map(|n| format!(r#"{{"id":{},"name":"{n}"}}"#, n % KEYS));
+    Submitter::to(&gearmand).submit(FUNCTION, workloads);
+    let began = Instant::now();
+    let _worker = RedisWorker::start_with(language, &gearmand, &redis, options);
+    wait_for_empty_queues(&gearmand);
+    let took = began.elapsed();
+    for n in jobs - KEYS + 1..=jobs {
+        let key = (n % KEYS).to_string();
+        let found = if options.contains(&HASH) {
+            redis.hash(&key).remove("name")
+        } else {
+            redis.get(&key)
+        };
+        assert_eq!(found, Some(n.to_string()), "{options:?}: key {key}");
+    }
+    took
+}
+
+/// Jobs that name their keys, in as many lanes.
+fn keyed(jobs: u32, lanes: u32) -> Duration {
+    let (gearmand, redis) = (job_server::start(), Redis::start());
+    submit_keyed(&gearmand, jobs, lanes);
+    let options = |lane| {
+        let mut options = vec![
+            format!("--gearmand={}", gearmand.address()),
+            format!("--redis={}", redis.address()),
+        ];
+        options.extend((lanes > 1).then(|| format!("--lane={lane}/{lanes}")));
+        options
+    };
+    let began = Instant::now();
+    let _workers: Vec<RedisWorker> = (1..=lanes)
+        .map(|lane| RedisWorker::start_bare(&[&gearmand], &options(lane)))
+        .collect();
+    wait_for_empty_queues(&gearmand);
+    let took = began.elapsed();
+    assert_current(jobs, |key| redis.hash(key).remove("n"));
+    took
+}
+
+fn cluster(jobs: u32) -> Duration {
+    let (gearmand, cluster) = (job_server::start(), RedisCluster::of_masters());
+    submit_keyed(&gearmand, jobs, 1);
+    let options = [
+        format!("--gearmand={}", gearmand.address()),
+        format!("--redis={}", cluster.url()),
+    ];
+    let began = Instant::now();
+    let _worker = RedisWorker::start_bare(&[&gearmand], &options);
+    wait_for_empty_queues(&gearmand);
+    let took = began.elapsed();
+    assert_current(jobs, |key| cluster.hash(key).remove("n"));
+    took
+}
+
+/// Job `n` writes its number to its key.
+fn submit_keyed(gearmand: &Gearmand, jobs: u32, lanes: u32) {
+    let submitter = Submitter::to(gearmand);
+    let key = |n: u32| format!("t:{}", n % KEYS);
+    for lane in 1..=lanes {
+        let of_lane =
+            (1..=jobs).filter(|&n| 1 + crc32fast::hash(key(n).as_bytes()) % lanes == lane);
+        let workloads = of_lane.map(|n| format!(r#"{{"key":"{}","row":{{"n":{n}}}}}"#, key(n)));
+        let function = match lanes {
+            1 => ROW_FUNCTION.to_owned(),
+            _ => format!("{ROW_FUNCTION}.{lane}"),
+        };
+        submitter.submit(&function, workloads);
+    }
+}
+
+fn assert_current(jobs: u32, mut value: impl FnMut(&str) -> Option<String>) {
+    for n in jobs - KEYS + 1..=jobs {
+        let key = format!("t:{}", n % KEYS);
+        assert_eq!(value(&key), Some(n.to_string()), "{key}");
+    }
+}
+
+fn wait_for_empty_queues(gearmand: &Gearmand) {
+    wait_until(PATIENCE, "empty queues", || {
+        let status = gearmand.status();
+        match status.values().map(|function| function.queued).sum() {
+            0_u64 => Ok(()),
+            queued => Err(queued),
+        }
+    });
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     // Built before any turn is timed.
     gman_program();
+    let rust = |options| Setup::Rows(Language::Rust, options);
     let mut contenders = [
-        Contender::new("worker.php", Language::Php, &[]),
-        Contender::new("gman worker", Language::Rust, &[]),
-        Contender::new("gman worker --threads 2", Language::Rust, &["--threads=2"]),
-        Contender::new("gman worker --mode hash", Language::Rust, &[HASH]),
+        Contender::new("worker.php", Setup::Rows(Language::Php, &[])),
+        Contender::new("gman worker", rust(&[])),
+        Contender::new("gman worker --threads 2", rust(&["--threads=2"])),
+        Contender::new("gman worker --mode hash", rust(&[HASH])),
+        Contender::new("rows of gman triggers", Setup::Keyed),
+        Contender::new("the same, cluster of 3", Setup::Cluster),
+        Contender::new("the same, 4 lanes", Setup::Lanes),
     ];
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
@@ -114,16 +216,17 @@ fn main() -> ExitCode {
             contender.take_turn(options.jobs);
         }
     }
-    report(&options, &contenders)
+    let age = change_age::measure();
+    report(&options, &contenders, age.as_ref())
 }
 
-fn report(options: &Options, contenders: &[Contender]) -> ExitCode {
+fn report(options: &Options, contenders: &[Contender], age: Option<&ChangeAge>) -> ExitCode {
     let Options { jobs, rounds, .. } = options;
     println!("{jobs} jobs in gearmand's queue, {KEYS} keys, fastest of {rounds}\n");
     println!("| worker                   |    time | jobs a second | times worker.php |");
     println!("|--------------------------|--------:|--------------:|-----------------:|");
-    let [php, rust, ..] = contenders else {
-        unreachable!("both are contenders");
+    let [php, rust, _, _, keyed, cluster, lanes] = contenders else {
+        unreachable!("all are contenders");
     };
     for contender in contenders {
         println!(
@@ -134,18 +237,40 @@ fn report(options: &Options, contenders: &[Contender]) -> ExitCode {
             times(contender, php)
         );
     }
-    promise::judge(&[
+    let at_least = |bar: f64, what: &str, found: f64| Promise {
+        promised: format!("at least {bar} times {what}"),
+        found: format!("{found:.2} times"),
+        kept: found >= bar,
+    };
+    let mut promises = vec![
         Promise {
             promised: format!("at least {JOBS_A_SECOND} jobs a second"),
             found: format!("{:.0}", rust.jobs_a_second(*jobs)),
             kept: rust.jobs_a_second(*jobs) >= JOBS_A_SECOND,
         },
-        Promise {
-            promised: format!("at least {TIMES_PHP} times worker.php"),
-            found: format!("{:.1} times", times(rust, php)),
-            kept: times(rust, php) >= TIMES_PHP,
-        },
-    ])
+        at_least(TIMES_PHP, "worker.php", times(rust, php)),
+        at_least(
+            CLUSTER_TIMES_ONE,
+            "one Redis, on a cluster",
+            times(cluster, keyed),
+        ),
+        at_least(
+            LANES_TIMES_ONE,
+            "one worker, by four with lanes",
+            times(lanes, keyed),
+        ),
+    ];
+    if let Some(age) = age {
+        println!("\n{age}");
+        for (name, found, bar) in [("p50", age.p50, AGE_P50), ("p99", age.p99, AGE_P99)] {
+            promises.push(Promise {
+                promised: format!("{name} of a change's age at most {} ms", bar * 1000.0),
+                found: format!("{:.2} ms", found * 1000.0),
+                kept: found <= bar,
+            });
+        }
+    }
+    promise::judge(&promises)
 }
 
 /// How many times as fast `one` is as `other`.

@@ -90,7 +90,12 @@ fn demo(options: &Options) -> Result<(), Stopped> {
     let database = Database::start();
     let gearmand = Gearmand::start_tuned();
     let redis = Redis::start();
-    let worker = RedisWorker::start(Language::Rust, &gearmand, &redis);
+    let worker = RedisWorker::start_with(
+        Language::Rust,
+        &gearmand,
+        &redis,
+        &["--verbose", "--publish=changes"],
+    );
     let version: String = database.value("SELECT VERSION()");
     guide.say(&format!(
         "database  127.0.0.1:{}  {version}",

@@ -9,8 +9,11 @@
 --
 -- A job says what a key of Redis is from then on, a hash with every column of the row, or nothing:
 --
---     {"key":"product:1","row":{"id":1,"name":"tea","price":2.50,"stock":12}}
---     {"key":"product:1","row":null}
+--     {"key":"product:1","row":{"id":1,"name":"tea","price":2.50,"stock":12},"at":1732999999123.456}
+--     {"key":"product:1","row":null,"at":1732999999123.456}
+--
+-- "at" is when the statement began, in milliseconds since 1970; the worker measures by it how old changes
+-- are when Redis has them.
 --
 -- The three triggers share one function, because gearmand has a queue for each function: with more
 -- than one, a DELETE could overtake the UPDATE before it. An UPDATE that changes the primary key
@@ -38,12 +41,16 @@ CREATE TRIGGER `product_insert_to_redis` AFTER INSERT ON `product` FOR EACH ROW 
       'id', NEW.`id`,
       'name', NEW.`name`,
       'price', NEW.`price`,
-      'stock', NEW.`stock`)));
+      'stock', NEW.`stock`),
+    'at', CAST(@@timestamp * 1000 AS DECIMAL(17,3))));
 END$$
 
 CREATE TRIGGER `product_update_to_redis` AFTER UPDATE ON `product` FOR EACH ROW BEGIN
   IF OLD.`id` <> NEW.`id` THEN
-    SET @RECV = gman_do_background('syncRowToRedis', json_object_udf('key', CONCAT('product:', OLD.`id`), 'row', NULL));
+    SET @RECV = gman_do_background('syncRowToRedis', json_object_udf(
+      'key', CONCAT('product:', OLD.`id`),
+      'row', NULL,
+      'at', CAST(@@timestamp * 1000 AS DECIMAL(17,3))));
   END IF;
   SET @RECV = gman_do_background('syncRowToRedis', json_object_udf(
     'key', CONCAT('product:', NEW.`id`),
@@ -51,11 +58,15 @@ CREATE TRIGGER `product_update_to_redis` AFTER UPDATE ON `product` FOR EACH ROW 
       'id', NEW.`id`,
       'name', NEW.`name`,
       'price', NEW.`price`,
-      'stock', NEW.`stock`)));
+      'stock', NEW.`stock`),
+    'at', CAST(@@timestamp * 1000 AS DECIMAL(17,3))));
 END$$
 
 CREATE TRIGGER `product_delete_to_redis` AFTER DELETE ON `product` FOR EACH ROW BEGIN
-  SET @RECV = gman_do_background('syncRowToRedis', json_object_udf('key', CONCAT('product:', OLD.`id`), 'row', NULL));
+  SET @RECV = gman_do_background('syncRowToRedis', json_object_udf(
+    'key', CONCAT('product:', OLD.`id`),
+    'row', NULL,
+    'at', CAST(@@timestamp * 1000 AS DECIMAL(17,3))));
 END$$
 
 DELIMITER ;

@@ -2,11 +2,12 @@
 /*
  * The page of the tutorial: it reads the nine names from Redis, and from MySQL those that Redis does
  * not have, which it then puts into Redis. A change goes to MySQL alone; the trigger, gearmand and a
- * worker bring it to Redis.
+ * worker bring it to Redis. A page that is open shows it without a reload, if the worker publishes what it
+ * writes (gman worker --publish changes): the page keeps /changes open, where the server names it.
  *
  * Needs PHP 8 with the extensions redis and mysqli (Debian: php-fpm php-redis php-mysql). `serve`
  * beside this file runs it with nginx and php-fpm. Where the servers are is in the environment:
- * REDIS and MYSQL as host:port, MYSQL_USER, MYSQL_PASSWORD and MYSQL_DATABASE.
+ * REDIS and MYSQL as host:port, CHANNEL, MYSQL_USER, MYSQL_PASSWORD and MYSQL_DATABASE.
  */
 declare(strict_types=1);
 
@@ -33,10 +34,23 @@ const MYSQL_READ_TIMEOUT = 2;
  */
 const FILLED_FOR = 60;
 
+/*
+ * How long, in seconds, one answer of /changes goes on; then the browser asks again. It holds a process of
+ * php-fpm meanwhile.
+ */
+const STREAM_FOR = 8;
+
+/* How soon, in milliseconds, the browser asks again. */
+const STREAM_PAUSE = 200;
+
 mysqli_report(MYSQLI_REPORT_ERROR | MYSQLI_REPORT_STRICT);
-header("Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'");
+header("Content-Security-Policy: default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'");
 header('Cache-Control: no-store');
 
+if (parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH) === '/changes') {
+    stream();
+    exit;
+}
 $problem = $_SERVER['REQUEST_METHOD'] === 'POST' ? change() : null;
 show(read(), $problem);
 
@@ -95,6 +109,95 @@ function fill(array $names): void
         $pipeline->set((string) $id, $name, ['nx', 'ex' => FILLED_FOR]);
     }
     $pipeline->exec();
+}
+
+/* ---- Following: what reaches Redis ---- */
+
+/**
+ * Server-sent events: the names that Redis has, and then each that changes, as {"3":"sm"}; null for one
+ * that Redis does not have any more.
+ */
+function stream(): void
+{
+    header('Content-Type: text/event-stream');
+    // PHP keeps what is written for a while, if its configuration says so.
+    while (ob_get_level() > 0) {
+        ob_end_clean();
+    }
+    send('retry: ' . STREAM_PAUSE);
+    try {
+        $channel = subscribe();
+        // Only now, or a change in between would be missed.
+        names_are(array_filter(cached(IDS), is_string(...)));
+        $end = hrtime(true) + STREAM_FOR * 1e9;
+        while (hrtime(true) < $end && ($id = message($channel, $end)) !== null) {
+            if (in_array((int) $id, IDS, true)) {
+                names_are(cached([(int) $id]));
+            }
+        }
+    } catch (RedisException) {
+        // Without Redis there is nothing to follow. The browser asks again.
+    }
+}
+
+/** What Redis has for these ids. */
+function cached(array $ids): array
+{
+    $names = redis()->mGet(array_map('strval', $ids));
+    return array_combine($ids, array_map(fn ($name) => $name === false ? null : $name, $names));
+}
+
+function names_are(array $names): void
+{
+    send('data: ' . json_encode((object) $names, JSON_THROW_ON_ERROR | JSON_INVALID_UTF8_SUBSTITUTE));
+}
+
+function send(string $line): void
+{
+    echo "$line\n\n";
+    flush();
+}
+
+/**
+ * A connection on which Redis writes what is published. The extension's subscribe() does not say when it has
+ * begun, and Redis takes a command as a line.
+ *
+ * @return resource
+ */
+function subscribe()
+{
+    [$host, $port] = place('REDIS', '127.0.0.1:6379');
+    $channel = @stream_socket_client("tcp://$host:$port", $code, $problem, REDIS_TIMEOUT);
+    if ($channel === false) {
+        throw new RedisException($problem);
+    }
+    stream_set_timeout($channel, STREAM_FOR);
+    fwrite($channel, 'SUBSCRIBE ' . setting('CHANNEL', 'changes') . "\r\n");
+    parts($channel);
+    return $channel;
+}
+
+/** The next message; null if there is none before the end. */
+function message($channel, float $end): ?string
+{
+    $left = (int) max(1, ($end - hrtime(true)) / 1000);
+    stream_set_timeout($channel, intdiv($left, 1_000_000), $left % 1_000_000);
+    return parts($channel)[2] ?? null;
+}
+
+/** The three parts of an answer: what it is, the channel, and the message. */
+function parts($channel): ?array
+{
+    if (fgets($channel) === false) {
+        return null;
+    }
+    $parts = [];
+    for ($part = 0; $part < 3; $part++) {
+        $length = (string) fgets($channel);
+        // The last part of the first answer is a number and no text.
+        $parts[] = str_starts_with($length, '$') ? rtrim((string) fgets($channel), "\r\n") : trim($length);
+    }
+    return $parts;
 }
 
 /* ---- Changing: MySQL alone ---- */

@@ -79,7 +79,7 @@
 <?php endif ?>
 <?php if (isset($rows[$changed])): ?>
   <p class="notice good" id="changed" role="status">Row <?= $changed ?> is changed in MySQL. The trigger, gearmand
-    and the worker bring it to Redis: reload to see.</p>
+    and the worker bring it to Redis, and it is shown here once it is there; or reload.</p>
 <?php endif ?>
 
   <section class="card servers" aria-label="Servers">
@@ -125,5 +125,6 @@
     <a class="button" href="/">Reload</a>
   </footer>
 </main>
+<script src="/live.js"></script>
 </body>
 </html>

@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
-use crate::{health, installation, manual, migrate, relay, triggers, worker};
+use crate::{health, installation, load, manual, migrate, relay, status, triggers, verify, worker};
 
 /// Row changes from MySQL and MariaDB into Redis, by triggers and Gearman
 #[derive(Debug, Parser)]
@@ -26,6 +26,9 @@ enum Command {
     Migrate(migrate::Options),
     Relay(relay::Options),
     Triggers(triggers::Options),
+    Load(load::Options),
+    Verify(verify::Options),
+    Status(status::Options),
     Worker(worker::Options),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -40,6 +43,9 @@ pub(crate) fn run() -> Result {
         Command::Migrate(options) => migrate::run(&options),
         Command::Relay(options) => relay::run(&options),
         Command::Triggers(options) => triggers::run(&options),
+        Command::Load(options) => load::run(&options),
+        Command::Verify(options) => verify::run(&options),
+        Command::Status(options) => status::run(&options),
         Command::Worker(options) => worker::run(&options),
         Command::Completions(options) => {
             manual::print_completions(&options, &mut Arguments::command())

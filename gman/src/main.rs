@@ -13,14 +13,18 @@ mod connections;
 mod error;
 mod health;
 mod installation;
+mod load;
 mod manual;
 mod migrate;
 mod redis_client;
 mod relay;
+mod rows;
 mod service;
 mod sql;
+mod status;
 mod terminal;
 mod triggers;
+mod verify;
 mod worker;
 
 use std::process::ExitCode;

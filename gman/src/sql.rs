@@ -82,6 +82,20 @@ pub(crate) fn identifier(text: &str) -> Option<(String, &str)> {
     }
 }
 
+/// Reads `a,b`, each in backticks or without a comma.
+pub(crate) fn identifiers(text: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    loop {
+        let (name, after) = identifier(rest)?;
+        names.push(name);
+        match after.strip_prefix(',') {
+            Some(more) => rest = more,
+            None => return after.is_empty().then_some(names),
+        }
+    }
+}
+
 /// A name in backticks.
 pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
@@ -90,6 +104,28 @@ pub(crate) fn quoted(name: &str) -> String {
 /// A string, for a session without `NO_BACKSLASH_ESCAPES`.
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// Adds `bytes` to a statement, as a binary string, for a session without `NO_BACKSLASH_ESCAPES`.
+pub(crate) fn push_bytes(statement: &mut String, bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else {
+        statement.push_str("x'");
+        for byte in bytes {
+            // Writing to a String cannot fail.
+            let _ = write!(statement, "{byte:02X}");
+        }
+        statement.push('\'');
+        return;
+    };
+    statement.push_str("_binary'");
+    let mut from = 0;
+    for (at, _) in text.match_indices(['\'', '\\']) {
+        statement.push_str(&text[from..at]);
+        statement.push('\\');
+        from = at;
+    }
+    statement.push_str(&text[from..]);
+    statement.push('\'');
 }
 
 /// The names, in backticks and with commas between them.
@@ -147,5 +183,17 @@ mod tests {
             let name = format!("a{letter}b");
             assert_eq!(identifier(&quoted(&name)), Some((name, "")));
         }
+    }
+
+    #[test]
+    fn every_byte_is_in_the_literal() {
+        let mut statement = String::new();
+        push_bytes(&mut statement, br#"{"a":"it's \"b\" \n"}"#);
+        push_bytes(&mut statement, b"\xff\0");
+        push_bytes(&mut statement, b"");
+        assert_eq!(
+            statement,
+            r#"_binary'{"a":"it\'s \\"b\\" \\n"}'x'FF00'_binary''"#
+        );
     }
 }

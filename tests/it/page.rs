@@ -40,7 +40,12 @@ impl System {
         database.run_script(&product_file("sql/test-native-json.sql"));
         Self {
             page: Page::start(&database, &redis),
-            _worker: RedisWorker::start(Language::Rust, &gearmand, &redis),
+            _worker: RedisWorker::start_with(
+                Language::Rust,
+                &gearmand,
+                &redis,
+                &["--publish=changes"],
+            ),
             redis,
             _gearmand: gearmand,
             database,
@@ -109,6 +114,41 @@ fn the_page_reads_redis_first_and_follows_a_change_in_mysql() {
 }
 
 #[test]
+fn an_open_page_shows_changes_without_a_reload_over_and_over() {
+    let system = System::start();
+    let browser = system.browser();
+    assert_eq!(rows(&browser), nine_rows("mysql"));
+    let took = browser.texts("#took");
+    let appears = |id: usize, name: &str, from: &str| {
+        let expected = [id.to_string(), name.to_owned(), from.to_owned()];
+        wait_until(
+            PATIENCE,
+            &format!("{name} in the open page"),
+            || match &rows(&browser)[id - 1] {
+                row if *row == expected => Ok(()),
+                row => Err(row.clone()),
+            },
+        );
+    };
+    for (id, name) in [(4, "live"), (4, "<b>"), (9, "last")] {
+        let sql = format!("UPDATE test SET name = '{name}' WHERE id = {id}");
+        system.database.execute(&sql);
+        appears(id, name, "redis");
+    }
+    system
+        .database
+        .execute("UPDATE test SET name = NULL WHERE id = 4");
+    appears(4, "unknown", "");
+    // Longer than one answer of the server lasts.
+    thread::sleep(Duration::from_secs(9));
+    system
+        .database
+        .execute("UPDATE test SET name = 'later' WHERE id = 4");
+    appears(4, "later", "redis");
+    assert_eq!(browser.texts("#took"), took, "it was loaded once");
+}
+
+#[test]
 fn without_redis_the_page_serves_from_mysql_and_says_so() {
     let mut system = System::start();
     system.redis.stop();
@@ -162,7 +202,7 @@ fn a_name_is_text_whatever_it_holds() {
     let () = system.redis.connect().del("2").expect("DEL 2");
     browser.reload();
     assert_eq!(rows(&browser)[1], ["2", "&lt;", "mysql"].map(String::from));
-    assert_eq!(browser.texts("script"), Vec::<String>::new());
+    assert_eq!(browser.texts("#names script"), Vec::<String>::new());
 }
 
 #[test]

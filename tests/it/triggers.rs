@@ -2,6 +2,7 @@
 //! change of a row is a job that says what its key in Redis is from then on.
 
 mod cascade;
+mod check;
 mod options;
 mod values;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
@@ -104,7 +105,7 @@ impl Path {
             .expect("gman starts")
     }
 
-    /// Runs `change`, and returns the workloads of the jobs that it sends.
+    /// Runs `change`, and returns the workloads of the jobs that it sends, without the time.
     #[track_caller]
     fn jobs(&mut self, change: &str, count: usize) -> Vec<String> {
         self.gman.execute(change);
@@ -114,7 +115,7 @@ impl Path {
         self.seen += count;
         jobs.iter()
             .inspect(|job| assert_eq!(job.function, FUNCTION))
-            .map(|job| String::from_utf8(job.workload.clone()).expect("UTF-8"))
+            .map(|job| without_time(&job.workload))
             .collect()
     }
 
@@ -143,6 +144,52 @@ impl Path {
              WHERE TRIGGER_SCHEMA = 'test' ORDER BY 1",
         )
     }
+}
+
+/// A workload without the time of the change.
+#[track_caller]
+fn without_time(workload: &[u8]) -> String {
+    let (before, _, after) = around_time(workload);
+    before + &after
+}
+
+/// What stands before the time of the change, the time in milliseconds, and what stands behind it.
+#[track_caller]
+fn around_time(workload: &[u8]) -> (String, f64, String) {
+    let workload = String::from_utf8(workload.to_vec()).expect("UTF-8");
+    let (before, after) = workload
+        .rsplit_once(r#","at":"#)
+        .unwrap_or_else(|| panic!("no time in {workload}"));
+    let end = after.find([',', '}']).expect("the end of the object");
+    let (at, after) = after.split_at(end);
+    let at = at.parse().expect("a number");
+    (before.to_owned(), at, after.to_owned())
+}
+
+#[test]
+fn a_job_says_when_its_statement_began() {
+    let mut path = Path::start();
+    path.gman.execute("CREATE TABLE t (id INT PRIMARY KEY)");
+    path.make_triggers("test.t", &[]);
+    let now = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.expect("a time").as_secs_f64() * 1000.0
+    };
+    let before = now();
+    // A second of the statement passes before the trigger runs.
+    path.gman.execute("INSERT INTO t SELECT 1 + SLEEP(1)");
+    let after = now();
+    let at = around_time(&path.worker.wait_for(1)[0].workload).1;
+    assert!(
+        (before - 1.0..after - 999.0).contains(&at),
+        "{before} {at} {after}"
+    );
+    // By the session's own clock, whatever it calls the time.
+    path.gman
+        .execute("SET time_zone = '+08:00', timestamp = 1729992600.25");
+    path.gman.execute("DELETE FROM t");
+    let at = around_time(&path.worker.wait_for(2)[1].workload).1;
+    assert_eq!(at, 1_729_992_600_250.0);
 }
 
 #[test]
@@ -267,7 +314,7 @@ fn making_the_triggers_again_misses_no_change() {
     let jobs = path.worker.wait_for(1 + changes);
     let expected = |n| format!(r#"{{"key":"t:1","row":{{"id":1,"n":{n}}}}}"#);
     for (n, job) in jobs.iter().enumerate() {
-        assert_eq!(String::from_utf8_lossy(&job.workload), expected(n));
+        assert_eq!(without_time(&job.workload), expected(n));
     }
     assert_eq!(jobs.len(), 1 + changes);
 }
@@ -288,11 +335,14 @@ fn the_triggers_write_into_the_outbox_where_there_is_one() {
 
     path.gman.execute("INSERT INTO t VALUES (1)");
 
-    let rows: Vec<(String, String)> = path
+    let rows: Vec<(String, Vec<u8>)> = path
         .gman
-        .query("SELECT `function`, CONVERT(workload USING utf8mb4) FROM gman_outbox");
-    let workload = r#"{"key":"t:1","row":{"id":1}}"#.to_owned();
-    assert_eq!(rows, [(FUNCTION.to_owned(), workload)]);
+        .query("SELECT `function`, workload FROM gman_outbox");
+    let [(function, workload)] = rows.as_slice() else {
+        panic!("{rows:?}");
+    };
+    assert_eq!(function, FUNCTION);
+    assert_eq!(without_time(workload), r#"{"key":"t:1","row":{"id":1}}"#);
 }
 
 #[test]
@@ -359,7 +409,7 @@ fn the_prefix_and_the_function_are_options() {
     path.gman.execute("INSERT INTO t VALUES (1)");
     let jobs = other.wait_for(1);
     assert_eq!(
-        String::from_utf8_lossy(&jobs[0].workload),
+        without_time(&jobs[0].workload),
         r#"{"key":"größe's\\:1","row":{"id":1}}"#
     );
 }

@@ -1,8 +1,13 @@
 //! `gman worker`, between a real job server and a real Redis.
 
+mod cache;
 mod cluster;
 mod faults;
+mod kinds;
+mod lanes;
+mod limits;
 mod log;
+mod metrics;
 mod modes;
 mod order;
 mod sentinel;

@@ -30,6 +30,20 @@ impl Fault {
         }
     }
 
+    /// The first word of an error, or `lost` without one.
+    pub(crate) fn kind(&self) -> &str {
+        match &self.problem {
+            // As Redis names them. Anything else could be anything.
+            Problem::Refused(refusal)
+                if refusal.code.bytes().all(|byte| byte.is_ascii_uppercase()) =>
+            {
+                &refusal.code
+            }
+            Problem::Refused(_) => "ERR",
+            Problem::Lost(_) => "lost",
+        }
+    }
+
     pub(crate) fn refused(address: &Address, refusal: Refusal) -> Self {
         Self {
             address: address.clone(),

@@ -3,6 +3,7 @@
 //! A Redis that stands alone, and one that Sentinels watch, is a node that has every slot. What is known
 //! of a cluster is learned from whoever is connected, and from where a node says that a key has gone.
 
+use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::address::Address;
@@ -47,6 +48,11 @@ impl Routes {
     /// Who has a slot.
     pub(crate) fn owner(&self, slot: u16) -> Node {
         self.read().owners[usize::from(slot)]
+    }
+
+    /// Every node that has a slot.
+    pub(crate) fn nodes_in_charge(&self) -> BTreeSet<Node> {
+        self.read().owners.iter().copied().collect()
     }
 
     /// Where a node is, unless that has to be asked for first.

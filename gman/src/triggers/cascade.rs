@@ -84,6 +84,14 @@ pub(super) fn is_for(trigger: &Existing, table: &TableName) -> bool {
     })
 }
 
+/// Whether a trigger on `parent` whose name begins so is one that [`name`] names.
+pub(super) fn is_of_a_parent(beginning: &str, parent: &str) -> bool {
+    TIMES.iter().any(|(timing, _)| {
+        let end = format!("_{}_{parent}", timing.to_ascii_lowercase());
+        beginning.ends_with(&end)
+    })
+}
+
 fn is_in_the_way(other: &Existing, trigger: &Trigger, timing: &str) -> bool {
     other.order == 0
         && other.timing == timing
@@ -178,13 +186,18 @@ fn children(described: &Described, key: &Cascade, row: &str) -> String {
 fn with_null(jobs: &Jobs<'_>, described: &Described, key: &Cascade) -> String {
     let columns = key.columns.iter().map(|(column, _)| column.as_str());
     let row = Row::new(CHILD).with(columns.map(|column| (column, "NULL".to_owned())));
-    jobs.set_from(&row, &children(described, key, "OLD"))
+    jobs.set_from(&row, &Row::new(CHILD), &children(described, key, "OLD"))
 }
 
 /// The children have followed the parent's row; those whose key has changed are gone under the old one.
 fn followed(jobs: &Jobs<'_>, described: &Described, key: &Cascade) -> String {
     let from = children(described, key, "NEW");
-    let set = jobs.set_from(&Row::new(CHILD), &from);
+    let before = key
+        .columns
+        .iter()
+        .map(|(column, of_parent)| (column.as_str(), format!("OLD.{}", quoted(of_parent))));
+    let before = Row::new(CHILD).with(before);
+    let set = jobs.set_from(&Row::new(CHILD), &before, &from);
     let of_key = |column: &str| {
         described
             .table
@@ -195,11 +208,7 @@ fn followed(jobs: &Jobs<'_>, described: &Described, key: &Cascade) -> String {
     if !key.columns.iter().any(|(column, _)| of_key(column)) {
         return set;
     }
-    let before = key
-        .columns
-        .iter()
-        .map(|(column, of_parent)| (column.as_str(), format!("OLD.{}", quoted(of_parent))));
-    let delete = jobs.delete_from(&Row::new(CHILD).with(before), &from);
+    let delete = jobs.delete_from(&before, &from);
     format!("{delete}\n{set}")
 }
 

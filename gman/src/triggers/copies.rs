@@ -25,12 +25,12 @@ pub(super) fn complaint(trigger: &Existing) -> Option<String> {
 }
 
 /// The strings with which the body's calls of CONCAT begin.
-fn prefixes(body: &str) -> Vec<String> {
+pub(crate) fn prefixes(body: &str) -> Vec<String> {
     body.split("CONCAT('").skip(1).map(text).collect()
 }
 
 /// A string's text, without the quote before it.
-fn text(literal: &str) -> String {
+pub(super) fn text(literal: &str) -> String {
     let mut text = String::new();
     let mut letters = literal.chars().peekable();
     while let Some(letter) = letters.next() {

@@ -1,5 +1,6 @@
 //! What the server says of a table.
 
+use gearman_mysql_udf::old_sql::tokens::{Dialect, Token, Tokens};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row};
 
@@ -10,27 +11,27 @@ use crate::sql::{TableName, quoted};
 
 /// A table, and what else has to be known before it gets triggers.
 #[derive(Debug)]
-pub(super) struct Described {
-    pub(super) table: Table,
+pub(crate) struct Described {
+    pub(crate) table: Table,
     /// Columns whose value the server computes.
     pub(super) generated: Vec<String>,
     /// Whether a rollback undoes what was written to it.
-    pub(super) is_transactional: bool,
+    pub(crate) is_transactional: bool,
     pub(super) engine: String,
-    pub(super) triggers: Vec<Existing>,
+    pub(crate) triggers: Vec<Existing>,
     pub(super) cascades: Vec<Cascade>,
 }
 
 /// A trigger that is there.
 #[derive(Debug)]
-pub(super) struct Existing {
-    pub(super) name: TableName,
-    pub(super) on: TableName,
-    pub(super) event: String,
-    pub(super) timing: String,
+pub(crate) struct Existing {
+    pub(crate) name: TableName,
+    pub(crate) on: TableName,
+    pub(crate) event: String,
+    pub(crate) timing: String,
     /// 0 on a server that allows one trigger for an event and time; others count from 1.
-    pub(super) order: u64,
-    pub(super) body: String,
+    pub(crate) order: u64,
+    pub(crate) body: String,
 }
 
 /// A foreign key of the table that changes its rows without their triggers.
@@ -116,7 +117,7 @@ const HAS_COLUMN: &str = "SELECT 1 FROM information_schema.COLUMNS
 ///
 /// If it cannot have triggers of ours: it is not there, is a view, has no primary key, or hides a
 /// part of it from this account.
-pub(super) fn describe(conn: &mut Conn, name: &TableName) -> Result<Described> {
+pub(crate) fn describe(conn: &mut Conn, name: &TableName) -> Result<Described> {
     let names = || (name.database.as_str(), name.table.as_str());
     let found: Option<(String, String, Option<String>)> =
         rows(conn, TABLE, names())?.into_iter().next();
@@ -164,6 +165,7 @@ pub(super) fn describe(conn: &mut Conn, name: &TableName) -> Result<Described> {
             name: name.clone(),
             columns,
             key,
+            lookups: Vec::new(),
         },
         generated,
         is_transactional: !rows::<u8>(conn, sql, (&engine,))?.is_empty(),
@@ -171,6 +173,13 @@ pub(super) fn describe(conn: &mut Conn, name: &TableName) -> Result<Described> {
         triggers: triggers_of(conn, name)?,
         cascades: cascades(conn, name)?,
     })
+}
+
+/// Whether there is such a table.
+pub(super) fn exists(conn: &mut Conn, name: &TableName) -> Result<bool> {
+    let names = (name.database.as_str(), name.table.as_str());
+    let found: Vec<(String, String, Option<String>)> = rows(conn, TABLE, names)?;
+    Ok(!found.is_empty())
 }
 
 /// The columns, the names of those that are generated, and the one that says when a row ended.
@@ -244,9 +253,16 @@ pub(super) fn all_triggers(conn: &mut Conn) -> Result<Vec<Existing>> {
 fn existing(conn: &mut Conn, sql: &str, names: impl Into<Params>) -> Result<Vec<Existing>> {
     type Found = (String, String, String, String, String, String, u64, Vec<u8>);
     let found = rows::<Found>(conn, sql, names)?;
-    let existing =
-        |(database, table, on_database, on_table, event, timing, order, body): Found| Existing {
-            name: TableName { database, table },
+    let existing = |(database, table, on_database, on_table, event, timing, order, body): Found| {
+        let name = TableName { database, table };
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Existing {
+            // Other bodies are of no interest.
+            body: match body.contains("gman_") {
+                true => original_body(conn, &name).unwrap_or(body),
+                false => body,
+            },
+            name,
             on: TableName {
                 database: on_database,
                 table: on_table,
@@ -254,9 +270,26 @@ fn existing(conn: &mut Conn, sql: &str, names: impl Into<Params>) -> Result<Vec<
             event,
             timing,
             order,
-            body: String::from_utf8_lossy(&body).into_owned(),
-        };
+        }
+    };
     Ok(found.into_iter().map(existing).collect())
+}
+
+/// The body as it was written: in information_schema, MySQL has it with strings whose quotes and
+/// backslashes are not escaped any more. `None` if this account may not see it.
+fn original_body(conn: &mut Conn, name: &TableName) -> Option<String> {
+    let sql = format!("SHOW CREATE TRIGGER {}", name.quoted());
+    let row: Row = conn.query_first(sql).ok()??;
+    let statement: Vec<u8> = row.get_opt(2)?.ok()?;
+    let tokens: Vec<Token<'_>> = Tokens::new(&statement, Dialect::ANY)
+        .filter(Token::counts)
+        .collect();
+    let head = ["for", "each", "row"];
+    let is_head =
+        |tokens: &[Token<'_>]| tokens.iter().zip(head).all(|(token, word)| token.is(word));
+    let at = tokens.windows(head.len()).position(is_head)?;
+    let body = tokens.get(at + head.len())?.place;
+    Some(String::from_utf8_lossy(&statement[body..]).into_owned())
 }
 
 /// The keys that change rows of a table without its triggers.

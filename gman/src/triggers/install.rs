@@ -18,8 +18,9 @@ const ER_TRG_DOES_NOT_EXIST: u16 = 1360;
 const ER_BINLOG_CREATE_ROUTINE_NEED_SUPER: u16 = 1419;
 
 /// The functions that triggers may call.
-const FUNCTIONS: [&str; 4] = [
+const FUNCTIONS: [&str; 5] = [
     "gman_do_background",
+    "json_array_udf",
     "json_object_udf",
     "json_values",
     "json_base64",

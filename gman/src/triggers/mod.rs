@@ -5,21 +5,23 @@
 //! - [`script`]: the statements that create the triggers, as pure text;
 //! - [`cascade`]: triggers on the tables that its foreign keys refer to;
 //! - [`install`]: creates and drops them;
+//! - [`check`]: finds those that do not fit their tables any more;
 //! - [`copies`]: finds those that belong to another schema.
 
 mod cascade;
-mod copies;
-mod describe;
+pub(crate) mod check;
+pub(crate) mod copies;
+pub(crate) mod describe;
 mod install;
 mod script;
-mod table;
+pub(crate) mod table;
 
 use clap::Args;
 use mysql::Conn;
 
 use self::describe::Described;
 use self::script::{Delivery, Style, Trigger};
-use self::table::{Dialect, EVENTS, trigger_name};
+use self::table::{Column, Dialect};
 use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
 use crate::sql::{self, TableName, quoted};
@@ -39,11 +41,16 @@ Examples:
   gman triggers shop.orders                      print them
   gman triggers shop.orders shop.items --create  create them, or replace them
   gman triggers shop.users --except password_hash --outbox --create
+  gman triggers --check shop                     do they fit their tables?
   gman triggers '`my.shop`.`order lines`'        names with dots, in backticks")]
 pub(crate) struct Options {
     /// The tables; put a name with a dot in backticks
     #[arg(value_name = "DATABASE.TABLE", required_unless_present = "check")]
     tables: Vec<String>,
+
+    /// With --check: print JSON
+    #[arg(long, requires = "check")]
+    json: bool,
 
     /// Create or replace the triggers; the table is locked meanwhile, so that no change is missed
     #[arg(long, conflicts_with_all = ["drop", "check"])]
@@ -53,9 +60,10 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with = "check")]
     drop: bool,
 
-    /// Find triggers that send the keys of another schema, as in a copy of it; exit with 1 if there are any
+    /// Find triggers that do not fit their tables any more; exit with 1 if there are any
     ///
-    /// Without a table, checks all tables that the account may see.
+    /// Checks the tables and databases that are named, or all that the account may see. A table that is
+    /// named must have triggers.
     #[arg(long)]
     check: bool,
 
@@ -83,6 +91,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "syncRowToRedis")]
     function: String,
 
+    /// Spread the jobs over so many Gearman functions, NAME.1 to NAME.N, for as many workers: gman worker
+    /// --lane K/N; all jobs of a key go to the same one
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    lanes: Option<u16>,
+
+    /// Let a row be found by these columns too, separated by commas: the key PREFIX + COLUMN:VALUE holds the
+    /// row's key
+    #[arg(long, value_name = "COLUMNS")]
+    lookup: Option<String>,
+
     /// Send a TIMESTAMP as the writing session sees it, not in UTC
     #[arg(long)]
     session_time_zone: bool,
@@ -99,6 +118,9 @@ pub(crate) struct Options {
 ///
 /// If a table cannot have triggers, or the server refuses.
 pub(crate) fn run(options: &Options) -> Result {
+    if options.check {
+        return check::run(&options.mysql, &options.tables, options.json);
+    }
     let tables = options
         .tables
         .iter()
@@ -110,10 +132,11 @@ pub(crate) fn run(options: &Options) -> Result {
         ));
     }
     let filter = Filter::of(options)?;
+    let lookups = match &options.lookup {
+        Some(text) => column_names("--lookup", text)?,
+        None => Vec::new(),
+    };
     let mut conn = options.mysql.connect()?;
-    if options.check {
-        return check(&mut conn, &tables);
-    }
     if options.drop {
         return tables.iter().try_for_each(|table| drop(&mut conn, table));
     }
@@ -124,6 +147,7 @@ pub(crate) fn run(options: &Options) -> Result {
         .map(|table| {
             let mut described = describe::describe(&mut conn, table)?;
             describe::refuse_a_second_trigger(&described)?;
+            described.table.lookups = chosen("--lookup", &lookups, &described)?;
             filter.apply(&mut described)?;
             Ok(described)
         })
@@ -154,6 +178,13 @@ fn style(options: &Options) -> Style {
         },
         prefix: options.prefix.clone(),
         function: options.function.clone(),
+        lanes: options.lanes,
+        choice: match (&options.columns, &options.except) {
+            (Some(names), _) => Some(format!("--columns {names}")),
+            (None, Some(names)) => Some(format!("--except {names}")),
+            (None, None) => None,
+        },
+        lookup: options.lookup.clone(),
     }
 }
 
@@ -180,26 +211,32 @@ impl Filter {
             Self::Only(names) => ("--columns", names),
             Self::Except(names) => ("--except", names),
         };
+        let chosen = chosen(option, names, described)?;
         let table = &mut described.table;
-        // As the server compares names of columns.
-        let is = |column: &str, name: &str| column.to_lowercase() == name.to_lowercase();
-        for name in names {
-            if !table.columns.iter().any(|column| is(&column.name, name)) {
-                return Err(Error::usage(format!(
-                    "{option}: {} has no column {}; it has {}",
-                    table.name.quoted(),
-                    quoted(name),
-                    sql::list(table.columns.iter().map(|column| column.name.as_str()))
-                )));
-            }
-        }
         let wanted = matches!(self, Self::Only(_));
         let key = table.key.clone();
-        table.columns.retain(|column| {
-            key.contains(column) || names.iter().any(|name| is(&column.name, name)) == wanted
-        });
+        table
+            .columns
+            .retain(|column| key.contains(column) || chosen.contains(column) == wanted);
         Ok(())
     }
+}
+
+/// The columns of these names, as the server compares them.
+fn chosen(option: &str, names: &[String], described: &Described) -> Result<Vec<Column>> {
+    let table = &described.table;
+    let find = |name: &String| {
+        let is = |column: &&Column| column.name.to_lowercase() == name.to_lowercase();
+        table.columns.iter().find(is).cloned().ok_or_else(|| {
+            Error::usage(format!(
+                "{option}: {} has no column {}; it has {}",
+                table.name.quoted(),
+                quoted(name),
+                sql::list(table.columns.iter().map(|column| column.name.as_str()))
+            ))
+        })
+    };
+    names.iter().map(find).collect()
 }
 
 /// Reads `a,b`, each in backticks or without a comma.
@@ -210,17 +247,7 @@ fn column_names(option: &str, text: &str) -> Result<Vec<String>> {
              comma, a dot or a backtick goes in backticks"
         ))
     };
-    let mut names = Vec::new();
-    let mut rest = text;
-    loop {
-        let (name, after) = sql::identifier(rest).ok_or_else(expected)?;
-        names.push(name);
-        match after.strip_prefix(',') {
-            Some(more) => rest = more,
-            None if after.is_empty() => return Ok(names),
-            None => return Err(expected()),
-        }
-    }
+    sql::identifiers(text).ok_or_else(expected)
 }
 
 /// What the user should know, and the triggers do not say.
@@ -299,34 +326,11 @@ fn drop(conn: &mut Conn, table: &TableName) -> Result {
     Ok(())
 }
 
-/// Whether a trigger is one of those that are made for `table`.
+/// Whether a trigger is one of those that are made for `table`, or that came with it when it was called
+/// otherwise.
 fn is_ours(trigger: &describe::Existing, table: &TableName) -> bool {
-    let on_itself = trigger.on == *table
-        && EVENTS
-            .iter()
-            .any(|event| trigger.name.table == trigger_name(&table.table, event));
+    let on_itself = trigger.on == *table && check::table_of(trigger).is_some();
     on_itself || cascade::is_for(trigger, table)
-}
-
-fn check(conn: &mut Conn, tables: &[TableName]) -> Result {
-    let triggers = describe::all_triggers(conn)?;
-    let complaints: Vec<String> = triggers
-        .iter()
-        .filter(|trigger| tables.is_empty() || tables.contains(&trigger.on))
-        .filter_map(copies::complaint)
-        .collect();
-    for complaint in &complaints {
-        terminal::print(&printable(complaint))?;
-    }
-    match complaints.len() {
-        0 => Ok(()),
-        1 => Err(Error::failed(
-            "1 trigger sends the keys of another schema; see above",
-        )),
-        many => Err(Error::failed(format!(
-            "{many} triggers send the keys of another schema; see above"
-        ))),
-    }
 }
 
 fn printable(text: &str) -> String {

@@ -20,10 +20,24 @@ pub(super) struct Style {
     /// `None` for that of the table.
     pub(super) prefix: Option<String>,
     pub(super) function: String,
+    /// How many workers share the jobs, each with a Gearman function of its own.
+    pub(super) lanes: Option<u16>,
+    /// Which columns were chosen, as options: [`super::check`] must know those that were left out.
+    pub(super) choice: Option<String>,
+    /// The columns that have lookup keys, as they were named: for [`super::check`] too.
+    pub(super) lookup: Option<String>,
 }
+
+/// When the statement began, in milliseconds since 1970. Unlike UNIX_TIMESTAMP(NOW(3)) it knows which of the
+/// two hours it is when clocks are put back.
+const AT: &str = "CAST(@@timestamp * 1000 AS DECIMAL(17,3))";
 
 /// The SQL mode that the triggers are created in, and keep: a value that does not fit is an error.
 pub(super) const SQL_MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION";
+
+/// The variables of [`record`].
+pub(super) const RECORD: &str = "@gman_options";
+pub(super) const LOOKUP_RECORD: &str = "@gman_lookup";
 
 /// One trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +78,19 @@ impl Trigger {
 /// The triggers of `table`.
 pub(super) fn triggers(table: &Table, style: &Style) -> Vec<Trigger> {
     let jobs = Jobs::new(table, style);
-    let (set, delete) = (jobs.set(), jobs.delete());
-    let update = format!("  IF {} THEN\n  {delete}\n  END IF;\n{set}", table.moved());
+    let delete = jobs.delete();
+    let moved = delete.replace("\n  ", "\n    ");
+    let update = format!(
+        "  IF {} THEN\n  {moved}\n  END IF;\n{}",
+        table.moved(),
+        jobs.update()
+    );
     let guard = jobs.guard();
     let bodies = [
-        ("INSERT", format!("{guard}{set}")),
+        (
+            "INSERT",
+            format!("{}{guard}{}", record(style), jobs.insert()),
+        ),
         ("UPDATE", format!("{guard}{update}")),
         ("DELETE", delete),
     ];
@@ -80,6 +102,16 @@ pub(super) fn triggers(table: &Table, style: &Style) -> Vec<Trigger> {
         Trigger::new(name, &table.name, "AFTER", event, &body)
     };
     bodies.into_iter().map(trigger).collect()
+}
+
+/// Statements that never run, and say which columns were chosen. A comment would not reach every
+/// server: clients take comments out.
+fn record(style: &Style) -> String {
+    [(RECORD, &style.choice), (LOOKUP_RECORD, &style.lookup)]
+        .into_iter()
+        .filter_map(|(variable, text)| Some((variable, literal(text.as_ref()?))))
+        .map(|(variable, text)| format!("  IF FALSE THEN SET {variable} = {text}; END IF;\n"))
+        .collect()
 }
 
 /// The tables that triggers are on, each once.
@@ -139,7 +171,6 @@ pub(super) struct Jobs<'a> {
     table: &'a Table,
     style: &'a Style,
     prefix: String,
-    function: String,
     outbox: String,
 }
 
@@ -152,7 +183,6 @@ impl<'a> Jobs<'a> {
                 .prefix
                 .clone()
                 .unwrap_or_else(|| default_prefix(&table.name)),
-            function: literal(&style.function),
             outbox: quoted("gman_outbox"),
         }
     }
@@ -166,62 +196,123 @@ impl<'a> Jobs<'a> {
         self
     }
 
-    /// The row NEW.
-    fn set(&self) -> String {
-        self.hand_over(&self.row(&Row::new("NEW")))
+    /// The row NEW, which was inserted.
+    fn insert(&self) -> String {
+        let new = Row::new("NEW");
+        self.hand_over(&new, &self.row(&new, None))
+    }
+
+    /// The row NEW, which was OLD.
+    fn update(&self) -> String {
+        let new = Row::new("NEW");
+        self.hand_over(&new, &self.row(&new, Some(&Row::new("OLD"))))
     }
 
     /// The row OLD is gone.
     fn delete(&self) -> String {
-        self.hand_over(&self.no_row(&Row::new("OLD")))
+        let old = Row::new("OLD");
+        self.hand_over(&old, &self.no_row(&old))
     }
 
-    /// All rows that `from` selects.
-    pub(super) fn set_from(&self, row: &Row<'_>, from: &str) -> String {
-        self.hand_over_from(&self.row(row), from)
+    /// All rows that `from` selects, and what they were before.
+    pub(super) fn set_from(&self, row: &Row<'_>, before: &Row<'_>, from: &str) -> String {
+        self.hand_over_from(row, &self.row(row, Some(before)), from)
     }
 
     /// All rows that `from` selects are gone.
     pub(super) fn delete_from(&self, row: &Row<'_>, from: &str) -> String {
-        self.hand_over_from(&self.no_row(row), from)
+        self.hand_over_from(row, &self.no_row(row), from)
     }
 
     fn key_of(&self, row: &Row<'_>) -> String {
         self.table.key_of(row, &self.prefix, self.style.dialect)
     }
 
-    /// The workload of a row.
-    fn row(&self, row: &Row<'_>) -> String {
+    /// The Gearman function of a row's jobs.
+    fn function_of(&self, row: &Row<'_>) -> String {
+        let name = &self.style.function;
+        match self.style.lanes {
+            None => literal(name),
+            // It is never NULL, but the server does not know: of a remainder it thinks that it may be.
+            Some(lanes) => format!(
+                "IFNULL(CONCAT({}, 1 + CRC32({}) % {lanes}), '')",
+                literal(&format!("{name}.")),
+                self.key_of(row)
+            ),
+        }
+    }
+
+    /// The workload of a row, and what it was before if that may have had other lookup keys.
+    fn row(&self, row: &Row<'_>, before: Option<&Row<'_>>) -> String {
         let dialect = self.style.dialect;
         let member =
             |column: &Column| format!("{}, {}", literal(&column.name), column.member(row, dialect));
         let members: Vec<String> = self.table.columns.iter().map(member).collect();
-        let (key, members) = (self.key_of(row), members.join(",\n      "));
-        if dialect.native {
-            // CONCAT is NULL if the row does not fit into a packet, and NULL is an error. JSON_OBJECT
-            // would take it for a row that is gone.
-            format!(
-                "CONCAT(\n    '{{\"key\":', JSON_QUOTE({key}), ',\"row\":', JSON_OBJECT(\n      {members}), '}}')"
-            )
+        let members = members.join(",\n      ");
+        let object = if dialect.native {
+            "JSON_OBJECT"
         } else {
-            format!(
-                "json_object_udf(\n    'key', {key},\n    'row', json_object_udf(\n      {members}))"
-            )
-        }
+            "json_object_udf"
+        };
+        let content = format!("{object}(\n      {members})");
+        let mut more = self.lookups("lookups", row);
+        more.extend(
+            before
+                .into_iter()
+                .flat_map(|before| self.lookups("old_lookups", before)),
+        );
+        self.workload(row, &content, &more)
     }
 
     /// The workload of a row that is gone.
     fn no_row(&self, row: &Row<'_>) -> String {
-        let key = self.key_of(row);
-        if self.style.dialect.native {
-            format!("CONCAT('{{\"key\":', JSON_QUOTE({key}), ',\"row\":null}}')")
+        let gone = if self.style.dialect.native {
+            "'null'"
         } else {
-            format!("json_object_udf('key', {key}, 'row', NULL)")
+            "NULL"
+        };
+        self.workload(row, gone, &self.lookups("old_lookups", row))
+    }
+
+    /// The members of a job: its key, its row, its time, and what else there is.
+    fn workload(&self, row: &Row<'_>, content: &str, more: &[(&str, String)]) -> String {
+        let key = self.key_of(row);
+        let members = [("row", content.to_owned()), ("at", AT.to_owned())];
+        let members = members.iter().chain(more);
+        if self.style.dialect.native {
+            // CONCAT is NULL if the row does not fit into a packet, and NULL is an error. JSON_OBJECT
+            // would take it for a row that is gone.
+            let members: Vec<String> = members
+                .map(|(name, value)| format!(", ',\"{name}\":', {value}"))
+                .collect();
+            format!(
+                "CONCAT('{{\"key\":', JSON_QUOTE({key}){}, '}}')",
+                members.concat()
+            )
+        } else {
+            let members: Vec<String> = members
+                .map(|(name, value)| format!(",\n    '{name}', {value}"))
+                .collect();
+            format!("json_object_udf(\n    'key', {key}{})", members.concat())
         }
     }
 
-    fn hand_over(&self, workload: &str) -> String {
-        let (function, outbox) = (&self.function, &self.outbox);
+    /// The keys that name a row by its other columns, as a member of a job; none without such columns.
+    fn lookups(&self, name: &'static str, row: &Row<'_>) -> Vec<(&'static str, String)> {
+        let keys = self.table.lookups_of(row, &self.prefix, self.style.dialect);
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let list = if self.style.dialect.native {
+            "JSON_ARRAY"
+        } else {
+            "json_array_udf"
+        };
+        vec![(name, format!("{list}({})", keys.join(", ")))]
+    }
+
+    fn hand_over(&self, row: &Row<'_>, workload: &str) -> String {
+        let (function, outbox) = (self.function_of(row), &self.outbox);
         match self.style.delivery {
             Delivery::Call => {
                 format!("  SET @RECV = gman_do_background({function}, {workload});")
@@ -232,8 +323,8 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    fn hand_over_from(&self, workload: &str, from: &str) -> String {
-        let (function, outbox) = (&self.function, &self.outbox);
+    fn hand_over_from(&self, row: &Row<'_>, workload: &str, from: &str) -> String {
+        let (function, outbox) = (self.function_of(row), &self.outbox);
         match self.style.delivery {
             Delivery::Call => format!(
                 "  SET @RECV = (SELECT COUNT(gman_do_background({function}, {workload}))\n    {from});"
@@ -288,6 +379,9 @@ mod tests {
             dialect: Dialect::default(),
             prefix: None,
             function: "syncRowToRedis".to_owned(),
+            lanes: None,
+            choice: None,
+            lookup: None,
         }
     }
 
@@ -303,6 +397,7 @@ mod tests {
             },
             key: columns[..1].to_vec(),
             columns,
+            lookups: Vec::new(),
         }
     }
 
@@ -327,24 +422,32 @@ CREATE TRIGGER `shop`.`orders_insert_to_redis` AFTER INSERT ON `shop`.`orders` F
     'key', CONCAT('shop.orders:', NEW.`id`),
     'row', json_object_udf(
       'id', NEW.`id`,
-      'it''s', NEW.`it's`)));
+      'it''s', NEW.`it's`),
+    'at', CAST(@@timestamp * 1000 AS DECIMAL(17,3))));
 END$$
 
 DROP TRIGGER IF EXISTS `shop`.`orders_update_to_redis`$$
 CREATE TRIGGER `shop`.`orders_update_to_redis` AFTER UPDATE ON `shop`.`orders` FOR EACH ROW BEGIN
   IF OLD.`id` <> NEW.`id` THEN
-    SET @RECV = gman_do_background('syncRowToRedis', json_object_udf('key', CONCAT('shop.orders:', OLD.`id`), 'row', NULL));
+    SET @RECV = gman_do_background('syncRowToRedis', json_object_udf(
+      'key', CONCAT('shop.orders:', OLD.`id`),
+      'row', NULL,
+      'at', CAST(@@timestamp * 1000 AS DECIMAL(17,3))));
   END IF;
   SET @RECV = gman_do_background('syncRowToRedis', json_object_udf(
     'key', CONCAT('shop.orders:', NEW.`id`),
     'row', json_object_udf(
       'id', NEW.`id`,
-      'it''s', NEW.`it's`)));
+      'it''s', NEW.`it's`),
+    'at', CAST(@@timestamp * 1000 AS DECIMAL(17,3))));
 END$$
 
 DROP TRIGGER IF EXISTS `shop`.`orders_delete_to_redis`$$
 CREATE TRIGGER `shop`.`orders_delete_to_redis` AFTER DELETE ON `shop`.`orders` FOR EACH ROW BEGIN
-  SET @RECV = gman_do_background('syncRowToRedis', json_object_udf('key', CONCAT('shop.orders:', OLD.`id`), 'row', NULL));
+  SET @RECV = gman_do_background('syncRowToRedis', json_object_udf(
+    'key', CONCAT('shop.orders:', OLD.`id`),
+    'row', NULL,
+    'at', CAST(@@timestamp * 1000 AS DECIMAL(17,3))));
 END$$
 
 DELIMITER ;
@@ -352,6 +455,48 @@ UNLOCK TABLES;
 SET sql_mode = @gman_sql_mode;
 "
         );
+    }
+
+    #[test]
+    fn lanes_and_lookup_keys_are_in_every_job() {
+        let mut users = table("users", &[("id", "int"), ("mail", "varchar")]);
+        users.lookups = users.columns[1..].to_vec();
+        let style = Style {
+            lanes: Some(4),
+            ..style()
+        };
+        let triggers = triggers(&users, &style);
+        let function = |row| {
+            format!(
+                "gman_do_background(IFNULL(CONCAT('syncRowToRedis.', 1 + CRC32(CONCAT('shop.users:', \
+                 {row}.`id`)) % 4), ''), "
+            )
+        };
+        let key = |name, row| {
+            format!("'{name}', json_array_udf(CONCAT('shop.users:mail:', {row}.`mail`))")
+        };
+        let [insert, update, delete] = triggers.as_slice() else {
+            panic!("{triggers:?}");
+        };
+        for (trigger, parts) in [
+            (insert, vec![function("NEW"), key("lookups", "NEW")]),
+            (
+                update,
+                vec![
+                    function("NEW"),
+                    key("lookups", "NEW"),
+                    key("old_lookups", "OLD"),
+                    function("OLD"),
+                ],
+            ),
+            (delete, vec![function("OLD"), key("old_lookups", "OLD")]),
+        ] {
+            for part in parts {
+                assert!(trigger.create.contains(&part), "{part}\n{}", trigger.create);
+            }
+        }
+        assert!(!insert.create.contains("old_lookups"), "{}", insert.create);
+        assert!(!delete.create.contains("'lookups'"), "{}", delete.create);
     }
 
     /// The one comment that there is holds no name.

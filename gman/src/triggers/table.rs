@@ -67,13 +67,13 @@ impl<'a> Row<'a> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Column {
-    pub(super) name: String,
+pub(crate) struct Column {
+    pub(crate) name: String,
     /// In lower case; `json` for MariaDB's alias of it too.
-    pub(super) kind: String,
-    pub(super) charset: Option<String>,
+    pub(crate) kind: String,
+    pub(crate) charset: Option<String>,
     /// Digits of a second.
-    pub(super) precision: u64,
+    pub(crate) precision: u64,
 }
 
 impl Column {
@@ -90,7 +90,7 @@ impl Column {
     }
 
     /// Whether it goes into JSON as Base64.
-    pub(super) fn is_binary(&self) -> bool {
+    pub(crate) fn is_binary(&self) -> bool {
         self.is_any_of(&BINARY)
     }
 
@@ -189,12 +189,14 @@ impl Column {
 
 /// A table with a primary key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Table {
-    pub(super) name: TableName,
+pub(crate) struct Table {
+    pub(crate) name: TableName,
     /// Those that are sent.
-    pub(super) columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// Those of the primary key, in its order.
-    pub(super) key: Vec<Column>,
+    pub(crate) key: Vec<Column>,
+    /// Those by whose values the row can be found too.
+    pub(crate) lookups: Vec<Column>,
 }
 
 impl Table {
@@ -208,6 +210,15 @@ impl Table {
             parts.push(column.key(row, among_others, dialect));
         }
         format!("CONCAT({})", parts.join(", "))
+    }
+
+    /// The keys that name the row by each of those columns: NULL without a value.
+    pub(super) fn lookups_of(&self, row: &Row<'_>, prefix: &str, dialect: Dialect) -> Vec<String> {
+        let key = |column: &Column| {
+            let begin = literal(&format!("{prefix}{}:", column.name));
+            format!("CONCAT({begin}, {})", column.key(row, false, dialect))
+        };
+        self.lookups.iter().map(key).collect()
     }
 
     /// Whether an UPDATE gave the row another key.

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
 use super::change::Change;
+use super::connection::{Connection, Finished};
 use super::job::{self, Job};
 use super::log::say;
+use super::statistics::Statistics;
 use super::store::{Outcome, Round, Store};
 use super::unfinished::Unfinished;
 use crate::service::{Backoff, Stop};
@@ -26,14 +28,21 @@ pub(super) struct Backlog {
     /// Whether they wait for a Redis that is away.
     stalled: Arc<AtomicBool>,
     unfinished: Arc<Unfinished>,
+    /// Takes a job on whose next change may belong to another lane.
+    hand_on: HandOn,
+    statistics: Arc<Statistics>,
     stop: Arc<Stop>,
 }
+
+pub(super) type HandOn = Box<dyn Fn(Job) + Send>;
 
 impl Backlog {
     pub(super) fn new(
         arriving: Receiver<Job>,
         stalled: &Arc<AtomicBool>,
         unfinished: &Arc<Unfinished>,
+        hand_on: HandOn,
+        statistics: &Arc<Statistics>,
         stop: &Arc<Stop>,
     ) -> Self {
         Self {
@@ -41,6 +50,8 @@ impl Backlog {
             jobs: VecDeque::new(),
             stalled: Arc::clone(stalled),
             unfinished: Arc::clone(unfinished),
+            hand_on,
+            statistics: Arc::clone(statistics),
             stop: Arc::clone(stop),
         }
     }
@@ -94,22 +105,42 @@ impl Backlog {
 
     /// Takes away what is done; returns how much that is.
     fn settle(&mut self, outcomes: Vec<Option<Outcome>>) -> usize {
+        let mut done = 0;
         let mut finished = Vec::with_capacity(outcomes.len());
         let mut left = Vec::new();
-        for (job, outcome) in self.jobs.drain(..outcomes.len()).zip(outcomes) {
-            match outcome {
-                Some(outcome) => {
-                    self.unfinished.remove(job.change.slot());
-                    finished.push(job.finished(outcome));
-                }
-                None => left.push(job),
-            }
+        let tried: Vec<Job> = self.jobs.drain(..outcomes.len()).collect();
+        for (job, outcome) in tried.into_iter().zip(outcomes) {
+            let Some(outcome) = outcome else {
+                left.push(job);
+                continue;
+            };
+            done += 1;
+            self.unfinished.remove(job.change.slot());
+            finished.extend(self.go_on(job, outcome));
         }
         left.into_iter()
             .rev()
             .for_each(|job| self.jobs.push_front(job));
         job::report(&mut finished);
-        finished.len()
+        done
+    }
+
+    /// Redis has answered a change of a job: that was the last one, or the next one's turn has come.
+    fn go_on(&self, mut job: Job, outcome: Outcome) -> Option<(Arc<Connection>, Finished)> {
+        if outcome != Outcome::Done {
+            return Some(job.finished(outcome));
+        }
+        if let Some(at) = job.at.take() {
+            self.statistics.age(at.age());
+        }
+        match job.next.pop_front() {
+            None => Some(job.finished(outcome)),
+            Some(next) => {
+                job.change = next;
+                (self.hand_on)(job);
+                None
+            }
+        }
     }
 
     /// Lets jobs for others come meanwhile.

@@ -1,11 +1,7 @@
-//! What a job asks for: from its workload to the commands for Redis.
+//! What becomes of a key: the commands for Redis, and what it answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use clap::ValueEnum;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::version_key::version_key;
 use crate::redis_client::{self, Answer};
@@ -44,6 +40,11 @@ return kind";
 /// What [`IN_ONE`] answers when it has left the change out.
 const LEFT_OUT: Answer = Answer::Int(0);
 
+/// Deletes a key that holds a value.
+const DELETE_IF: &str = "
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0";
+
 /// What became of a change that Redis has answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
@@ -54,154 +55,68 @@ pub(super) enum Effect {
     Replaced(String),
 }
 
-/// What a job of `--function` does with the key, which is `--prefix` and the row's "id".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// SET the key to "name"; DEL it if "name" is null
-    Set,
-    /// HSET every member of the row as a string, HDEL those that are null; other fields stay
-    Hash,
-    /// DEL the key
-    Delete,
-}
-
-/// How workloads are to be read.
-#[derive(Debug, Clone)]
-pub(super) struct Format {
-    pub(super) mode: Mode,
-    pub(super) prefix: String,
-    pub(super) version_field: Option<Arc<str>>,
-}
-
 /// The columns of a row: each a text, or NULL.
-type Fields = BTreeMap<String, Option<String>>;
+pub(crate) type Fields = BTreeMap<String, Option<String>>;
+
+/// What Redis has at a key once its change is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left<'a> {
+    Nothing,
+    Text(&'a str),
+    /// A hash with the fields that are not NULL, and no others.
+    Hash(&'a Fields),
+    /// A hash with the fields that are not NULL, and maybe others that are not named here.
+    Fields(&'a Fields),
+    /// A document of RedisJSON.
+    Document(&'a str),
+}
 
 /// A key and what becomes of it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) key: String,
-    write: Write,
-    version: Option<Version>,
+pub(crate) struct Change {
+    pub(crate) key: String,
+    pub(super) write: Write,
+    pub(super) version: Option<Version>,
+    /// After how many milliseconds the key goes.
+    pub(super) expire_ms: Option<String>,
+    /// The channel that is told the key.
+    pub(super) publish: Option<Arc<str>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Version {
-    number: u64,
+pub(super) struct Version {
+    pub(super) number: u64,
     /// The member of the row that holds it.
-    field: Arc<str>,
+    pub(super) field: Arc<str>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Write {
+pub(super) enum Write {
     Set(String),
     Delete,
     /// The fields are set, those that are NULL go, all others stay.
     Merge(Fields),
     /// The hash has these fields, without those that are NULL, and no others.
     Replace(Fields),
-}
-
-impl Format {
-    /// Reads a row, `{"id":1,"name":"sm"}`, of which the mode says what to do with it.
-    ///
-    /// # Errors
-    ///
-    /// What was expected of the workload, as a text.
-    pub(super) fn row(&self, workload: &[u8]) -> Result<Change, String> {
-        let row = members(workload)?;
-        let write = match self.mode {
-            // Redis cannot hold NULL: readers find no key and ask the database.
-            Mode::Set => column(&row, "name")?.map_or(Write::Delete, Write::Set),
-            Mode::Hash => Write::Merge(fields(&row)?),
-            Mode::Delete => Write::Delete,
-        };
-        self.change(column(&row, "id")?, "id", write, self.version(&row)?)
-    }
-
-    /// Reads a row that names its key, `{"key":"test:1","row":{...}}`, where null is no row.
-    ///
-    /// # Errors
-    ///
-    /// As [`Format::row`].
-    pub(super) fn keyed_row(&self, workload: &[u8]) -> Result<Change, String> {
-        let outer = members(workload)?;
-        let row = outer
-            .get("row")
-            .ok_or("expected an object with a \"row\"")?;
-        let row: Option<Members<'_>> = serde_json::from_str(row.get())
-            .map_err(|_| "expected a \"row\" that is an object or null")?;
-        let (write, version) = match row {
-            Some(row) => (Write::Replace(fields(&row)?), self.version(&row)?),
-            None => (Write::Delete, self.version(&outer).unwrap_or(None)),
-        };
-        self.change(column(&outer, "key")?, "key", write, version)
-    }
-
-    fn change(
-        &self,
-        key: Option<String>,
-        name: &str,
-        write: Write,
-        version: Option<Version>,
-    ) -> Result<Change, String> {
-        let key = key.ok_or_else(|| format!("expected a \"{name}\" that is not null"))?;
-        Ok(Change {
-            key: format!("{}{key}", self.prefix),
-            write,
-            version,
-        })
-    }
-
-    fn version(&self, row: &Members<'_>) -> Result<Option<Version>, String> {
-        let Some(name) = &self.version_field else {
-            return Ok(None);
-        };
-        match column(row, name)?.and_then(|text| text.parse().ok()) {
-            Some(number) => Ok(Some(Version {
-                number,
-                field: Arc::clone(name),
-            })),
-            None => Err(format!("expected a whole number \"{name}\"")),
-        }
-    }
-}
-
-/// An object, with its members as the JSON they are: numbers keep their digits.
-type Members<'a> = BTreeMap<String, &'a RawValue>;
-
-fn members(workload: &[u8]) -> Result<Members<'_>, String> {
-    serde_json::from_slice(workload).map_err(|error| format!("expected an object: {error}"))
-}
-
-/// A member that has to be there, and to be a string, a number or null.
-fn column(row: &Members<'_>, name: &str) -> Result<Option<String>, String> {
-    match row.get(name) {
-        Some(value) if !value.get().starts_with(['[', '{', 't', 'f']) => text(value),
-        _ => Err(format!(
-            "expected an object with a string or number \"{name}\""
-        )),
-    }
-}
-
-/// All members.
-fn fields(row: &Members<'_>) -> Result<Fields, String> {
-    row.iter()
-        .map(|(name, value)| Ok((name.clone(), text(value)?)))
-        .collect()
-}
-
-/// A string without its quotes, nothing for null, and everything else as JSON.
-fn text(value: &RawValue) -> Result<Option<String>, String> {
-    match value.get() {
-        "null" => Ok(None),
-        json if json.starts_with('"') => String::deserialize(value)
-            .map(Some)
-            .map_err(|error| error.to_string()),
-        json => Ok(Some(json.to_owned())),
-    }
+    /// The document of RedisJSON is this.
+    Document(String),
+    /// The key goes if it holds this.
+    DeleteIf(String),
 }
 
 impl Change {
+    /// What the change leaves.
+    pub(crate) fn leaves(&self) -> Left<'_> {
+        match &self.write {
+            Write::Set(text) => Left::Text(text),
+            Write::Delete | Write::DeleteIf(_) => Left::Nothing,
+            Write::Merge(fields) => Left::Fields(fields),
+            Write::Replace(fields) if fields.values().all(Option::is_none) => Left::Nothing,
+            Write::Replace(fields) => Left::Hash(fields),
+            Write::Document(json) => Left::Document(json),
+        }
+    }
+
     /// The slot of the key, if Redis is a cluster.
     pub(super) fn slot(&self) -> u16 {
         redis_client::slot(self.key.as_bytes())
@@ -218,14 +133,25 @@ impl Change {
 
     /// What an answer to [`Change::pack`] means that is no error.
     pub(super) fn effect(&self, answer: &Answer) -> Effect {
+        let usual = match self.write {
+            Write::Replace(_) => "hash",
+            Write::Document(_) => "ReJSON-RL",
+            // They take the place of any other type without a word, as Redis does.
+            Write::Set(_) | Write::Delete | Write::Merge(_) | Write::DeleteIf(_) => {
+                return self.done(answer);
+            }
+        };
+        match answer {
+            Answer::Text(kind) if ![usual.as_bytes(), b"none"].contains(&kind.as_slice()) => {
+                Effect::Replaced(String::from_utf8_lossy(kind).into_owned())
+            }
+            answer => self.done(answer),
+        }
+    }
+
+    fn done(&self, answer: &Answer) -> Effect {
         match answer {
             &LEFT_OUT if self.version.is_some() => Effect::LeftOut,
-            Answer::Text(kind) if matches!(self.write, Write::Replace(_)) => {
-                match kind.as_slice() {
-                    b"hash" | b"none" => Effect::Made,
-                    other => Effect::Replaced(String::from_utf8_lossy(other).into_owned()),
-                }
-            }
             _ => Effect::Made,
         }
     }
@@ -252,14 +178,31 @@ impl Change {
     }
 
     /// The commands, in words.
-    fn commands(&self) -> Vec<Vec<&str>> {
+    pub(super) fn commands(&self) -> Vec<Vec<&str>> {
         let delete = vec!["DEL", &self.key];
-        match &self.write {
-            Write::Set(value) => vec![vec!["SET", &self.key, value]],
+        let mut commands = match &self.write {
+            Write::Set(value) => vec![self.set(value)],
             Write::Delete => vec![delete],
             Write::Merge(fields) => [self.hdel(fields), self.hset(fields)].concat(),
             Write::Replace(fields) => [vec![delete], self.hset(fields)].concat(),
+            Write::Document(json) => vec![delete, vec!["JSON.SET", &self.key, "$", json]],
+            Write::DeleteIf(value) => vec![vec!["EVAL", DELETE_IF, "1", &self.key, value]],
+        };
+        if let (Some(expire), false) = (&self.expire_ms, matches!(self.write, Write::Set(_))) {
+            commands.push(vec!["PEXPIRE", &self.key, expire]);
         }
+        if let Some(channel) = &self.publish {
+            commands.push(vec!["PUBLISH", channel, &self.key]);
+        }
+        commands
+    }
+
+    fn set<'a>(&'a self, value: &'a str) -> Vec<&'a str> {
+        let mut command = vec!["SET", &self.key, value];
+        if let Some(expire) = &self.expire_ms {
+            command.extend(["PX", expire]);
+        }
+        command
     }
 
     fn hset<'a>(&'a self, fields: &'a Fields) -> Vec<Vec<&'a str>> {
@@ -283,128 +226,5 @@ impl Change {
             .chunks(FIELDS_AT_ONCE)
             .map(|names| [&["HDEL", self.key.as_str()], names].concat())
             .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn format(mode: Mode) -> Format {
-        Format {
-            mode,
-            prefix: "p:".to_owned(),
-            version_field: None,
-        }
-    }
-
-    fn commands(change: Result<Change, String>) -> Vec<String> {
-        let change = change.expect("a change");
-        let commands = change.commands();
-        commands.iter().map(|words| words.join(" ")).collect()
-    }
-
-    #[test]
-    fn the_mode_says_what_a_row_does() {
-        let row = br#"{"id":1,"name":"sm","gone":null}"#;
-        assert_eq!(commands(format(Mode::Set).row(row)), ["SET p:1 sm"]);
-        assert_eq!(commands(format(Mode::Delete).row(row)), ["DEL p:1"]);
-        assert_eq!(
-            commands(format(Mode::Hash).row(row)),
-            ["HDEL p:1 gone", "HSET p:1 id 1 name sm"]
-        );
-        let null = br#"{"id":"a","name":null}"#;
-        assert_eq!(commands(format(Mode::Set).row(null)), ["DEL p:a"]);
-    }
-
-    #[test]
-    fn a_keyed_row_replaces_the_hash_or_deletes_it_in_every_mode() {
-        for mode in [Mode::Set, Mode::Hash, Mode::Delete] {
-            let row = br#"{"key":"t:1","row":{"id":1,"gone":null}}"#;
-            let gone = br#"{"key":"t:1","row":null}"#;
-            let format = format(mode);
-            assert_eq!(
-                commands(format.keyed_row(row)),
-                ["DEL p:t:1", "HSET p:t:1 id 1"]
-            );
-            assert_eq!(commands(format.keyed_row(gone)), ["DEL p:t:1"]);
-        }
-    }
-
-    #[test]
-    fn values_keep_their_digits_and_json_stays_json() {
-        let row = br#"{"id":12.50,"a":123456789012345678901234567890,"b":"\u00e4\"","c":[1, 2],"d":true}"#;
-        assert_eq!(
-            commands(format(Mode::Hash).row(row)),
-            ["HSET p:12.50 a 123456789012345678901234567890 b ä\" c [1, 2] d true id 12.50"]
-        );
-    }
-
-    #[test]
-    fn many_fields_are_written_in_parts() {
-        let members: Vec<String> = (0..2500).map(|n| format!("\"f{n}\":{n}")).collect();
-        let row = format!("{{\"id\":1,{}}}", members.join(","));
-        let lengths: Vec<usize> = format(Mode::Hash)
-            .row(row.as_bytes())
-            .expect("a change")
-            .commands()
-            .iter()
-            .map(Vec::len)
-            .collect();
-        assert_eq!(lengths, [2002, 2002, 1004]);
-    }
-
-    #[test]
-    fn a_version_is_asked_for_where_there_is_a_row() {
-        let format = Format {
-            version_field: Some("v".into()),
-            ..format(Mode::Set)
-        };
-        let version = |change: Result<Change, String>| {
-            change.map(|change| change.version.map(|version| version.number))
-        };
-        let missing = Err("expected an object with a string or number \"v\"".to_owned());
-        assert_eq!(
-            version(format.row(br#"{"id":1,"name":"a","v":7}"#)),
-            Ok(Some(7))
-        );
-        assert_eq!(version(format.row(br#"{"id":1,"name":"a"}"#)), missing);
-        let keyed = |workload: &str| version(format.keyed_row(workload.as_bytes()));
-        assert_eq!(keyed(r#"{"key":"k","row":{"v":8}}"#), Ok(Some(8)));
-        assert_eq!(keyed(r#"{"key":"k","row":{}}"#), missing);
-        assert_eq!(keyed(r#"{"key":"k","row":null,"v":9}"#), Ok(Some(9)));
-        assert_eq!(keyed(r#"{"key":"k","row":null}"#), Ok(None));
-        let negative = keyed(r#"{"key":"k","row":{"v":-1}}"#);
-        assert_eq!(negative, Err("expected a whole number \"v\"".to_owned()));
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let refusal = |workload: &str| {
-            let workload = workload.as_bytes();
-            let rows = format(Mode::Set).row(workload).expect_err("a refusal");
-            (
-                rows,
-                format(Mode::Set)
-                    .keyed_row(workload)
-                    .expect_err("a refusal"),
-            )
-        };
-        for workload in ["no json", "[1]", "1", "null"] {
-            let (row, keyed) = refusal(workload);
-            assert!(row.starts_with("expected an object: "), "{row}");
-            assert!(keyed.starts_with("expected an object: "), "{keyed}");
-        }
-        assert!(refusal(r#"{"id":null,"name":"a"}"#).0.contains("\"id\""));
-        assert!(refusal(r#"{"id":[],"name":"a"}"#).0.contains("\"id\""));
-        assert!(refusal(r#"{"id":1,"name":[]}"#).0.contains("\"name\""));
-        assert!(refusal(r#"{"id":1}"#).0.contains("\"name\""));
-        assert!(refusal(r#"{"key":"a"}"#).1.contains("\"row\""));
-        assert!(
-            refusal(r#"{"key":"a","row":[]}"#)
-                .1
-                .contains("object or null")
-        );
-        assert!(refusal(r#"{"key":null,"row":{}}"#).1.contains("\"key\""));
     }
 }

@@ -26,6 +26,8 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 pub(super) struct Finished {
     pub(super) handle: Vec<u8>,
     pub(super) outcome: Outcome,
+    /// The length of its workload, if that was kept.
+    pub(super) bytes: usize,
     /// Whether it had to wait for a Redis that was away.
     pub(super) parked: bool,
 }
@@ -53,7 +55,7 @@ impl Connection {
         address: &HostPort,
         protection: &Protection,
         functions: &[String],
-        limit: usize,
+        window: Window,
         statistics: &Arc<Statistics>,
     ) -> io::Result<Self> {
         let wire = connect(address, protection)?;
@@ -67,7 +69,7 @@ impl Connection {
             socket,
             shared: Mutex::new(Shared {
                 wire,
-                window: Window::new(limit),
+                window,
                 bytes,
                 lost: false,
             }),
@@ -98,6 +100,12 @@ impl Connection {
         }
     }
 
+    /// Notes that a job with a workload of so many bytes has come.
+    pub(super) fn count_assigned(&self, bytes: usize) {
+        self.statistics.in_flight.inc();
+        self.statistics.in_flight_bytes.add(as_gauge(bytes));
+    }
+
     /// Lets `change` note what has happened, and sends what follows from it.
     pub(super) fn update(&self, change: impl FnOnce(&mut Window)) -> io::Result<()> {
         let mut shared = self.lock();
@@ -115,10 +123,13 @@ impl Connection {
         for Finished {
             handle,
             outcome,
+            bytes,
             parked,
         } in finished
         {
-            shared.window.finished(*parked);
+            shared.window.finished(*bytes, *parked);
+            self.statistics.in_flight.dec();
+            self.statistics.in_flight_bytes.sub(as_gauge(*bytes));
             self.count(*outcome);
             match outcome {
                 Outcome::Done | Outcome::LeftOut => {
@@ -168,19 +179,18 @@ impl Connection {
         let mut shared = self.lock();
         shared.lost = true;
         let _ = self.socket.shutdown(Shutdown::Both);
-        let held = shared.window.held();
-        self.statistics.given_back.add(held);
+        let (held, bytes) = (shared.window.held(), shared.window.held_bytes());
+        self.statistics.given_back.inc_by(held as u64);
+        self.statistics.in_flight.sub(as_gauge(held));
+        self.statistics.in_flight_bytes.sub(as_gauge(bytes));
         held
     }
 
     fn count(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Done => self.statistics.done.add(1),
-            Outcome::LeftOut => {
-                self.statistics.done.add(1);
-                self.statistics.left_out.add(1);
-            }
-            Outcome::Impossible => self.statistics.failed.add(1),
+            Outcome::Done => self.statistics.written.inc(),
+            Outcome::LeftOut => self.statistics.left_out.inc(),
+            Outcome::Impossible => self.statistics.failed.inc(),
         }
     }
 
@@ -207,6 +217,10 @@ impl Shared {
         wire.mark_answered();
         sent.map_err(io::Error::other)
     }
+}
+
+fn as_gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Tries the addresses of a host in turn.

@@ -1,7 +1,9 @@
 //! A job that is not finished.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::at::At;
 use super::change::Change;
 use super::connection::{Connection, Finished};
 use super::store::Outcome;
@@ -11,6 +13,12 @@ pub(super) struct Job {
     pub(super) connection: Arc<Connection>,
     pub(super) handle: Vec<u8>,
     pub(super) change: Change,
+    /// What follows once Redis has that.
+    pub(super) next: VecDeque<Change>,
+    /// When the row was changed, until Redis has it.
+    pub(super) at: Option<At>,
+    /// The length of its workload.
+    pub(super) bytes: usize,
     /// Whether its job server knows that it waits for a Redis that is away.
     pub(super) parked: bool,
 }
@@ -21,6 +29,7 @@ impl Job {
         let finished = Finished {
             handle: self.handle,
             outcome,
+            bytes: self.bytes,
             parked: self.parked,
         };
         (self.connection, finished)

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gearman_mysql_udf::gearman::servers::host_port::HostPort;
-use gearman_mysql_udf::gearman::wire::packet::{self, Command, Decoded, Magic, Packet};
+use gearman_mysql_udf::gearman::wire::packet::{Command, Packet};
 use gearman_mysql_udf::gearman::wire::protection::Protection;
 
-use super::change::{Change, Format};
 use super::connection::{Connection, Finished};
+use super::format::{Format, Task};
+use super::inbox::{Inbox, Item, TooLarge};
 use super::job::Job;
 use super::lane::Lanes;
 use super::log::{self, say};
@@ -34,6 +35,8 @@ pub(super) struct JobServer {
     row_function: String,
     format: Format,
     in_flight: usize,
+    in_flight_bytes: usize,
+    max_workload: usize,
     verbose: bool,
     lanes: Lanes,
     statistics: Arc<Statistics>,
@@ -63,9 +66,11 @@ impl JobServer {
             address,
             protection: protection.clone(),
             functions: functions.to_vec(),
-            row_function: options.row_function.clone(),
+            row_function: options.row_function(),
             format: options.format(),
             in_flight: options.in_flight.into(),
+            in_flight_bytes: options.in_flight_bytes,
+            max_workload: options.max_workload,
             verbose: options.verbose,
             lanes: lanes.clone(),
             statistics: Arc::clone(statistics),
@@ -82,10 +87,13 @@ impl JobServer {
                 Ok(connection) => {
                     self.statistics
                         .gearmand_reconnects
-                        .add(was_connected.into());
+                        .inc_by(was_connected.into());
                     was_connected = true;
                     backoff = Backoff::new();
-                    self.use_up(&Arc::new(connection))
+                    self.statistics.gearmand_connections.inc();
+                    let problem = self.use_up(&Arc::new(connection));
+                    self.statistics.gearmand_connections.dec();
+                    problem
                 }
                 Err(error) => Some(error.to_string()),
             };
@@ -102,11 +110,12 @@ impl JobServer {
 
     fn connect(&self) -> io::Result<Connection> {
         let functions = &self.functions;
+        let window = Window::new(self.in_flight, self.in_flight_bytes);
         let connection = Connection::open(
             &self.address,
             &self.protection,
             functions,
-            self.in_flight,
+            window,
             &self.statistics,
         )?;
         let (address, functions) = (&self.address, functions.join(" and "));
@@ -138,7 +147,7 @@ impl JobServer {
 
     /// Takes jobs until somebody asks to stop and they are finished, or there is no time for that.
     fn take_jobs(&self, connection: &Arc<Connection>) -> io::Result<()> {
-        let mut received = Vec::new();
+        let mut inbox = Inbox::new(self.max_workload);
         let mut heard = Instant::now();
         loop {
             if self.stop.requested() {
@@ -150,9 +159,9 @@ impl JobServer {
                     return Ok(());
                 }
             }
-            if connection.read(&mut received)? > 0 {
+            if connection.read(inbox.bytes())? > 0 {
                 heard = Instant::now();
-                let arrivals = self.arrivals(connection, &mut received)?;
+                let arrivals = self.arrivals(connection, &mut inbox)?;
                 self.pass_on(connection, arrivals)?;
             } else if heard.elapsed() > SILENCE && connection.awaits_an_answer() {
                 return Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"));
@@ -162,18 +171,21 @@ impl JobServer {
         }
     }
 
-    /// Reads the whole packets that `received` begins with, and takes them away.
+    /// Reads the whole packets that have come.
     fn arrivals(
         &self,
         connection: &Arc<Connection>,
-        received: &mut Vec<u8>,
+        inbox: &mut Inbox,
     ) -> io::Result<Vec<Arrival>> {
         let mut arrivals = Vec::new();
-        let mut taken = 0;
-        while let Decoded::Packet(packet) =
-            packet::decode(Magic::Response, &received[taken..]).map_err(invalid)?
-        {
-            taken += packet.bytes();
+        while let Some(item) = inbox.next()? {
+            let packet = match item {
+                Item::Packet(packet) => packet,
+                Item::TooLarge(job) => {
+                    arrivals.push(self.too_large(job));
+                    continue;
+                }
+            };
             match packet.command {
                 Command::JobAssign => arrivals.push(self.job(connection, &packet)),
                 Command::NoJob => arrivals.push(Arrival::NoJob),
@@ -186,7 +198,6 @@ impl JobServer {
                 other => return Err(invalid(format!("unexpected {other} packet"))),
             }
         }
-        received.drain(..taken);
         Ok(arrivals)
     }
 
@@ -195,9 +206,10 @@ impl JobServer {
         let noted = connection.update(|window| {
             for arrival in &arrivals {
                 match arrival {
-                    Arrival::Job(_) | Arrival::Malformed(_) => {
-                        self.statistics.taken.add(1);
-                        window.assigned();
+                    Arrival::Job(Job { bytes, .. })
+                    | Arrival::Malformed(Finished { bytes, .. }) => {
+                        connection.count_assigned(*bytes);
+                        window.assigned(*bytes);
                     }
                     Arrival::NoJob => window.found_none(),
                     Arrival::Noop => window.woken(),
@@ -218,41 +230,59 @@ impl JobServer {
         let (function, workload) = (packet.argument(1), packet.argument(2));
         let handle = packet.argument(0).to_vec();
         let name = String::from_utf8_lossy(function);
-        match self.change(function, workload) {
-            Ok(change) => {
+        let bytes = workload.len();
+        match self.task(function, workload) {
+            Ok(task) => {
                 if self.verbose {
                     log::show(&name, workload);
                 }
-                let connection = Arc::clone(connection);
                 Arrival::Job(Job {
-                    connection,
+                    connection: Arc::clone(connection),
                     handle,
-                    change,
+                    change: task.change,
+                    next: task.lookups,
+                    at: task.at,
+                    bytes,
                     parked: false,
                 })
             }
             Err(problem) => {
                 let text = String::from_utf8_lossy(workload);
                 say(format!("{name}: {problem}; the workload was: {text}"));
-                // Trying again would not help, so it ends here.
-                let outcome = Outcome::Impossible;
-                let parked = false;
-                Arrival::Malformed(Finished {
-                    handle,
-                    outcome,
-                    parked,
-                })
+                malformed(handle, bytes)
             }
         }
     }
 
-    fn change(&self, function: &[u8], workload: &[u8]) -> Result<Change, String> {
+    fn too_large(&self, job: TooLarge) -> Arrival {
+        let (name, bytes, limit) = (
+            String::from_utf8_lossy(&job.function),
+            job.bytes,
+            self.max_workload,
+        );
+        say(format!(
+            "{name}: the job fails, as its workload has {bytes} bytes; --max-workload is {limit}"
+        ));
+        malformed(job.handle, 0)
+    }
+
+    fn task(&self, function: &[u8], workload: &[u8]) -> Result<Task, String> {
         if function == self.row_function.as_bytes() {
             self.format.keyed_row(workload)
         } else {
             self.format.row(workload)
         }
     }
+}
+
+/// Trying again would not help, so it ends here.
+fn malformed(handle: Vec<u8>, bytes: usize) -> Arrival {
+    Arrival::Malformed(Finished {
+        handle,
+        outcome: Outcome::Impossible,
+        bytes,
+        parked: false,
+    })
 }
 
 fn invalid(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

@@ -65,30 +65,30 @@ impl Lanes {
             stop: Arc::clone(stop),
         };
         // It says what Redis thinks of us before there is a job.
-        let first = shared.start_lane(Store::introduce);
-        shared.deal().lanes.insert((Node(0), 0), first);
-        Self(Arc::new(shared))
+        let lanes = Self(Arc::new(shared));
+        let first = lanes.start_lane(Store::introduce);
+        lanes.0.deal().lanes.insert((Node(0), 0), first);
+        lanes
     }
 
     pub(super) fn hand_in(&self, mut job: Job) {
-        let lane = self.0.lane(&job);
+        let lane = self.lane(&job);
         if lane.stalled.load(Ordering::Acquire) {
             job::park(iter::once(&mut job));
         }
         // A lane that has ended had no time left to stop: the job server gives the job on.
         let _ = lane.jobs.send(job);
     }
-}
 
-impl Shared {
     /// The lane of a job. Only a slot without unfinished jobs follows its node: a lane whose slots have
     /// gone to another node can write there too.
     fn lane(&self, job: &Job) -> Lane {
+        let shared = &self.0;
         let slot = job.change.slot();
-        let thread = hash(&job.change.key) % self.threads;
-        let mut deal = self.deal();
-        if self.unfinished.add(slot) {
-            deal.nodes[usize::from(slot)] = self.routes.owner(slot);
+        let thread = hash(&job.change.key) % shared.threads;
+        let mut deal = shared.deal();
+        if shared.unfinished.add(slot) {
+            deal.nodes[usize::from(slot)] = shared.routes.owner(slot);
         }
         let node = deal.nodes[usize::from(slot)];
         let lane = deal.lanes.entry((node, thread));
@@ -96,10 +96,19 @@ impl Shared {
     }
 
     fn start_lane(&self, begin: impl FnOnce(&mut Store) + Send + 'static) -> Lane {
+        let shared = &self.0;
         let (sender, jobs) = mpsc::channel();
-        let mut store = Store::new(&self.routes, self.replicas, &self.statistics);
+        let mut store = Store::new(&shared.routes, shared.replicas, &shared.statistics);
         let stalled = Arc::new(AtomicBool::new(false));
-        let mut backlog = Backlog::new(jobs, &stalled, &self.unfinished, &self.stop);
+        let lanes = self.clone();
+        let mut backlog = Backlog::new(
+            jobs,
+            &stalled,
+            &shared.unfinished,
+            Box::new(move |job| lanes.hand_in(job)),
+            &shared.statistics,
+            &shared.stop,
+        );
         thread::spawn(move || {
             begin(&mut store);
             backlog.work_off(&mut store);
@@ -109,7 +118,9 @@ impl Shared {
             stalled,
         }
     }
+}
 
+impl Shared {
     fn deal(&self) -> MutexGuard<'_, Deal> {
         self.deal.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,25 +1,32 @@
 //! `gman worker`: a Gearman worker that writes changed rows to Redis; `docs/worker.md` describes it.
 //!
 //! One thread for each job server ([`job_server`]) takes jobs, many at once and in the order of the
-//! queue, parses them ([`change`]) and assigns them to lanes ([`lane`]) by their keys. A lane is a
+//! queue, parses them ([`format`]) and assigns them to lanes ([`lane`]) by their keys. A lane is a
 //! thread ([`backlog`]) with connections to Redis ([`store`]): it writes all changes that have arrived in
 //! one round trip, and then reports their jobs as finished. Therefore two changes of one key stay in
 //! order, and a job is never finished before Redis has its change: gearmand gives it to another worker
 //! if this one ends.
 
+mod at;
 mod backlog;
-mod change;
+pub(crate) mod change;
 mod connection;
+mod expire;
+pub(crate) mod format;
+mod health;
+mod inbox;
 mod job;
 mod job_server;
 mod lane;
+mod lane_option;
 mod log;
+mod metrics;
 mod options;
 mod redirect;
 mod statistics;
 mod store;
 mod unfinished;
-mod version_key;
+pub(crate) mod version_key;
 mod window;
 
 use std::panic;
@@ -34,6 +41,7 @@ use signal_hook::iterator::Signals;
 use crate::error::{Error, Result};
 use crate::redis_client::Routes;
 use crate::service::Stop;
+use health::Health;
 use job_server::JobServer;
 use lane::Lanes;
 use log::say;
@@ -51,12 +59,18 @@ const PANICKED: i32 = 101;
 pub(crate) fn run(options: &Options) -> Result {
     exit_with_any_thread();
     let stop = Arc::new(Stop::default());
-    let statistics = Arc::new(Statistics::default());
+    let statistics = Statistics::new()
+        .map(Arc::new)
+        .map_err(|error| Error::failed(format!("cannot count: {error}")))?;
     handle_signals(options, &stop, &statistics)?;
     let (redis, functions) = (options.redis.servers()?, options.functions()?);
     let protection = Protection::default();
     protection.set(options.gearmand.tls()?, |problem| say(problem));
     let routes = Arc::new(Routes::new(redis));
+    if let Some(address) = options.metrics {
+        let health = Health::new(&routes, &statistics, options.gearmand.job_servers.len());
+        metrics::serve(address, &statistics, health)?;
+    }
     let lanes = Lanes::start(&routes, options, &statistics, &stop);
     let servers: Vec<_> = options
         .gearmand

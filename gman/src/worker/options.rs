@@ -1,12 +1,15 @@
 //! The options; each has an environment variable.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, value_parser};
 
-use super::change::{Format, Mode};
+use super::expire::Expire;
+use super::format::{Format, Mode};
+use super::lane_option::LaneOption;
 use crate::connections::{GearmandOptions, RedisOptions};
 use crate::error::{Error, Result};
 
@@ -33,7 +36,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(super) redis: RedisOptions,
 
-    /// What a job of --function does
+    /// What a job of --function does, and in what form json and redis-json keep every row
     #[arg(long, env = "GMAN_WORKER_MODE", value_enum, default_value_t = Mode::Set)]
     mode: Mode,
 
@@ -62,7 +65,7 @@ pub(crate) struct Options {
         value_name = "NAME",
         default_value = "syncRowToRedis"
     )]
-    pub(super) row_function: String,
+    row_function: String,
 
     /// Skip changes older than the one in Redis, by this member of the row: a whole number below 2^64
     /// that grows with every change
@@ -72,6 +75,21 @@ pub(crate) struct Options {
     /// whatever Redis has.
     #[arg(long, env = "GMAN_WORKER_VERSION_FIELD", value_name = "NAME")]
     version_field: Option<String>,
+
+    /// Serve lane K of N alone: the jobs of ROW_FUNCTION.K that triggers made with --lanes N submit
+    ///
+    /// Run one worker for each lane. A key is always in the same lane, which keeps its changes in order.
+    #[arg(long, env = "GMAN_WORKER_LANE", value_name = "K/N")]
+    lane: Option<LaneOption>,
+
+    /// Let keys go after so many seconds, or up to a tenth earlier, so that they do not all go at once
+    #[arg(long, env = "GMAN_WORKER_EXPIRE", value_name = "SECONDS")]
+    #[arg(value_parser = value_parser!(u32).range(1..=315_360_000))]
+    expire: Option<u32>,
+
+    /// Publish the key of every row that has changed to this channel of Redis
+    #[arg(long, env = "GMAN_WORKER_PUBLISH", value_name = "CHANNEL")]
+    publish: Option<String>,
 
     /// Finish a job only after so many replicas of Redis have its change too
     ///
@@ -106,6 +124,31 @@ pub(crate) struct Options {
     #[arg(value_parser = value_parser!(u16).range(1..))]
     pub(super) in_flight: u16,
 
+    /// How many bytes of workloads of each job server are held in memory at once
+    #[arg(
+        long,
+        env = "GMAN_WORKER_IN_FLIGHT_BYTES",
+        value_name = "BYTES",
+        default_value_t = 64 << 20
+    )]
+    pub(super) in_flight_bytes: usize,
+
+    /// Fail a job whose workload has more bytes
+    #[arg(
+        long,
+        env = "GMAN_WORKER_MAX_WORKLOAD",
+        value_name = "BYTES",
+        default_value_t = 64 << 20
+    )]
+    pub(super) max_workload: usize,
+
+    /// Serve numbers for Prometheus at http://ADDRESS/metrics, and /healthz
+    ///
+    /// /healthz returns 200 if every job server is connected and every node of Redis takes connections, else
+    /// 503 and what is wrong.
+    #[arg(long, env = "GMAN_WORKER_METRICS", value_name = "ADDRESS:PORT")]
+    pub(super) metrics: Option<SocketAddr>,
+
     /// How long the worker may take to finish its jobs when asked to stop, in seconds
     #[arg(
         long,
@@ -133,6 +176,20 @@ impl Options {
                 .as_deref()
                 .filter(|name| !name.is_empty())
                 .map(Arc::from),
+            expire: self.expire.map(Expire),
+            publish: self
+                .publish
+                .as_deref()
+                .filter(|name| !name.is_empty())
+                .map(Arc::from),
+        }
+    }
+
+    /// The Gearman function whose jobs name the key, with the lane; empty for none.
+    pub(super) fn row_function(&self) -> String {
+        match &self.lane {
+            Some(lane) => lane.function(&self.row_function),
+            None => self.row_function.clone(),
         }
     }
 
@@ -142,11 +199,11 @@ impl Options {
     ///
     /// Where both were left out.
     pub(super) fn functions(&self) -> Result<Vec<String>> {
-        let names = [&self.function, &self.row_function];
-        let served: Vec<String> = names
+        // Another worker would take jobs of the same function too, and out of order.
+        let function = self.lane.as_ref().map_or(self.function.as_str(), |_| "");
+        let served: Vec<String> = [function.to_owned(), self.row_function()]
             .into_iter()
             .filter(|name| !name.is_empty())
-            .cloned()
             .collect();
         if served.is_empty() {
             return Err(Error::usage(

@@ -16,6 +16,9 @@ const WRONG_TYPE: &str = "WRONGTYPE";
 /// Errors of a node that may not be the right one any more.
 const NOT_IN_CHARGE: [&str; 4] = ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS"];
 
+/// How much room is kept between rounds.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// How long a node may wait for its replicas; less than we wait for the node.
 const REPLICAS_MS: &str = "1000";
 
@@ -47,7 +50,7 @@ pub(super) struct Store {
     asking: HashMap<u16, Node>,
     /// How many replicas have to have a change before it counts as made.
     replicas: u16,
-    /// Kept, so that sending allocates nothing.
+    /// Kept, so that sending allocates nothing, but for large rows.
     commands: Vec<u8>,
     statistics: Arc<Statistics>,
 }
@@ -155,6 +158,7 @@ impl Store {
             .connection(share.node)
             .and_then(|connection| connection.send(&commands));
         commands.clear();
+        commands.shrink_to(KEPT_BYTES);
         self.commands = commands;
         sent
     }
@@ -177,10 +181,10 @@ impl Store {
             answers.push((place, connection.receive()?));
             Ok(())
         });
-        if lost.is_ok() && replicas > 0 {
+        if lost.is_ok() {
             require_replicas(connection, replicas)?;
+            connection.check_quiet()?;
         }
-        connection.check_quiet()?;
         let address = connection.address().clone();
         for (place, answer) in answers {
             match verdict(changes[place], answer, &address) {
@@ -190,7 +194,7 @@ impl Store {
             }
         }
         lost?;
-        self.statistics.redis_round_trips.add(1);
+        self.statistics.batches.observe(share.changes.len() as f64);
         Ok(())
     }
 
@@ -212,12 +216,14 @@ impl Store {
         if misplaced && self.connections.contains_key(&node) {
             self.give_up(node, fault, round);
         } else {
+            self.statistics.redis_error(fault.kind());
             round.problem.get_or_insert(fault);
         }
     }
 
     /// Drops a connection, and looks for who has taken the node's place.
     fn give_up(&mut self, node: Node, fault: Fault, round: &mut Round) {
+        self.statistics.redis_error(fault.kind());
         self.connections.remove(&node);
         // What is wrong with this one says more than what is wrong with the others.
         let _ = self.routes.look_around(node);
@@ -228,15 +234,18 @@ impl Store {
         if !self.connections.contains_key(&node) {
             let connection = self.routes.connect(node)?;
             let again = !self.known.insert(node);
-            self.statistics.redis_reconnects.add(again.into());
+            self.statistics.redis_reconnects.inc_by(again.into());
             self.connections.insert(node, connection);
         }
         Ok(self.connections.get_mut(&node).expect("it was inserted"))
     }
 }
 
-/// Reads how many replicas have what was written.
+/// Reads how many replicas have what was written, if that was asked for.
 fn require_replicas(connection: &mut Connection, wanted: u16) -> Result<(), Fault> {
+    if wanted == 0 {
+        return Ok(());
+    }
     let problem = match connection.receive()? {
         Answer::Int(found) if found >= wanted.into() => return Ok(()),
         Answer::Int(found) => format!("{found} replicas have the changes, expected {wanted}"),

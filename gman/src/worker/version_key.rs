@@ -13,7 +13,7 @@ const SUFFIX: &[u8] = b"\xffversion";
 /// slot of the row's key.
 ///
 /// The row's key comes first, so that an account that may use the one may use the other.
-pub(super) fn version_key(key: &[u8]) -> Vec<u8> {
+pub(crate) fn version_key(key: &[u8]) -> Vec<u8> {
     let mut name = [key, SUFFIX].concat();
     if hash_tag(key).is_some() {
         return name;

@@ -5,6 +5,9 @@
 //! doubles with the jobs that come, up to the limit, and falls to none with the first NO_JOB: a worker
 //! with little to do asks for one job at a time.
 
+/// A job's size is half forgotten after about so many smaller ones.
+const FORGET: usize = 16;
+
 /// What to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -19,12 +22,18 @@ pub(super) enum Ask {
 pub(super) struct Window {
     /// How many jobs may be asked for and held, together; those that are parked do not count.
     limit: usize,
+    /// How many bytes the workloads of held jobs may have, together.
+    limit_bytes: usize,
     /// GRAB_JOBs without an answer.
     asked: usize,
     /// Jobs that are not finished.
     held: usize,
     /// How many of those wait for a Redis that is away, and hold up no others.
     parked: usize,
+    /// The bytes of their workloads.
+    held_bytes: usize,
+    /// What the next job may bring: the size of the largest one lately.
+    largest: usize,
     /// How many jobs to ask for at once; none once the queue was empty.
     appetite: usize,
     asleep: bool,
@@ -33,12 +42,15 @@ pub(super) struct Window {
 
 impl Window {
     /// A connection that has just been opened; there may be jobs.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, limit_bytes: usize) -> Self {
         Self {
             limit,
+            limit_bytes,
             asked: 0,
             held: 0,
             parked: 0,
+            held_bytes: 0,
+            largest: 0,
             appetite: 1,
             asleep: false,
             closing: false,
@@ -51,10 +63,12 @@ impl Window {
         self.appetite = self.appetite.max(1);
     }
 
-    /// A job has come.
-    pub(super) fn assigned(&mut self) {
+    /// A job with a workload of so many bytes has come.
+    pub(super) fn assigned(&mut self, bytes: usize) {
         self.asked = self.asked.saturating_sub(1);
         self.held += 1;
+        self.held_bytes += bytes;
+        self.largest = bytes.max(self.largest - self.largest / FORGET);
         self.appetite = (self.appetite * 2).min(self.limit);
     }
 
@@ -65,8 +79,9 @@ impl Window {
     }
 
     /// A job is finished.
-    pub(super) fn finished(&mut self, parked: bool) {
+    pub(super) fn finished(&mut self, bytes: usize, parked: bool) {
         self.held = self.held.saturating_sub(1);
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
         self.parked = self.parked.saturating_sub(parked.into());
     }
 
@@ -83,6 +98,19 @@ impl Window {
     /// Whether nothing is left to be done, nor can come.
     pub(super) fn is_drained(&self) -> bool {
         self.closing && self.asked == 0 && self.held == 0
+    }
+
+    /// How many jobs may come without exceeding the bytes; one at least if there is none.
+    fn room_for_bytes(&self) -> usize {
+        let largest = self.largest.max(1);
+        let taken = self.held_bytes + self.asked * largest;
+        let room = self.limit_bytes.saturating_sub(taken) / largest;
+        room.max(usize::from(self.asked + self.held == 0))
+    }
+
+    /// The bytes of the jobs that are not finished.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// How many questions have no answer.
@@ -105,7 +133,10 @@ impl Window {
             return Ask::Sleep;
         }
         let busy = self.held.saturating_sub(self.parked);
-        let room = self.limit.saturating_sub(self.asked + busy);
+        let room = self
+            .limit
+            .saturating_sub(self.asked + busy)
+            .min(self.room_for_bytes());
         let count = self.appetite.saturating_sub(self.asked).min(room);
         self.asked += count;
         Ask::Jobs(count)
@@ -117,18 +148,23 @@ mod tests {
     use super::*;
 
     const LIMIT: usize = 10;
+    const LIMIT_BYTES: usize = 1000;
+
+    fn window() -> Window {
+        Window::new(LIMIT, LIMIT_BYTES)
+    }
 
     fn assigned(window: &mut Window, count: usize) {
-        (0..count).for_each(|_| window.assigned());
+        (0..count).for_each(|_| window.assigned(1));
     }
 
     fn finished(window: &mut Window, count: usize) {
-        (0..count).for_each(|_| window.finished(false));
+        (0..count).for_each(|_| window.finished(1, false));
     }
 
     #[test]
     fn what_is_asked_for_doubles_up_to_the_limit() {
-        let mut window = Window::new(LIMIT);
+        let mut window = window();
         let mut asked = Vec::new();
         while let Ask::Jobs(count @ 1..) = window.ask() {
             asked.push(count);
@@ -143,7 +179,7 @@ mod tests {
 
     #[test]
     fn no_more_are_asked_for_and_held_than_the_limit() {
-        let mut window = Window::new(LIMIT);
+        let mut window = window();
         for _ in 0..100 {
             let Ask::Jobs(count) = window.ask() else {
                 panic!("expected to go on");
@@ -158,19 +194,47 @@ mod tests {
 
     #[test]
     fn jobs_that_are_parked_hold_up_no_others() {
-        let mut window = Window::new(LIMIT);
+        let mut window = window();
         assigned(&mut window, LIMIT);
         assert_eq!(window.ask(), Ask::Jobs(0));
         window.parked(4);
         assert_eq!(window.ask(), Ask::Jobs(4));
-        (0..4).for_each(|_| window.finished(true));
+        (0..4).for_each(|_| window.finished(1, true));
         assert_eq!(window.ask(), Ask::Jobs(0));
         assert_eq!(window.held(), LIMIT - 4);
     }
 
     #[test]
+    fn what_is_held_is_bounded_in_bytes_by_what_jobs_bring_lately() {
+        let mut window = window();
+        assigned(&mut window, LIMIT);
+        finished(&mut window, LIMIT);
+        window.assigned(300);
+        assert_eq!(window.ask(), Ask::Jobs(2));
+        window.assigned(300);
+        window.assigned(300);
+        assert_eq!(window.ask(), Ask::Jobs(0));
+        (0..3).for_each(|_| window.finished(300, false));
+        assert_eq!(window.ask(), Ask::Jobs(3));
+        for _ in 0..100 {
+            window.assigned(1);
+            window.finished(1, false);
+        }
+        assert_eq!(window.ask(), Ask::Jobs(LIMIT));
+    }
+
+    #[test]
+    fn one_job_is_asked_for_however_large_the_last_one_was() {
+        let mut window = window();
+        window.assigned(2 * LIMIT_BYTES);
+        assert_eq!(window.ask(), Ask::Jobs(0));
+        window.finished(2 * LIMIT_BYTES, false);
+        assert_eq!(window.ask(), Ask::Jobs(1));
+    }
+
+    #[test]
     fn it_sleeps_once_every_question_has_its_answer() {
-        let mut window = Window::new(LIMIT);
+        let mut window = window();
         window.ask();
         assigned(&mut window, 1);
         assert_eq!(window.ask(), Ask::Jobs(2));
@@ -187,11 +251,11 @@ mod tests {
 
     #[test]
     fn a_closing_one_is_drained_once_all_questions_and_jobs_are_done() {
-        let mut window = Window::new(LIMIT);
+        let mut window = window();
         window.ask();
         window.close();
         assert!(!window.is_drained());
-        window.assigned();
+        window.assigned(1);
         assert_eq!(window.ask(), Ask::Jobs(0));
         assert!(!window.is_drained());
         finished(&mut window, 1);

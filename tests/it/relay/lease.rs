@@ -66,7 +66,7 @@ fn one_that_was_suspended_does_not_go_on_where_another_has_taken_over() {
     let first = outbox.relay(&gearmand.address());
     wait_for_log(&first, "relaying the outbox of test");
     let _second = outbox.relay(&gearmand.address());
-    first.signal(Signal::SIGSTOP);
+    first.freeze();
     let worker = RecordingWorker::start(gearmand.port(), &["f"]);
     outbox.write("f", as_strs(&numbers(1, 100)));
     outbox.wait_until_empty();

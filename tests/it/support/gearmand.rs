@@ -139,7 +139,7 @@ impl Gearmand {
 
     /// Freezes the server: connections open, and nothing is answered.
     pub(crate) fn stop(&self) {
-        self.process.signal(Signal::SIGSTOP);
+        self.process.freeze();
     }
 
     /// Lets a server go on that [`Gearmand::stop`] froze.

@@ -23,6 +23,9 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process that was asked to end may take before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a process may take until all of its threads have stopped.
+const FREEZING: Duration = Duration::from_secs(20);
+
 /// How much of the log a failure shows: MySQL 5.6 ends its own with 50 lines about its plugins.
 const TAIL_LINES: usize = 80;
 
@@ -106,6 +109,20 @@ impl Process {
         kib.expect("a number of KiB") * 1024
     }
 
+    /// The processor time that the process has taken so far, of all its threads: utime and stime of
+    /// proc(5), in hundredths of a second.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.pid());
+        let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        // Behind the name, which may hold anything.
+        let fields = stat.rsplit(") ").next().unwrap_or_default();
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|field| field.parse::<u64>().expect("ticks"))
+            .sum();
+        Duration::from_millis(10 * ticks)
+    }
+
     /// How many threads the process has.
     pub(crate) fn threads(&self) -> usize {
         self.status("Threads").parse().expect("a number of threads")
@@ -139,6 +156,32 @@ impl Process {
         if let Err(error) = signal::kill(self.nix_pid(), signal) {
             panic!("cannot send {signal} to {}: {error}", self.name);
         }
+    }
+
+    /// Freezes the process, and returns once all of its threads are: on a busy machine one may run on for a
+    /// while after the signal.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        super::wait_until(FREEZING, "the process to freeze", || {
+            let states = self.thread_states();
+            match states.iter().all(|state| state == "T") {
+                true => Ok(()),
+                false => Err(states),
+            }
+        });
+    }
+
+    /// Of each thread, as proc(5) has them.
+    fn thread_states(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a process");
+        tasks
+            .filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok())
+            .map(|stat| {
+                // Behind the name, which may have anything in it.
+                let (_, behind) = stat.rsplit_once(") ").expect("a name in brackets");
+                behind.split(' ').next().unwrap_or_default().to_owned()
+            })
+            .collect()
     }
 
     /// `None` while the process runs.

@@ -82,7 +82,7 @@ impl Redis {
 
     /// Freezes the server: connections open, and nothing is answered.
     pub(crate) fn freeze(&self) {
-        self.process.signal(Signal::SIGSTOP);
+        self.process.freeze();
     }
 
     /// Lets a server go on that was frozen.

@@ -36,7 +36,16 @@ impl RedisCluster {
     /// Starts with further options for every node, and waits until every slot is served and every
     /// replica has what its master has.
     pub(crate) fn start_with(options: &[&str]) -> Self {
-        let bus_ports: Vec<Port> = (0..2 * MASTERS).map(|_| Port::free()).collect();
+        Self::of(2 * MASTERS, options)
+    }
+
+    /// Without replicas.
+    pub(crate) fn of_masters() -> Self {
+        Self::of(MASTERS, &[])
+    }
+
+    fn of(nodes: usize, options: &[&str]) -> Self {
+        let bus_ports: Vec<Port> = (0..nodes).map(|_| Port::free()).collect();
         let nodes: Vec<Redis> = bus_ports
             .iter()
             .map(|bus| Redis::start_with(node_options(bus, options), ""))
@@ -178,9 +187,8 @@ impl RedisCluster {
         for node in 0..self.nodes.len() {
             self.wait_for(node, &format!("cluster_known_nodes:{}", self.nodes.len()));
         }
-        for master in 0..MASTERS {
-            let replica = MASTERS + master;
-            let id = self.id(master);
+        for replica in MASTERS..self.nodes.len() {
+            let id = self.id(replica - MASTERS);
             // It may not have heard that this one is a master.
             wait_until(PATIENCE, "CLUSTER REPLICATE", || {
                 self.nodes[replica].command::<String>(&["CLUSTER", "REPLICATE", &id])
@@ -203,7 +211,7 @@ impl RedisCluster {
             wait_until(PATIENCE, "every node to know every replica", || {
                 let nodes: String = node.command(&["CLUSTER", "NODES"]).expect("CLUSTER NODES");
                 match nodes.matches("slave").count() {
-                    MASTERS => Ok(()),
+                    replicas if replicas + MASTERS == self.nodes.len() => Ok(()),
                     _ => Err(nodes),
                 }
             });

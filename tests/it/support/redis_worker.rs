@@ -88,6 +88,11 @@ impl RedisWorker {
         self.process.log()
     }
 
+    /// The memory that the worker takes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        self.process.rss_bytes()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
@@ -105,15 +110,12 @@ impl RedisWorker {
     }
 }
 
-/// How many workers a job server knows for one of the functions.
+/// How many workers a job server knows for the functions, and for their lanes.
 fn workers(gearmand: &Gearmand) -> u64 {
+    let is_ours = |name: &str| name.starts_with(FUNCTION) || name.starts_with(ROW_FUNCTION);
     let status = gearmand.status();
-    [FUNCTION, ROW_FUNCTION]
-        .iter()
-        .filter_map(|function| status.get(*function))
-        .map(|function| function.workers)
-        .max()
-        .unwrap_or(0)
+    let ours = status.iter().filter(|(name, _)| is_ours(name));
+    ours.map(|(_, function)| function.workers).sum()
 }
 
 /// The worker in Rust, without options.

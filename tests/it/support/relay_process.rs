@@ -37,6 +37,11 @@ impl RelayProcess {
         self.process.log()
     }
 
+    /// As [`Process::freeze`].
+    pub(crate) fn freeze(&self) {
+        self.process.freeze();
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 
-use super::{FUNCTION, Path};
+use super::{FUNCTION, Path, without_time};
 use crate::support::{Port, gman_program, product_file, unsupported};
 
 const NAMES: [&str; 3] = [
@@ -163,7 +163,7 @@ fn waiting(path: &mut Path) -> Vec<Value> {
     path.gman.execute("DELETE FROM gman_outbox");
     rows.into_iter()
         .inspect(|(function, _)| assert_eq!(function, FUNCTION))
-        .map(|(_, workload)| serde_json::from_slice(&workload).expect("JSON"))
+        .map(|(_, workload)| serde_json::from_str(&without_time(&workload)).expect("JSON"))
         .collect()
 }
 

@@ -1,0 +1,239 @@
+//! What is wrong, in plain words, and what to do.
+
+use serde::Serialize;
+
+use super::database::Database;
+use super::memory::Memory;
+use super::queues::JobServer;
+
+/// An outbox whose oldest job waits for so long does not move.
+const OLD_SECONDS: f64 = 10.0;
+
+/// So many jobs in a queue are more than a moment's.
+const MANY_JOBS: u64 = 10_000;
+
+/// How bad it is; the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Severity {
+    /// Changes do not reach Redis, or writes fail.
+    Broken,
+    /// It works, and may not for long.
+    Warning,
+}
+
+/// One problem.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Problem {
+    pub(super) severity: Severity,
+    pub(super) text: String,
+    pub(super) remedies: Vec<String>,
+}
+
+/// Collects problems.
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn broken(&mut self, text: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Severity::Broken, text.into(), vec![remedy.into()]);
+    }
+
+    fn warning(&mut self, text: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Severity::Warning, text.into(), vec![remedy.into()]);
+    }
+
+    fn add(&mut self, severity: Severity, text: String, remedies: Vec<String>) {
+        self.0.push(Problem {
+            severity,
+            text,
+            remedies,
+        });
+    }
+}
+
+/// All problems, the worst first.
+pub(super) fn find(database: &Database, job_servers: &[JobServer], redis: &Memory) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    for finding in &database.findings {
+        problems.add(
+            Severity::Broken,
+            finding.problem.clone(),
+            finding.commands.clone(),
+        );
+    }
+    library(database, &mut problems);
+    counters(database, &mut problems);
+    outboxes(database, &mut problems);
+    for server in job_servers {
+        queues(server, &mut problems);
+    }
+    memory(redis, &mut problems);
+    problems.0.sort_by_key(|problem| problem.severity);
+    problems.0
+}
+
+fn library(database: &Database, problems: &mut Problems) {
+    let calls = database
+        .tables
+        .iter()
+        .filter(|table| !table.uses_outbox)
+        .count();
+    if calls > 0 && !database.has_functions {
+        problems.broken(
+            format!("triggers of {calls} tables call functions that are missing: writes fail"),
+            "gman install",
+        );
+    }
+    if database.awaits_restart == Some(true) {
+        problems.warning(
+            "the library's file was replaced, and the server still runs the old one",
+            "restart the server when it suits you",
+        );
+    }
+    for check in database.checks.iter().filter(|check| check.state != "up") {
+        let server = check.server.as_deref().unwrap_or("the job servers");
+        let state = &check.state;
+        let error = check
+            .error
+            .as_deref()
+            .map_or_else(String::new, |error| format!(": {error}"));
+        problems.broken(
+            format!("{server}: {state}, as the database server sees it{error}"),
+            check
+                .hint
+                .clone()
+                .unwrap_or_else(|| "SELECT gman_check()".to_owned()),
+        );
+    }
+}
+
+fn counters(database: &Database, problems: &mut Problems) {
+    let last_error = database
+        .counters
+        .get("Gman_last_error")
+        .cloned()
+        .unwrap_or_default();
+    if let Some(rate) = database.rates.get("Gman_jobs_failed") {
+        problems.broken(
+            format!("{rate:.0} jobs a second are lost: {last_error}"),
+            "gman verify --repair, once the cause is mended",
+        );
+    } else if database.counter("Gman_jobs_failed") > 0 {
+        problems.warning(
+            format!(
+                "{} jobs have failed since the server started, the last one with: {last_error}",
+                database.counter("Gman_jobs_failed")
+            ),
+            "gman verify --repair",
+        );
+    }
+    let window: u64 = database.setting("gman_window_bytes").parse().unwrap_or(0);
+    let used = database.counter("Gman_window_bytes_used");
+    if window > 0 && used > window / 2 {
+        problems.warning(
+            format!(
+                "the window is {} % full; statements wait once it is full",
+                used * 100 / window
+            ),
+            "look whether the job servers keep up, below",
+        );
+    }
+}
+
+fn outboxes(database: &Database, problems: &mut Problems) {
+    let has_events = database
+        .setting("event_scheduler")
+        .eq_ignore_ascii_case("on");
+    for outbox in &database.outboxes {
+        let schema = &outbox.schema;
+        let error = outbox.last_error.clone().unwrap_or_default();
+        let oldest = outbox.oldest_seconds.unwrap_or(0.0);
+        if let Some(since) = &outbox.failing_since {
+            problems.broken(
+                format!("the outbox of {schema} fails since {since}: {error}"),
+                "SELECT gman_check() in the database, or the log of gman relay",
+            );
+        } else if oldest > OLD_SECONDS && !has_events {
+            problems.broken(
+                format!(
+                    "{} jobs wait in the outbox of {schema}, and event_scheduler is off",
+                    outbox.depth
+                ),
+                "SET GLOBAL event_scheduler = ON, or run gman relay",
+            );
+        } else if oldest > OLD_SECONDS {
+            problems.broken(
+                format!(
+                    "{} jobs wait in the outbox of {schema}, the oldest for {oldest:.0} s",
+                    outbox.depth
+                ),
+                "look whether SHOW EVENTS has gman_outbox_relay ENABLED, or gman relay runs",
+            );
+        }
+        if outbox.dead > 0 {
+            problems.warning(
+                format!(
+                    "{} jobs of the outbox of {schema} were set aside",
+                    outbox.dead
+                ),
+                format!("SELECT id, error FROM {schema}.gman_outbox_dead"),
+            );
+        }
+    }
+}
+
+fn queues(server: &JobServer, problems: &mut Problems) {
+    let address = &server.address;
+    if let Some(error) = &server.error {
+        problems.warning(
+            format!("the queues of gearmand {address} cannot be seen from here: {error}"),
+            "--gearmand names another address",
+        );
+    }
+    for queue in &server.queues {
+        let (function, jobs) = (&queue.function, queue.jobs);
+        if jobs > 0 && queue.workers == 0 {
+            problems.broken(
+                format!(
+                    "{jobs} jobs for {function} wait in gearmand {address}, and no worker does them"
+                ),
+                "start a worker: systemctl start gman-worker, or gman worker",
+            );
+        } else if jobs > MANY_JOBS {
+            problems.warning(
+                format!("{jobs} jobs for {function} wait in gearmand {address}"),
+                "look at the worker's log: Redis may be slow or away; --threads",
+            );
+        }
+    }
+}
+
+fn memory(redis: &Memory, problems: &mut Problems) {
+    if let Some(error) = &redis.error {
+        problems.broken(
+            format!("Redis {error}"),
+            "start it, or name another one with --redis",
+        );
+        return;
+    }
+    let is_nearly_full = redis.max_bytes > 0 && redis.used_bytes > redis.max_bytes / 10 * 9;
+    if is_nearly_full && redis.policy == "noeviction" {
+        problems.broken(
+            format!(
+                "Redis uses {} of {} bytes: it soon refuses to write",
+                redis.used_bytes, redis.max_bytes
+            ),
+            "raise maxmemory, or delete keys",
+        );
+    }
+    if redis.evicted_keys > 0 {
+        problems.warning(
+            format!(
+                "Redis has evicted {} keys ({}): rows are missing that nobody deleted",
+                redis.evicted_keys, redis.policy
+            ),
+            "raise maxmemory, or let readers ask the database for what is missing",
+        );
+    }
+}

@@ -1,0 +1,18 @@
+//! Everything that was seen at one time.
+
+use serde::Serialize;
+
+use super::database::Database;
+use super::memory::Memory;
+use super::problems::Problem;
+use super::queues::JobServer;
+
+/// Everything that was seen.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    /// Worst first.
+    pub(super) problems: Vec<Problem>,
+    pub(super) database: Database,
+    pub(super) job_servers: Vec<JobServer>,
+    pub(super) redis: Memory,
+}

@@ -1,0 +1,67 @@
+//! `gman load`: the rows that a table holds already become the jobs that its triggers would send.
+
+mod keys;
+mod order;
+mod runs;
+
+use mysql::prelude::Queryable;
+
+use crate::support::{Gearmand, Gman, RecordingWorker, gman_succeeds};
+
+/// A database with the functions, a job server, and a worker that records what arrives.
+struct Path {
+    gman: Gman,
+    worker: RecordingWorker,
+    gearmand: Gearmand,
+    /// How many jobs the test has seen.
+    seen: usize,
+}
+
+impl Path {
+    fn start() -> Self {
+        let gearmand = Gearmand::start();
+        let worker = RecordingWorker::start(gearmand.port(), &["syncRowToRedis", "syncToRedis"]);
+        let mut gman = Gman::start();
+        gman.set_servers(&gearmand.address());
+        Self {
+            gman,
+            worker,
+            gearmand,
+            seen: 0,
+        }
+    }
+
+    /// Runs statements; `false` if the server does not have something in the first of them.
+    fn try_execute(&mut self, statements: &[&str]) -> bool {
+        for (at, sql) in statements.iter().enumerate() {
+            match self.gman.session.query_drop(sql) {
+                Err(mysql::Error::MySqlError(_)) if at == 0 => return false,
+                done => done.unwrap_or_else(|error| panic!("{sql}: {error}")),
+            }
+        }
+        true
+    }
+
+    fn create_triggers(&self, table: &str, options: &[&str]) {
+        let arguments = [&["triggers", "--create", table], options].concat();
+        gman_succeeds(&self.gman.database, &arguments);
+    }
+
+    /// Loads a table; returns what was printed.
+    fn load(&self, table: &str, options: &[&str]) -> String {
+        let arguments = [&["load", table], options].concat();
+        gman_succeeds(&self.gman.database, &arguments)
+    }
+
+    /// The workloads of the next jobs, of which there are so many.
+    #[track_caller]
+    fn jobs(&mut self, count: usize) -> Vec<String> {
+        let jobs = self.worker.wait_for(self.seen + count);
+        let jobs = &jobs[self.seen..];
+        assert_eq!(jobs.len(), count, "{jobs:?}");
+        self.seen += count;
+        jobs.iter()
+            .map(|job| String::from_utf8(job.workload.clone()).expect("UTF-8"))
+            .collect()
+    }
+}

@@ -1,0 +1,74 @@
+//! The ways to one Redis: sockets, accounts, protocols, and other servers that speak as it does.
+
+use super::{PATIENCE, run_job, start_for, wait_for_an_empty_queue, wait_for_lines};
+use crate::support::{FUNCTION, Gearmand, Redis, Submitter, wait_until};
+
+#[test]
+fn a_unix_socket_leads_to_redis() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("socket");
+    let options = ["--unixsocket".to_owned(), socket.display().to_string()];
+    let (gearmand, redis) = (Gearmand::start(), Redis::start_with(options.to_vec(), ""));
+    let _worker = start_for(&gearmand, &format!("unix://{}", socket.display()), &[]);
+    run_job(&gearmand, FUNCTION, r#"{"id":1,"name":"sm"}"#);
+    assert_eq!(redis.get("1").as_deref(), Some("sm"));
+}
+
+#[test]
+fn an_account_with_its_own_keys_alone_is_enough_in_both_protocols() {
+    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let rights = [
+        "ACL", "SETUSER", "ann", "on", ">s@cret", "~shop:*", "+set", "+del", "+eval", "+hset",
+        "+type", "+get", "+hget",
+    ];
+    let () = redis.command(&rights).expect("ACL SETUSER");
+    for protocol in ["resp2", "resp3"] {
+        let url = format!(
+            "redis://ann:s%40cret@{}/0?protocol={protocol}",
+            redis.address()
+        );
+        let _worker = start_for(&gearmand, &url, &["--prefix=shop:", "--version-field=v"]);
+        let job = format!(r#"{{"id":"{protocol}","name":"sm","v":1}}"#);
+        run_job(&gearmand, FUNCTION, &job);
+        assert_eq!(
+            redis.get(&format!("shop:{protocol}")).as_deref(),
+            Some("sm")
+        );
+    }
+}
+
+#[test]
+fn a_full_redis_is_waited_for() {
+    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let worker = start_for(&gearmand, &redis.address(), &[]);
+    let () = redis
+        .command(&["CONFIG", "SET", "maxmemory", "1"])
+        .expect("CONFIG SET");
+    Submitter::to(&gearmand).submit(FUNCTION, [r#"{"id":1,"name":"sm"}"#.to_owned()]);
+    wait_for_lines(&worker, "OOM", 1);
+    let () = redis
+        .command(&["CONFIG", "SET", "maxmemory", "0"])
+        .expect("CONFIG SET");
+    wait_for_an_empty_queue(&gearmand, FUNCTION);
+    assert_eq!(redis.get("1").as_deref(), Some("sm"));
+}
+
+#[test]
+fn a_replica_is_waited_for_until_it_may_be_written_to() {
+    let (gearmand, master, redis) = (Gearmand::start(), Redis::start(), Redis::start());
+    let port = master.port().to_string();
+    let () = redis
+        .command(&["REPLICAOF", "127.0.0.1", &port])
+        .expect("REPLICAOF");
+    let worker = start_for(&gearmand, &redis.address(), &[]);
+    Submitter::to(&gearmand).submit(FUNCTION, [r#"{"id":1,"name":"sm"}"#.to_owned()]);
+    wait_for_lines(&worker, "READONLY", 1);
+    let () = redis
+        .command(&["REPLICAOF", "NO", "ONE"])
+        .expect("REPLICAOF");
+    wait_for_an_empty_queue(&gearmand, FUNCTION);
+    wait_until(PATIENCE, "the name", || match redis.get("1") {
+        Some(name) if name == "sm" => Ok(()),
+        other => Err(other),
+    });
+}
