@@ -39,6 +39,8 @@ BEGIN
   CREATE AGGREGATE FUNCTION gman_sum RETURNS INTEGER SONAME 'libgearman_mysql_udf.so';
   CREATE AGGREGATE FUNCTION gman_relay RETURNS INTEGER SONAME 'libgearman_mysql_udf.so';
   CREATE FUNCTION gman_relay_error RETURNS STRING SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION gman_outbox_written RETURNS INTEGER SONAME 'libgearman_mysql_udf.so';
+  CREATE FUNCTION gman_outbox_wait RETURNS INTEGER SONAME 'libgearman_mysql_udf.so';
 END$$
 DELIMITER ;
 

@@ -58,11 +58,6 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
   epoch BIGINT UNSIGNED NOT NULL DEFAULT 0,
   beat BIGINT UNSIGNED NOT NULL DEFAULT 0,
   -- The rest is of the event.
-  -- The first part of the unique ids. Another server, such as one restored from this one's backup,
-  -- must not use the same: gearmand would take its jobs for ours. So it is made anew when the
-  -- server is not where it was.
-  uuid CHAR(36) CHARACTER SET ascii NOT NULL,
-  place VARCHAR(1000) CHARACTER SET utf8mb4 NOT NULL,
   -- No row below it can appear any more, as far as we know.
   horizon BIGINT UNSIGNED NOT NULL DEFAULT 1,
   -- Becomes the horizon after some runs: see gman_outbox_advance.
@@ -78,14 +73,12 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
   -- The row that was refused or failed last, and how often in succession.
   refused BIGINT UNSIGNED NOT NULL DEFAULT 0,
   tries INT NOT NULL DEFAULT 0,
-  -- Grows to make a commit that waits for the log.
-  commits BIGINT UNSIGNED NOT NULL DEFAULT 0,
   failing_since TIMESTAMP(3) NULL,
   last_error TEXT CHARACTER SET utf8mb4 NULL,
   last_error_at TIMESTAMP(3) NULL
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
-INSERT IGNORE INTO gman_outbox_state (one, uuid, place) VALUES (1, '', '');
+INSERT IGNORE INTO gman_outbox_state (one) VALUES (1);
 
 -- What an outbox of an earlier version lacks.
 SET @gman_sql = IF(EXISTS (SELECT 1 FROM information_schema.columns
@@ -95,7 +88,8 @@ SET @gman_sql = IF(EXISTS (SELECT 1 FROM information_schema.columns
      ADD COLUMN confirm ENUM(''gearmand'', ''worker'') NOT NULL DEFAULT ''gearmand'' AFTER one,
      ADD COLUMN owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '''' AFTER confirm,
      ADD COLUMN epoch BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER owner,
-     ADD COLUMN beat BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER epoch');
+     ADD COLUMN beat BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER epoch,
+     DROP COLUMN uuid, DROP COLUMN place, DROP COLUMN commits');
 PREPARE gman_statement FROM @gman_sql;
 EXECUTE gman_statement;
 DEALLOCATE PREPARE gman_statement;

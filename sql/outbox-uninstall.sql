@@ -22,6 +22,8 @@ DROP PROCEDURE IF EXISTS gman_outbox_delete;
 DROP PROCEDURE IF EXISTS gman_outbox_note;
 DROP PROCEDURE IF EXISTS gman_outbox_advance;
 DROP PROCEDURE IF EXISTS gman_outbox_set_session;
+DROP PROCEDURE IF EXISTS gman_outbox_beat;
+DROP PROCEDURE IF EXISTS gman_outbox_lease;
 DROP PROCEDURE IF EXISTS gman_outbox_begin;
 DROP VIEW IF EXISTS gman_outbox_status;
 DROP TABLE IF EXISTS gman_outbox;

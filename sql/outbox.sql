@@ -69,11 +69,6 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
   epoch BIGINT UNSIGNED NOT NULL DEFAULT 0,
   beat BIGINT UNSIGNED NOT NULL DEFAULT 0,
   -- The rest is of the event.
-  -- The first part of the unique ids. Another server, such as one restored from this one's backup,
-  -- must not use the same: gearmand would take its jobs for ours. So it is made anew when the
-  -- server is not where it was.
-  uuid CHAR(36) CHARACTER SET ascii NOT NULL,
-  place VARCHAR(1000) CHARACTER SET utf8mb4 NOT NULL,
   -- No row below it can appear any more, as far as we know.
   horizon BIGINT UNSIGNED NOT NULL DEFAULT 1,
   -- Becomes the horizon after some runs: see gman_outbox_advance.
@@ -89,14 +84,12 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
   -- The row that was refused or failed last, and how often in succession.
   refused BIGINT UNSIGNED NOT NULL DEFAULT 0,
   tries INT NOT NULL DEFAULT 0,
-  -- Grows to make a commit that waits for the log.
-  commits BIGINT UNSIGNED NOT NULL DEFAULT 0,
   failing_since TIMESTAMP(3) NULL,
   last_error TEXT CHARACTER SET utf8mb4 NULL,
   last_error_at TIMESTAMP(3) NULL
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
-INSERT IGNORE INTO gman_outbox_state (one, uuid, place) VALUES (1, '', '');
+INSERT IGNORE INTO gman_outbox_state (one) VALUES (1);
 
 -- What an outbox of an earlier version lacks.
 SET @gman_sql = IF(EXISTS (SELECT 1 FROM information_schema.columns
@@ -106,7 +99,8 @@ SET @gman_sql = IF(EXISTS (SELECT 1 FROM information_schema.columns
      ADD COLUMN confirm ENUM(''gearmand'', ''worker'') NOT NULL DEFAULT ''gearmand'' AFTER one,
      ADD COLUMN owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '''' AFTER confirm,
      ADD COLUMN epoch BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER owner,
-     ADD COLUMN beat BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER epoch');
+     ADD COLUMN beat BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER epoch,
+     DROP COLUMN uuid, DROP COLUMN place, DROP COLUMN commits');
 PREPARE gman_statement FROM @gman_sql;
 EXECUTE gman_statement;
 DEALLOCATE PREPARE gman_statement;
@@ -129,6 +123,8 @@ DROP EVENT IF EXISTS gman_outbox_relay;
 DO GET_LOCK(CONCAT('gman_outbox ', CRC32(DATABASE()), ' ', LEFT(DATABASE(), 40)), 10);
 DROP PROCEDURE IF EXISTS gman_outbox_set_session;
 DROP PROCEDURE IF EXISTS gman_outbox_begin;
+DROP PROCEDURE IF EXISTS gman_outbox_lease;
+DROP PROCEDURE IF EXISTS gman_outbox_beat;
 DROP PROCEDURE IF EXISTS gman_outbox_advance;
 DROP PROCEDURE IF EXISTS gman_outbox_note;
 DROP PROCEDURE IF EXISTS gman_outbox_delete;
@@ -146,8 +142,9 @@ DELIMITER $$
 CREATE PROCEDURE gman_outbox_set_session()
 SQL SECURITY INVOKER
 BEGIN
-  -- MySQL has no such variable.
+  -- MySQL has neither variable below.
   DECLARE EXIT HANDLER FOR 1193 BEGIN END;
+  SET @gman_outbox_cluster = FALSE;
   SET SESSION group_concat_max_len = 1048576;
   -- A DELETE has to use the index, even if the table is so small that reading all of it costs
   -- less: that would wait for the rows of transactions that are not done. MySQL does not heed
@@ -157,19 +154,44 @@ BEGIN
   SET @gman_outbox_sql = 'SET SESSION in_predicate_conversion_threshold = 0';
   PREPARE gman_outbox_statement FROM @gman_outbox_sql;
   EXECUTE gman_outbox_statement;
+  SET @gman_outbox_sql = 'SELECT @@GLOBAL.wsrep_on INTO @gman_outbox_cluster';
+  PREPARE gman_outbox_statement FROM @gman_outbox_sql;
+  EXECUTE gman_outbox_statement;
   DEALLOCATE PREPARE gman_outbox_statement;
 END$$
 
--- Private: finds out whether this is the server that it was.
-CREATE PROCEDURE gman_outbox_begin()
+-- Private: sets @gman_outbox_epoch if this server has the lease or gets it, else to NULL. Of several
+-- servers with these tables, as in a cluster, one relays; so it is with a process that relays.
+CREATE PROCEDURE gman_outbox_lease()
 SQL SECURITY INVOKER
 BEGIN
-  DECLARE v_here VARCHAR(1000) CHARACTER SET utf8mb4
-    DEFAULT CONCAT_WS(' ', @@hostname, @@port, @@datadir, @@server_id);
-  DECLARE v_uuid CHAR(36) CHARACTER SET ascii DEFAULT UUID();
-  UPDATE gman_outbox_state
-     SET uuid = v_uuid, place = v_here, horizon = 1, next_horizon = 1, next_horizon_runs = 0, look_again = NULL
-   WHERE one = 1 AND place <> v_here;
+  DECLARE v_here, v_owner, v_owner_now VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+  DECLARE v_epoch, v_epoch_now, v_beat, v_beat_now BIGINT UNSIGNED;
+  SET v_here = LEFT(CONCAT_WS(' ', 'event of', @@hostname, @@port, @@datadir, @@server_id), 255), @gman_outbox_epoch = NULL;
+  SELECT owner, epoch, beat INTO v_owner, v_epoch, v_beat FROM gman_outbox_state WHERE one = 1;
+  IF v_owner = v_here THEN
+    UPDATE gman_outbox_state SET beat = beat + 1 WHERE one = 1 AND epoch = v_epoch;
+    IF ROW_COUNT() = 1 THEN SET @gman_outbox_epoch = v_epoch; END IF;
+  ELSE
+    IF v_owner <> '' THEN DO SLEEP(5); END IF;
+    SELECT owner, epoch, beat INTO v_owner_now, v_epoch_now, v_beat_now FROM gman_outbox_state WHERE one = 1;
+    IF v_owner_now = v_owner AND v_epoch_now = v_epoch AND v_beat_now = v_beat THEN
+      -- What the other one knew of ids may not hold here.
+      UPDATE gman_outbox_state
+         SET owner = v_here, epoch = v_epoch + 1, beat = 0, horizon = 1, next_horizon = 1, next_horizon_runs = 0, look_again = NULL
+       WHERE one = 1 AND owner = v_owner AND epoch = v_epoch AND beat = v_beat;
+      IF ROW_COUNT() = 1 THEN SET @gman_outbox_epoch = v_epoch + 1; END IF;
+    END IF;
+  END IF;
+END$$
+
+-- Private: sets @gman_outbox_epoch to NULL if another one has taken the lease. As a transaction of its
+-- own it waits for the log.
+CREATE PROCEDURE gman_outbox_beat()
+SQL SECURITY INVOKER
+BEGIN
+  UPDATE gman_outbox_state SET beat = beat + 1 WHERE one = 1 AND epoch = @gman_outbox_epoch;
+  IF ROW_COUNT() = 0 THEN SET @gman_outbox_epoch = NULL; END IF;
 END$$
 
 -- Private: moves the horizon, at which every poll begins to search. InnoDB keeps deleted rows for as
@@ -263,8 +285,13 @@ BEGIN
   DEALLOCATE PREPARE gman_outbox_statement;
   CALL gman_outbox_delete(p_last);
   DELETE FROM gman_outbox_acknowledged WHERE id <= p_last;
-  COMMIT;
-  SET @gman_outbox_settled = p_last;
+  CALL gman_outbox_beat();
+  IF @gman_outbox_epoch IS NULL THEN
+    ROLLBACK;
+  ELSE
+    COMMIT;
+    SET @gman_outbox_settled = p_last;
+  END IF;
 END$$
 
 -- Private: writes down what gman_outbox_settle could not delete, for the next run.
@@ -307,8 +334,7 @@ END$$
 -- got through.
 --
 -- The small row is not deleted: it is sent again in its turn, after p_id, so an older value of its
--- key cannot come last. Its unique id differs from that of its turn, or gearmand would take that for
--- the same job. It is of the same function: another one may have other job servers.
+-- key cannot come last. It is of the same function: another one may have other job servers.
 CREATE PROCEDURE gman_outbox_doubt(IN p_id BIGINT UNSIGNED)
 SQL SECURITY INVOKER
 BEGIN
@@ -323,7 +349,7 @@ BEGIN
                      ORDER BY o.id LIMIT 100) AS behind
              ORDER BY size, id LIMIT 1) INTO v_other;
     SET @gman_outbox_done = NULL;
-    SELECT gman_relay(id, `function`, workload, CONCAT((SELECT uuid FROM gman_outbox_state WHERE one = 1), ':', id, ':t'))
+    SELECT gman_relay(id, `function`, workload)
       INTO @gman_outbox_done FROM gman_outbox WHERE id = v_other;
     IF @gman_outbox_done IS NOT NULL THEN SET @gman_outbox_doubt = 2; END IF;
   END IF;
@@ -338,23 +364,26 @@ run: BEGIN
   DECLARE v_lock VARCHAR(64) DEFAULT CONCAT('gman_outbox ', CRC32(DATABASE()), ' ', LEFT(DATABASE(), 40));
   -- A little longer, so that the next one is there before this one ends.
   DECLARE v_end DATETIME(6) DEFAULT SYSDATE(6) + INTERVAL p_seconds SECOND + INTERVAL 200000 MICROSECOND;
-  DECLARE v_uuid CHAR(36) CHARACTER SET ascii;
+  DECLARE v_confirm VARCHAR(8) CHARACTER SET ascii;
   DECLARE v_horizon, v_kept, v_top, v_first, v_count, v_low, v_high, v_done BIGINT UNSIGNED;
   -- The last of the rows @gman_outbox_rows that have been acknowledged and are still there.
   DECLARE v_acknowledged BIGINT UNSIGNED DEFAULT NULL;
   DECLARE v_error TEXT CHARACTER SET utf8mb4;
   DECLARE v_failing, v_noted BOOL DEFAULT FALSE;
+  -- Whether rows were relayed since the last wait: more may be about to come.
+  DECLARE v_gathered BOOL DEFAULT FALSE;
   -- See gman_outbox_state.kept.
   DECLARE v_forgets BOOL DEFAULT VERSION() LIKE '5.%';
-  -- With a binary log a commit is shown only when its log is on disk.
+  -- With a binary log a commit is shown only when its log is on disk, in a cluster only when the other
+  -- nodes have it.
   DECLARE v_flush BOOL DEFAULT @@GLOBAL.innodb_flush_log_at_trx_commit = 1 AND NOT @@GLOBAL.log_bin;
   -- How many ids a batch spans at most: enough that its two commits count for little, and that
   -- gearmand takes the first jobs while the last ones are read.
   DECLARE v_most BIGINT UNSIGNED DEFAULT 3000;
   -- How many it spans now: one after a failure, until something goes through again.
   DECLARE v_span BIGINT UNSIGNED DEFAULT v_most;
-  -- How long to wait when there is nothing to do.
-  DECLARE v_pause DECIMAL(3,2) DEFAULT 0.05;
+  -- Whether a commit wakes us: see outbox-wake.sql.
+  DECLARE v_wakes BOOL DEFAULT FALSE;
   -- How long to wait after a DELETE that failed; doubled each time.
   DECLARE v_backoff DECIMAL(3,2) DEFAULT 0.05;
   -- Whatever fails, the rows are still there. A KILL is no exception and ends the procedure, also in
@@ -366,10 +395,20 @@ run: BEGIN
   IF @@GLOBAL.read_only THEN LEAVE run; END IF;
   IF NOT COALESCE(GET_LOCK(v_lock, p_seconds), FALSE) THEN LEAVE run; END IF;
   CALL gman_outbox_set_session();
-  CALL gman_outbox_begin();
-  CALL gman_outbox_advance();
-  SELECT uuid, horizon, top, kept, failing_since IS NOT NULL
-    INTO v_uuid, v_horizon, v_top, v_kept, v_failing
+  CALL gman_outbox_lease();
+  IF @gman_outbox_epoch IS NULL AND v_error IS NULL THEN
+    DO RELEASE_LOCK(v_lock);
+    LEAVE run;
+  END IF;
+  IF @gman_outbox_cluster THEN
+    -- Transactions of other nodes are not seen before they commit, so any id may still come: the
+    -- horizon stays where it is.
+    SET v_flush = FALSE;
+  ELSE
+    CALL gman_outbox_advance();
+  END IF;
+  SELECT confirm, horizon, top, kept, failing_since IS NOT NULL
+    INTO v_confirm, v_horizon, v_top, v_kept, v_failing
     FROM gman_outbox_state WHERE one = 1;
   IF v_failing THEN SET v_span = 1; END IF;
   -- What an earlier run could not delete. Then this one tries it twice at most.
@@ -383,7 +422,7 @@ run: BEGIN
     LEAVE run;
   END IF;
 
-  WHILE SYSDATE(6) < v_end DO
+  WHILE SYSDATE(6) < v_end AND @gman_outbox_epoch IS NOT NULL DO
     -- The search of gman_outbox_advance.
     SELECT COALESCE((SELECT MIN(id) FROM gman_outbox WHERE id >= v_horizon AND id < v_kept),
                     (SELECT MIN(id) FROM gman_outbox WHERE id >= GREATEST(v_horizon, v_kept + 1))) INTO v_first;
@@ -396,10 +435,14 @@ run: BEGIN
         SET v_failing = FALSE, v_backoff = 0.05;
       END IF;
     ELSEIF v_first IS NULL AND v_error IS NULL THEN
-      DO SLEEP(v_pause);
-      SET v_pause = 0.05;
+      IF NOT v_wakes AND v_gathered THEN
+        DO SLEEP(0.01);
+        SET v_gathered = FALSE;
+      ELSE
+        SET v_wakes = gman_outbox_wait(DATABASE(), 500) IS NOT NULL;
+      END IF;
     ELSE
-      SET v_high = NULL, v_pause = 0.01;
+      SET v_high = NULL, v_gathered = TRUE;
       SELECT COUNT(*), MIN(id), MAX(id) INTO v_count, v_low, v_high
         FROM gman_outbox FORCE INDEX (PRIMARY)
        WHERE id >= v_first AND id < v_first + v_span AND id <> v_kept;
@@ -415,25 +458,31 @@ run: BEGIN
       END IF;
       -- InnoDB shows a commit to others before its log is on disk. A commit of our own waits for
       -- the log, and with it for every commit that we have seen: what is relayed survives a crash.
-      IF v_flush THEN UPDATE gman_outbox_state SET commits = commits + 1 WHERE one = 1; END IF;
+      IF v_flush THEN
+        CALL gman_outbox_beat();
+      ELSEIF NOT EXISTS (SELECT 1 FROM gman_outbox_state WHERE one = 1 AND epoch = @gman_outbox_epoch) THEN
+        SET @gman_outbox_epoch = NULL;
+      END IF;
       SET @gman_outbox_doubt = 0;
       IF v_failing AND v_low = v_high THEN CALL gman_outbox_doubt(v_low); END IF;
       SET @gman_outbox_done = NULL;
-      -- In the order of the primary key; gman_relay fails if it is not.
-      SET @gman_outbox_sql = CONCAT('SELECT gman_relay(id, `function`, workload, CONCAT("', v_uuid, ':", id))',
+      -- In the order of the primary key; gman_relay fails if it is not. Without a unique id, each attempt
+      -- gets one of its own: with one that stays, gearmand would drop the repetition of a job that waits,
+      -- and the repetition of an older change, which was done, would come after it.
+      SET @gman_outbox_sql = CONCAT('SELECT gman_relay(id, `function`, workload, NULL, "', v_confirm, '")',
                                     ' INTO @gman_outbox_done FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id ',
                                     @gman_outbox_rows);
-      IF v_error IS NULL THEN
+      IF v_error IS NULL AND @gman_outbox_epoch IS NOT NULL THEN
         PREPARE gman_outbox_statement FROM @gman_outbox_sql;
         EXECUTE gman_outbox_statement;
         DEALLOCATE PREPARE gman_outbox_statement;
       END IF;
       SET v_done = @gman_outbox_done;
-      IF v_error IS NULL AND NOT v_done <=> v_high THEN SET v_error = gman_relay_error(); END IF;
+      IF v_error IS NULL AND NOT v_done <=> v_high AND @gman_outbox_epoch IS NOT NULL THEN SET v_error = gman_relay_error(); END IF;
       IF v_done IS NOT NULL THEN
         SET v_top = GREATEST(v_top, v_done + 1);
         CALL gman_outbox_settle(v_done);
-        IF NOT @gman_outbox_settled <=> v_done THEN
+        IF NOT @gman_outbox_settled <=> v_done AND @gman_outbox_epoch IS NOT NULL THEN
           SET v_acknowledged = v_done;
           CALL gman_outbox_keep_acknowledged(v_done);
         END IF;
@@ -449,9 +498,9 @@ run: BEGIN
         IF v_failing THEN CALL gman_outbox_note(NULL); END IF;
         SET v_failing = FALSE;
         -- Without a gap there is nobody who could come late.
-        IF v_low = v_horizon AND v_count = v_high - v_low + 1 THEN SET v_horizon = v_high + 1; END IF;
+        IF v_low = v_horizon AND v_count = v_high - v_low + 1 AND NOT @gman_outbox_cluster THEN SET v_horizon = v_high + 1; END IF;
         -- Half a batch: more have come meanwhile. Less: let some gather.
-        IF v_span > 1 AND v_high - v_first < v_span DIV 2 THEN DO SLEEP(v_pause); END IF;
+        IF v_span > 1 AND v_high - v_first < v_span DIV 2 AND NOT v_wakes THEN DO SLEEP(0.01); END IF;
         SET v_span = v_most;
       END IF;
     END IF;

@@ -29,3 +29,5 @@ DROP FUNCTION IF EXISTS gman_do_epoch;
 DROP FUNCTION IF EXISTS gman_sum;
 DROP FUNCTION IF EXISTS gman_relay;
 DROP FUNCTION IF EXISTS gman_relay_error;
+DROP FUNCTION IF EXISTS gman_outbox_written;
+DROP FUNCTION IF EXISTS gman_outbox_wait;

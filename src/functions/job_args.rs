@@ -10,6 +10,9 @@ use crate::host::args;
 /// Where a row's id is, in the form that has one.
 const ID: usize = 0;
 
+/// Where it says whose word is waited for, in the form that may.
+const CONFIRM: usize = 4;
+
 /// What the arguments are, and how the job is run.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
@@ -19,7 +22,7 @@ pub(super) enum Form {
     Background(Priority),
     /// `(function, workload, epoch[, unique])`: returns the job handle.
     Epoch,
-    /// `(id, function, workload[, unique])`: returns an id.
+    /// `(id, function, workload[, unique[, confirm]])`: returns an id.
     Relay,
 }
 
@@ -49,16 +52,25 @@ impl Form {
     fn unique(self) -> usize {
         self.epoch().unwrap_or(self.workload()) + 1
     }
+
+    /// How many arguments there may be at most.
+    fn most(self) -> usize {
+        match self {
+            Self::Foreground(_) | Self::Background(_) | Self::Epoch => self.unique() + 1,
+            Self::Relay => CONFIRM + 1,
+        }
+    }
 }
 
 /// Checks the caller and the arguments before the first row; in the words of the C plugin, if it had any.
 pub(super) fn check(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
     callers::check()?;
     let unique = form.unique();
-    if args.len() != unique && args.len() != unique + 1 {
+    if args.len() < unique || args.len() > form.most() {
         return Err(input(match form {
             Form::Foreground(_) | Form::Background(_) => "Must give two or three arguments.",
-            Form::Epoch | Form::Relay => "Must give three or four arguments.",
+            Form::Epoch => "Must give three or four arguments.",
+            Form::Relay => "Must give three to five arguments.",
         }));
     }
     match form {
@@ -67,6 +79,7 @@ pub(super) fn check(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
         Form::Relay => {
             ask_for_id(args);
             args::ask_for_text(args, form.function());
+            args::ask_for_text(args, CONFIRM);
         }
     }
     if let Some(epoch) = form.epoch() {
@@ -120,6 +133,18 @@ pub(super) fn id(args: &ArgList<Process>) -> Result<i64, Error> {
     }
 }
 
+/// Whose word this row waits for: `true` if it is the worker's.
+pub(super) fn is_confirmed_by_worker(args: &ArgList<Process>) -> Result<bool, Error> {
+    if args.len() <= CONFIRM {
+        return Ok(false);
+    }
+    match args::string(args, CONFIRM)? {
+        None | Some(b"gearmand") => Ok(false),
+        Some(b"worker") => Ok(true),
+        Some(_) => Err(input("confirm must be 'gearmand' or 'worker'.")),
+    }
+}
+
 /// A result that may be NULL and takes up to `max_bytes`; and a call that is made for every row,
 /// even if all arguments are constants: each call counts.
 pub(super) fn describe_result(cfg: &UdfCfg<Init>, max_bytes: usize) {
@@ -145,7 +170,10 @@ fn mode(form: Form, args: &ArgList<Process>) -> Result<Mode, Error> {
     match form {
         Form::Foreground(priority) => Ok(Mode::Foreground(priority)),
         Form::Background(priority) => Ok(Mode::Background(priority)),
-        Form::Relay => Ok(Mode::Background(Priority::Normal)),
+        Form::Relay => Ok(match is_confirmed_by_worker(args)? {
+            false => Mode::Background(Priority::Normal),
+            true => Mode::Foreground(Priority::Normal),
+        }),
         Form::Epoch => {
             let epoch = form.epoch().and_then(|index| args.get(index));
             match epoch.map(|epoch| epoch.value()) {

@@ -8,7 +8,10 @@ use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
-use crate::gearman::delivery::background_batch::BackgroundBatch;
+use crate::gearman::delivery::background_batch::{BackgroundBatch, Outcome};
+use crate::gearman::delivery::confirmed_batch::ConfirmedBatch;
+use crate::gearman::limits::Limits;
+use crate::gearman::wire::job::Job;
 use crate::host::function::{Aggregate, Function, PerRow, entry_points};
 use crate::host::killed::Statement;
 use crate::memory;
@@ -22,15 +25,22 @@ thread_local! {
     static LAST_ERROR: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// `gman_relay(id, function, workload[, unique])`, an aggregate: submits a background job for every
+/// `gman_relay(id, function, workload[, unique[, confirm]])`, an aggregate: submits a job for every
 /// row of the group, in the order of the calls, which has to be that of the ids. Returns the id up
-/// to which every row was acknowledged, NULL when none was. Never fails for what the network or a
+/// to which every row was acknowledged, or done by a worker if `confirm` is `'worker'`, NULL when none
+/// was. Never fails for what the network or a
 /// job server did: the rows are still where they came from. `gman_relay_error` says what it was.
 #[derive(Default)]
 struct Relay {
-    batch: BackgroundBatch,
+    batch: Batch,
     /// The rows so far.
     ids: Vec<i64>,
+}
+
+/// The jobs of a group.
+enum Batch {
+    Acknowledged(BackgroundBatch),
+    Confirmed(ConfirmedBatch),
 }
 
 entry_points!(Relay: Aggregate, "gman_relay");
@@ -62,14 +72,13 @@ impl Aggregate for Relay {
                 "id {id} comes after {last}, expected rows in the order of their ids"
             )));
         }
+        if self.ids.is_empty() && job_args::is_confirmed_by_worker(args)? {
+            self.batch = Batch::Confirmed(ConfirmedBatch::default());
+        }
         memory::push(&mut self.ids, id)?;
         let statement = Statement::current();
-        self.batch.submit(
-            &CLIENT,
-            job_args::job(Form::Relay, args),
-            &limits(),
-            &|| statement.is_killed(),
-        );
+        let job = job_args::job(Form::Relay, args);
+        self.batch.submit(job, &limits(), &|| statement.is_killed());
         Ok(())
     }
 
@@ -94,6 +103,45 @@ impl Aggregate for Relay {
         LAST_ERROR.set(trouble);
         let last = outcome.acknowledged.checked_sub(1);
         Ok(last.map(|last| self.ids[last]))
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::Acknowledged(BackgroundBatch::default())
+    }
+}
+
+impl Batch {
+    fn submit(
+        &mut self,
+        job: Result<Job<'_>, Error>,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) {
+        match self {
+            Self::Acknowledged(batch) => batch.submit(&CLIENT, job, limits, should_stop),
+            Self::Confirmed(batch) => batch.submit(&CLIENT, job, limits, should_stop),
+        }
+    }
+
+    /// Waits for acknowledgements, or for workers as long as they finish a job every
+    /// [`Limits::run`].
+    fn finish(self, limits: &Limits, should_stop: &dyn Fn() -> bool) -> Outcome {
+        let mut batch = match self {
+            Self::Acknowledged(batch) => return batch.finish(limits, should_stop),
+            Self::Confirmed(batch) => batch,
+        };
+        loop {
+            let before = batch.confirmed();
+            let is_over = batch.wait(limits.run, limits, should_stop);
+            if is_over {
+                return batch.finish();
+            }
+            if batch.confirmed() == before {
+                return batch.give_up(limits.run);
+            }
+        }
     }
 }
 

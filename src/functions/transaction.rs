@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
+use crate::functions::outboxes::Outbox;
 use crate::gearman::delivery::held::Held;
 use crate::gearman::delivery::window::Gate;
 use crate::gearman::wire::job::Job;
@@ -25,6 +26,9 @@ struct Transaction {
     /// How many jobs there were when the statement began.
     before_statement: usize,
     savepoints: Vec<Savepoint>,
+    /// The outboxes that it may have written to, whose relays its commit wakes. What it did not write in
+    /// the end makes them look in vain once.
+    outboxes: Vec<Arc<Outbox>>,
 }
 
 struct Savepoint {
@@ -71,6 +75,18 @@ pub(super) fn hold(job: &Job<'_>, should_stop: &dyn Fn() -> bool) -> Result<(), 
     }
 }
 
+/// Has the commit of the session's transaction wake the relay of `outbox`; returns whether it will.
+pub(super) fn wake_at_commit(outbox: &Arc<Outbox>) -> bool {
+    let joined = participant::join(Transaction::default, |transaction| {
+        let outboxes = &mut transaction.outboxes;
+        let is_known = outboxes.iter().any(|known| Arc::ptr_eq(known, outbox));
+        if !is_known && outboxes.try_reserve(1).is_ok() {
+            outboxes.push(Arc::clone(outbox));
+        }
+    });
+    joined.is_ok()
+}
+
 /// Why jobs cannot wait for a commit now, and the remedy.
 fn not_installed() -> &'static str {
     if participant::is_possible() {
@@ -115,6 +131,11 @@ pub(crate) fn ended(member: &Member<'_>, committed: bool) {
         transaction.before_statement = 0;
         transaction.savepoints.clear();
         finish(&mut transaction.held, committed, || member.begin_commit());
+        let outboxes = transaction.outboxes.drain(..);
+        for outbox in outboxes.filter(|_| committed) {
+            let (gate, number) = member.begin_commit();
+            outbox.wake(gate, number);
+        }
     });
 }
 

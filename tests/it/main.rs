@@ -12,6 +12,7 @@ mod dumps;
 mod error_log;
 mod failover;
 mod faults;
+mod galera;
 mod gman;
 mod imports;
 mod interop;

@@ -1,9 +1,11 @@
 //! `gman_relay`, and the outbox of `sql/outbox.sql` with its event.
 
+mod confirmation;
 mod faults;
 mod relay;
 mod stuck;
 mod transactions;
+mod wake;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

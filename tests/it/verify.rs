@@ -202,6 +202,9 @@ fn rows_of_the_outbox_are_compared_too() {
     path.create_table(100, &["--outbox"]);
     path.is_right();
     let () = path.redis.connect().del("test.t:7").expect("DEL");
+    let (report, status) = path.report(&["--expires"]);
+    assert_eq!((counts(&report), status), ([0; 3], Some(0)), "{report}");
+    assert_eq!(report["expired"], 1);
     let (report, status) = path.report(&["--repair"]);
     assert_eq!((counts(&report), status), ([1, 0, 0], Some(0)), "{report}");
     path.is_right();

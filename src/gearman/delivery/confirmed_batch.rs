@@ -8,6 +8,7 @@
 //! the failed one, or an older change would come last.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Phase};
@@ -127,6 +128,29 @@ impl ConfirmedBatch {
             failure: self.failure.map(|failure| failure.error),
             passed_over: self.connections.passed_over,
         }
+    }
+
+    /// As [`ConfirmedBatch::finish`], after `waited` in which no worker finished a job.
+    pub fn give_up(mut self, waited: Duration) -> Outcome {
+        let place = self.jobs.confirmed;
+        let open = self.connections.open.first();
+        let Some(server) = open.map(|open| Arc::clone(open.lease.connection.server())) else {
+            return self.finish();
+        };
+        let problem = format!(
+            "no worker has finished one of {} jobs; is one running?",
+            self.jobs.done.len() - place
+        );
+        self.failure = Some(Failure {
+            // The rows are not to blame.
+            place: usize::MAX,
+            error: Error::Job {
+                server,
+                problem,
+                elapsed: waited,
+            },
+        });
+        self.finish()
     }
 
     fn is_over(&self) -> bool {

@@ -11,7 +11,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::Outbox;
-use crate::support::{Gearmand, Job, RecordingWorker, scale, wait_until};
+use crate::support::{Gearmand, Job, RecordingWorker, RelayProcess, scale, wait_until};
 
 /// How many rows are changed, over and over.
 const ROWS: u32 = 50;
@@ -105,6 +105,8 @@ struct Count {
     phantom: u32,
     /// A change whose first arrival came after that of a later one of the same row.
     out_of_order: u32,
+    /// Rows whose last job is not their last value.
+    stale: u32,
 }
 
 impl Count {
@@ -118,6 +120,7 @@ impl Count {
             seen.insert(row, vec![false; n as usize]);
         }
         let mut newest: HashMap<(u32, u32), u32> = HashMap::new();
+        let mut newest_job: HashMap<(u32, u32), u32> = HashMap::new();
         for job in jobs {
             let text = String::from_utf8_lossy(&job.workload);
             let parts: Vec<u32> = text
@@ -125,6 +128,7 @@ impl Count {
                 .map(|part| part.parse().expect("a number"))
                 .collect();
             let (row, n, kind) = ((parts[0], parts[1]), parts[2], parts[3]);
+            newest_job.insert(row, n);
             let seen = seen.get_mut(&row).expect("a known row");
             match seen.get_mut(n as usize - 1) {
                 Some(seen) if kind == 0 => match std::mem::replace(seen, true) {
@@ -140,23 +144,28 @@ impl Count {
             }
         }
         count.lost = count.committed - count.delivered;
+        let is_stale = |(row, n): &(&(u32, u32), &u32)| **n > 0 && newest_job.get(row) != Some(n);
+        count.stale = last.iter().filter(is_stale).count() as u32;
         count
     }
 
     #[track_caller]
     fn check(&self, what: &str, rolled_back: u32) {
+        let Self {
+            committed,
+            lost,
+            phantom,
+            duplicates,
+            out_of_order,
+            stale,
+            ..
+        } = self;
         println!(
-            "{what}: committed {}, rolled back {rolled_back}, delivered {}, duplicates {}, lost {}, phantom {}, out of order {}",
-            self.committed,
-            self.delivered,
-            self.duplicates,
-            self.lost,
-            self.phantom,
-            self.out_of_order
+            "| {what}, {rolled_back} rolled back | {committed} | {lost} | {phantom} | {duplicates} | {out_of_order} | {stale} |"
         );
         assert_eq!(
-            (self.lost, self.phantom, self.out_of_order),
-            (0, 0, 0),
+            (*lost, *phantom, *out_of_order, *stale),
+            (0, 0, 0, 0),
             "{what}: {self:?}"
         );
     }
@@ -268,6 +277,51 @@ fn gearmand_is_killed(what: &str, and_then: impl Fn(&mut Outbox, &str)) {
     let rolled_back = under_faults(&mut outbox, |outbox| {
         gearmand.kill();
         and_then(outbox, &address);
+        gearmand.restart();
+        workers.push(RecordingWorker::start(gearmand.port(), &["f"]));
+    });
+    settle(&outbox, &gearmand);
+    let mut last = HashMap::new();
+    last_changes(&outbox, 1, &mut last);
+    let jobs: Vec<Job> = workers.iter().flat_map(RecordingWorker::jobs).collect();
+    Count::of(&jobs, &last).check(what, rolled_back);
+}
+
+/// Its queue is in memory, and dies with it.
+#[test]
+fn nothing_is_lost_with_gearmand_if_workers_confirm() {
+    confirmed_by_workers("gearmand killed, confirmed by workers", |_, _| None);
+}
+
+#[test]
+fn nothing_is_lost_with_gearmand_by_gman_relay_if_workers_confirm() {
+    confirmed_by_workers(
+        "gearmand killed, gman relay, confirmed by workers",
+        |outbox, gearmand| {
+            outbox.stop_relay();
+            Some(RelayProcess::start(&[
+                format!(
+                    "--mysql=mysql://root@localhost?socket={}",
+                    outbox.database.socket().display()
+                ),
+                format!("--gearmand={gearmand}"),
+            ]))
+        },
+    );
+}
+
+fn confirmed_by_workers(what: &str, relay: impl FnOnce(&mut Outbox, &str) -> Option<RelayProcess>) {
+    let mut gearmand = Gearmand::start();
+    let address = gearmand.address();
+    let mut workers = vec![RecordingWorker::start(gearmand.port(), &["f"])];
+    let mut outbox = outbox(1);
+    outbox.set_servers(&address);
+    outbox.stop_relay();
+    outbox.execute("UPDATE gman_outbox_state SET confirm = 'worker'");
+    outbox.start_relay();
+    let _relay = relay(&mut outbox, &address);
+    let rolled_back = under_faults(&mut outbox, |_| {
+        gearmand.kill();
         gearmand.restart();
         workers.push(RecordingWorker::start(gearmand.port(), &["f"]));
     });

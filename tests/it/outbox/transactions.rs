@@ -6,7 +6,7 @@ use mysql::prelude::Queryable;
 
 use super::{Outbox, PATIENCE, changes_of_rows, outbox_and_gearmand, texts};
 use crate::support::fake_job_server::{ERROR, Reply, packet};
-use crate::support::{FakeJobServer, Gearmand, RecordingWorker, product_file, wait_until};
+use crate::support::{FakeJobServer, RecordingWorker, product_file, wait_until};
 
 #[test]
 fn a_job_leaves_if_and_only_if_its_transaction_commits() {
@@ -28,15 +28,6 @@ fn a_job_leaves_if_and_only_if_its_transaction_commits() {
     assert_eq!(texts(&worker.wait_for(1)), ["2:2"]);
     outbox.drain();
     assert_eq!(worker.count(), 1);
-    let unique = &worker.jobs()[0].unique;
-    let uuid: Vec<String> = outbox.query("SELECT uuid FROM gman_outbox_state");
-    assert_eq!(unique, &format!("{}:{}", uuid[0], &handle_id(&mut outbox)));
-}
-
-/// The id of the last row that this session's trigger has written.
-fn handle_id(outbox: &mut Outbox) -> String {
-    let handle: Vec<String> = outbox.query("SELECT @handle");
-    handle[0].strip_prefix("O:").expect("O:id").to_owned()
 }
 
 #[test]
@@ -343,20 +334,28 @@ fn a_shutdown_does_not_wait_for_the_relay() {
 }
 
 #[test]
-fn a_server_that_is_somewhere_else_has_other_unique_ids() {
-    let gearmand = Gearmand::start();
-    let mut outbox = Outbox::start();
-    outbox.set_servers(&gearmand.address());
+fn a_server_waits_for_the_relay_of_another_and_takes_over_when_that_is_gone() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
     outbox.create_table(1);
     outbox.execute("UPDATE t SET n = n + 1");
+    worker.wait_for(1);
     outbox.drain();
-    let uuid = "SELECT uuid FROM gman_outbox_state";
-    let before: String = outbox.database.value(uuid);
-    outbox.execute("UPDATE gman_outbox_state SET place = 'where the backup was made'");
-    wait_until(PATIENCE, "another uuid", || {
-        let now: String = outbox.database.value(uuid);
-        if now == before { Err(now) } else { Ok(()) }
-    });
+    let take = "UPDATE gman_outbox_state SET owner = 'another', epoch = epoch + 1";
+    let beat = "UPDATE gman_outbox_state SET beat = beat + 1";
+    outbox.execute(take);
+    outbox.execute("UPDATE t SET n = n + 1");
+    // Longer than it takes to find out that the other one is gone.
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_secs(1));
+        outbox.execute(beat);
+    }
+    assert_eq!(worker.count(), 1);
+    worker.wait_for(2);
+    let owner: String = outbox
+        .database
+        .value("SELECT owner FROM gman_outbox_status");
+    assert!(owner.starts_with("event of "), "{owner}");
 }
 
 #[test]

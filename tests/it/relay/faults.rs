@@ -125,11 +125,12 @@ fn nothing_is_lost_when_relays_die() {
             // Numbers of one key grow.
             last.insert(number % 50, number);
         }
-        assert!(seen[1..].iter().all(|seen| *seen), "{confirm}");
-        assert!(
-            last.values().all(|number| *number > 19_950),
-            "{confirm}: {last:?}"
+        let lost = seen[1..].iter().filter(|seen| !**seen).count();
+        let stale = last.values().filter(|number| **number <= 19_950).count();
+        let twice = jobs.len() + lost - all.len();
+        println!(
+            "| gman relay killed, confirm = {confirm} | 20000 | {lost} | 0 | {twice} | | {stale} |"
         );
-        println!("{confirm}: {} jobs for 20000 rows", jobs.len());
+        assert_eq!((lost, stale), (0, 0), "{confirm}");
     }
 }

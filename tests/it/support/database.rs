@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use mysql::prelude::{FromRow, FromValue, Queryable};
 use mysql::{Conn, OptsBuilder};
@@ -46,6 +47,7 @@ pub(crate) struct Database {
     process: Process,
     kind: ServerKind,
     options: Vec<String>,
+    programs: Option<PathBuf>,
     port: Port,
     folder: TempDir,
 }
@@ -57,9 +59,16 @@ pub(crate) struct Builder {
     options: Vec<String>,
     configuration: String,
     library: Option<&'static Library>,
+    programs: Option<PathBuf>,
 }
 
 impl Builder {
+    /// Puts a folder with programs that the server starts before all others.
+    pub(crate) fn programs(mut self, folder: PathBuf) -> Self {
+        self.programs = Some(folder);
+        self
+    }
+
     /// Adds an option of the server, such as `--max-connections=10`; the last one of a name wins.
     pub(crate) fn option(mut self, option: impl Into<String>) -> Self {
         self.options.push(option.into());
@@ -89,11 +98,13 @@ impl Builder {
             copy_library(library, &plugins, FILE_NAME);
         }
         let port = Port::free();
-        let process = launch(&self.kind, folder.path(), &port, &self.options);
+        let programs = self.programs.as_deref();
+        let process = launch(&self.kind, folder.path(), &port, &self.options, programs);
         let mut database = Database {
             process,
             kind: self.kind,
             options: self.options,
+            programs: self.programs,
             port,
             folder,
         };
@@ -123,6 +134,7 @@ impl Database {
             options: Vec::new(),
             configuration: String::new(),
             library: None,
+            programs: None,
         }
     }
 
@@ -267,6 +279,11 @@ impl Database {
         ]
     }
 
+    /// The processor time that the server process has taken so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.process.processor_time()
+    }
+
     /// How many threads the server process has.
     pub(crate) fn threads(&self) -> usize {
         self.process.threads()
@@ -296,7 +313,13 @@ impl Database {
     /// Stops the server in order, if it runs, and starts it again on its data and port.
     pub(crate) fn restart(&mut self) {
         self.shutdown();
-        self.process = launch(&self.kind, self.folder.path(), &self.port, &self.options);
+        self.process = launch(
+            &self.kind,
+            self.folder.path(),
+            &self.port,
+            &self.options,
+            self.programs.as_deref(),
+        );
         self.wait_until_ready();
     }
 
@@ -312,12 +335,13 @@ impl Database {
         self.process.kill();
     }
 
+    /// A node of a cluster accepts connections before it takes statements.
     fn wait_until_ready(&mut self) {
         let opts = self.opts();
-        let mut session = self.process.wait_until_ready(|| Conn::new(opts.clone()));
-        session
-            .query_drop(format!("CREATE DATABASE IF NOT EXISTS {DATABASE}"))
-            .unwrap_or_else(|error| panic!("cannot create the database {DATABASE}: {error}"));
+        let create = format!("CREATE DATABASE IF NOT EXISTS {DATABASE}");
+        self.process.wait_until_ready(|| {
+            Conn::new(opts.clone()).and_then(|mut session| session.query_drop(&create))
+        });
     }
 
     fn client(&self) -> Command {
@@ -356,7 +380,13 @@ fn configure(folder: &Path, lines: &str) {
         .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
 }
 
-fn launch(kind: &ServerKind, folder: &Path, port: &Port, options: &[String]) -> Process {
+fn launch(
+    kind: &ServerKind,
+    folder: &Path,
+    port: &Port,
+    options: &[String],
+    programs: Option<&Path>,
+) -> Process {
     let place = |name: &str| folder.join(name);
     let mut command = kind.server(&folder.join(CONFIGURATION), &folder.join("data"));
     command
@@ -367,6 +397,10 @@ fn launch(kind: &ServerKind, folder: &Path, port: &Port, options: &[String]) -> 
         .arg(format!("--plugin-dir={}", place("plugin").display()))
         .arg(format!("--tmpdir={}", folder.display()))
         .args(options);
+    if let Some(programs) = programs {
+        let path = env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", programs.display()));
+    }
     if let Some(library) = env::var_os(PRELOAD) {
         command.env("LD_PRELOAD", library);
     }

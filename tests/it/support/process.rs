@@ -109,6 +109,20 @@ impl Process {
         kib.expect("a number of KiB") * 1024
     }
 
+    /// The processor time that the process has taken so far, of all its threads: utime and stime of
+    /// proc(5), in hundredths of a second.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.pid());
+        let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        // Behind the name, which may hold anything.
+        let fields = stat.rsplit(") ").next().unwrap_or_default();
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|field| field.parse::<u64>().expect("ticks"))
+            .sum();
+        Duration::from_millis(10 * ticks)
+    }
+
     /// How many threads the process has.
     pub(crate) fn threads(&self) -> usize {
         self.status("Threads").parse().expect("a number of threads")
