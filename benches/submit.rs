@@ -15,6 +15,8 @@ mod peer;
 mod promise;
 #[path = "../tests/it/support/mod.rs"]
 mod support;
+#[path = "support/tls_cost.rs"]
+mod tls_cost;
 #[path = "support/trigger_table.rs"]
 mod trigger_table;
 
@@ -49,6 +51,9 @@ struct Options {
     /// How often everything is measured; the fastest time of each counts.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
+    /// Measure what TLS costs instead; needs what scripts/gearmand-tls builds.
+    #[arg(long)]
+    tls: bool,
     /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -70,6 +75,9 @@ struct Measured {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.tls {
+        return tls_cost::measure(options.rows, options.rounds);
+    }
     let database = Database::start();
     database.install_functions();
     peer::install(&database);

@@ -1,5 +1,7 @@
 //! TLS to the job servers.
 
+mod faults;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -52,6 +54,11 @@ impl Stage {
     fn set(&self, name: &str, value: &str) {
         self.database
             .execute(&format!("SET GLOBAL {name} = '{value}'"));
+    }
+
+    fn set_number(&self, name: &str, value: u32) {
+        self.database
+            .execute(&format!("SET GLOBAL {name} = {value}"));
     }
 
     /// Trusts the authority and goes to `address`.

@@ -297,6 +297,27 @@ fn columns(
     None
 }
 
+/// Columns that are sent from now on, and were not by the triggers that a table has.
+pub(super) fn newly_sent(described: &Described) -> Vec<&str> {
+    let name = trigger_name(&described.table.name.table, "INSERT");
+    let before = described
+        .triggers
+        .iter()
+        .find(|trigger| trigger.name.table == name);
+    let before = before.and_then(|trigger| hand_over::read(&trigger.body).ok());
+    let Some(sent) = before.as_ref().and_then(|body| body.hand_overs.first()) else {
+        return Vec::new();
+    };
+    let columns = described
+        .table
+        .columns
+        .iter()
+        .map(|column| column.name.as_str());
+    columns
+        .filter(|column| !sent.members.iter().any(|member| member == column))
+        .collect()
+}
+
 /// Whether the trigger says the key and each column as it would be said today.
 fn fits(described: &Described, sent: &HandOver) -> bool {
     let table = &described.table;
@@ -410,7 +431,7 @@ fn create(table: &TableName, options: &str) -> String {
     format!("gman triggers --create {}{options}", argument(table))
 }
 
-fn load(table: &TableName) -> String {
+pub(super) fn load(table: &TableName) -> String {
     format!("gman load {}", argument(table))
 }
 

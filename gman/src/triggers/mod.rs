@@ -304,7 +304,16 @@ fn create(
     install::create(conn, &triggers)?;
     triggers.iter().try_for_each(|trigger| {
         terminal::print(&format!("created {}", printable(&trigger.name.quoted())))
-    })
+    })?;
+    let columns = check::newly_sent(described);
+    if !columns.is_empty() {
+        terminal::say(&format!(
+            "Redis gets {} with the next change of each row; {} sends all rows now",
+            sql::list(columns),
+            check::load(&described.table.name)
+        ));
+    }
+    Ok(())
 }
 
 fn drop(conn: &mut Conn, table: &TableName) -> Result {

@@ -66,7 +66,7 @@ fn verify(options: &Options, table: &TableName) -> Result<Report> {
     let mut cache = Cache::connect(&options.redis)?;
     let reader = Reader::new(options.format(), &options.row_function);
     let drain = Drain::new(options, &source);
-    let mut report = Report::new(table, options.sample);
+    let mut report = Report::new(table, options.sample, options.expires);
     let mut look = SecondLook {
         source: &source,
         reader: &reader,

@@ -32,6 +32,11 @@ pub(crate) struct Options {
     #[arg(long = "where", value_name = "CONDITION")]
     pub(super) filter: Option<String>,
 
+    /// Keys may go by themselves, by the worker's --expire or because Redis evicts them: what is missing is
+    /// counted, and is no difference
+    #[arg(long)]
+    pub(super) expires: bool,
+
     /// Send the rows that differ again, and delete keys without a row
     #[arg(long)]
     pub(super) repair: bool,

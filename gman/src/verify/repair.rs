@@ -58,7 +58,7 @@ pub(super) fn run(
     }
     look.drain(conn, cache)?;
     let table = &look.source.name;
-    let mut again = Report::new(table, None);
+    let mut again = Report::new(table, None, false);
     let sent = places.len() as u64;
     look.at_rows(conn, cache, places, &mut again)?;
     report.repaired = Some(Repaired {

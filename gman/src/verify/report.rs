@@ -34,6 +34,11 @@ pub(super) struct Report {
     orphaned: Vec<String>,
     /// Whether keys without a row were looked for.
     pub(super) looked_for_orphans: bool,
+    /// Rows that Redis does not have, where that is no difference.
+    pub(super) expired: u64,
+    /// Whether it is none.
+    #[serde(skip)]
+    expires: bool,
     /// Rows that changed all the time, and Redis with them.
     pub(super) in_motion: u64,
     /// Keys that begin as the table's do and can be no row's.
@@ -63,7 +68,7 @@ pub(super) struct Repaired {
 }
 
 impl Report {
-    pub(super) fn new(table: &TableName, sample: Option<f64>) -> Self {
+    pub(super) fn new(table: &TableName, sample: Option<f64>, expires: bool) -> Self {
         Self {
             table: table.quoted(),
             rows: 0,
@@ -72,6 +77,8 @@ impl Report {
             stale: Vec::new(),
             orphaned: Vec::new(),
             looked_for_orphans: false,
+            expired: 0,
+            expires,
             in_motion: 0,
             other_keys: 0,
             repaired: None,
@@ -84,6 +91,10 @@ impl Report {
     /// A key of the row at this place differs.
     pub(super) fn add(&mut self, place: &Place, key: &str, difference: Difference) {
         match difference {
+            Difference::Missing if self.expires => {
+                self.expired += 1;
+                return;
+            }
             Difference::Missing => self.missing.push(key.to_owned()),
             Difference::Stale(columns) => self.stale.push(Stale {
                 key: key.to_owned(),
@@ -122,6 +133,12 @@ impl Report {
         let orphaned = self.orphaned.iter().map(|key| format!("orphaned  {key}"));
         list(&mut lines, orphaned);
         lines.push(self.summary());
+        if self.expired > 0 {
+            lines.push(format!(
+                "{}: Redis does not have {} rows, which may have expired",
+                self.table, self.expired
+            ));
+        }
         if self.in_motion > 0 {
             lines.push(format!(
                 "{}: {} rows changed all the time, and Redis with them; they were not judged",

@@ -41,6 +41,7 @@ mod submitter;
 mod tls_gearmand;
 mod unsupported;
 mod wait;
+pub(crate) mod wire;
 mod writers;
 
 pub(crate) use black_hole::BlackHole;

@@ -139,7 +139,7 @@ impl ServerKind {
     }
 }
 
-/// Where `scripts/servers` prepares `name`.
+/// Where `scripts/servers` prepares `name`, and `scripts/gearmand-tls` what it builds.
 pub(crate) fn prepared_folder(name: &str) -> PathBuf {
     env::var_os(PREPARED)
         .map_or_else(|| build_folder().join("servers"), PathBuf::from)

@@ -13,8 +13,8 @@ use super::ports::Port;
 use super::process::Process;
 use super::server_kind::prepared_folder;
 
-/// The environment variable that names a gearmand with TLS, if it is not the one that `scripts/servers
-/// gearmand-tls` has built.
+/// The environment variable that names a gearmand with TLS, if it is not the one that
+/// `scripts/gearmand-tls` has built.
 const PROGRAM: &str = "GMAN_TEST_GEARMAND_TLS";
 
 /// A running `gearmand --ssl`.
@@ -31,20 +31,28 @@ impl TlsGearmand {
     /// Starts one with the certificate `server`; or says why there is none. Debian's gearmand has the option
     /// and no TLS.
     pub(crate) fn start(certificates: &Certificates) -> Result<Self, String> {
+        let file = |name| certificates.path(name);
+        Self::start_with(vec![
+            "--ssl".to_owned(),
+            format!("--ssl-ca-file={}", file("ca.pem")),
+            format!("--ssl-certificate={}", file("server.pem")),
+            format!("--ssl-key={}", file("server.key")),
+        ])
+    }
+
+    /// The same program without TLS, to compare with.
+    pub(crate) fn start_without_tls() -> Result<Self, String> {
+        Self::start_with(Vec::new())
+    }
+
+    fn start_with(options: Vec<String>) -> Result<Self, String> {
         let program = env::var_os(PROGRAM).map_or_else(
             || prepared_folder("gearmand-tls").join("gearmand"),
             PathBuf::from,
         );
         if !program.is_file() {
-            return Err("no gearmand with TLS; scripts/servers gearmand-tls builds one".into());
+            return Err("no gearmand with TLS; scripts/gearmand-tls builds one".into());
         }
-        let file = |name| certificates.path(name);
-        let options = vec![
-            "--ssl".to_owned(),
-            format!("--ssl-ca-file={}", file("ca.pem")),
-            format!("--ssl-certificate={}", file("server.pem")),
-            format!("--ssl-key={}", file("server.key")),
-        ];
         let (port, folder) = (Port::free(), folder::temporary());
         let process = launch(&program, &port, &folder, &options);
         let mut gearmand = Self {

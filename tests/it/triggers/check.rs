@@ -126,6 +126,12 @@ fn a_column_that_was_left_out_is_no_finding_and_a_choice_stays_one() {
     assert_eq!(cases(&path, &[]), []);
     path.gman.execute("ALTER TABLE t ADD COLUMN c INT");
     assert_eq!(cases(&path, &[]), []);
+    let (_, said) = path.create_triggers("test.t", &["--columns", "a,c"]);
+    assert!(
+        said.contains("`c` with the next change of each row; gman load test.t"),
+        "{said}"
+    );
+    path.create_triggers("test.t", &["--columns", "a"]);
     let job = path.job("INSERT INTO t VALUES (1, 2, 3, 4)");
     assert_eq!(job["row"], serde_json::json!({ "id": 1, "a": 2 }));
 }
