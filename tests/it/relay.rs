@@ -122,13 +122,18 @@ impl Outbox {
 
     /// A relay with the account that has the least privileges.
     fn relay(&self, gearmand: &str) -> RelayProcess {
-        RelayProcess::start(&[
-            format!(
-                "--mysql=mysql://relay:secret@127.0.0.1:{}",
-                self.database.port()
-            ),
+        self.relay_with(gearmand, &[])
+    }
+
+    /// With further options.
+    fn relay_with(&self, gearmand: &str, more: &[String]) -> RelayProcess {
+        let port = self.database.port();
+        let mut options = vec![
+            format!("--mysql=mysql://relay:secret@127.0.0.1:{port}"),
             format!("--gearmand={gearmand}"),
-        ])
+        ];
+        options.extend_from_slice(more);
+        RelayProcess::start(&options)
     }
 }
 

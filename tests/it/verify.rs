@@ -78,6 +78,17 @@ fn counts(report: &Value) -> [usize; 3] {
 }
 
 #[test]
+fn a_row_of_many_megabytes_is_compared() {
+    let mut path = Path::start();
+    path.gman
+        .execute("CREATE TABLE t (id INT PRIMARY KEY, n LONGTEXT) ENGINE=InnoDB");
+    gman_succeeds(&path.gman.database, &["triggers", "--create", "test.t"]);
+    path.gman
+        .execute("INSERT INTO t VALUES (1, REPEAT('x', 9000000))");
+    path.is_right();
+}
+
+#[test]
 fn lookup_keys_are_nobodys_rows_and_are_loaded_with_them() {
     let mut path = Path::start();
     path.gman

@@ -52,8 +52,8 @@ impl RedisOptions {
     ///
     /// If the URL or a certificate cannot be read. Never shows the URL: it may hold a password.
     pub(crate) fn servers(&self) -> Result<Servers> {
-        let certificates = self.certificates()?;
-        let servers = Servers::parse(&self.redis, || certificates.config())
+        // A URL without TLS needs no certificates: that is said before they are looked for.
+        let servers = Servers::parse(&self.redis, || self.certificates()?.config())
             .map_err(|expected| Error::usage(format!("--redis: {expected}")))?;
         if servers.access.tls.is_none() && (self.redis_ca.is_some() || self.redis_cert.is_some()) {
             return Err(Error::usage(
@@ -63,7 +63,7 @@ impl RedisOptions {
         Ok(servers)
     }
 
-    fn certificates(&self) -> Result<Certificates> {
+    fn certificates(&self) -> std::result::Result<Certificates, String> {
         let client = match (&self.redis_cert, &self.redis_key) {
             (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
             _ => None,
@@ -75,11 +75,9 @@ impl RedisOptions {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>> {
+fn read(file: &Path) -> std::result::Result<Vec<u8>, String> {
     fs::read(file).map_err(|error| {
         let file = file.display();
-        Error::usage(format!(
-            "{file}: {error}; name a PEM file that you can read"
-        ))
+        format!("{file}: {error}; name a PEM file that you can read")
     })
 }

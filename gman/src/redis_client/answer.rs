@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-/// The longest answer that is read. The longest that is asked for is the map of a cluster's slots, which
-/// has at most some hundred bytes for each of 16,384.
+/// The longest answer that is read from who is only written to. The longest that is asked for is the map
+/// of a cluster's slots, which has at most some hundred bytes for each of 16,384.
 pub(super) const MAX_ANSWER_BYTES: usize = 4 << 20;
+
+/// The longest answer that is read from who is asked for rows: no job brings a longer one.
+pub(super) const MAX_ROW_BYTES: usize = 1 << 30;
 
 /// The longest line: an error, or a number.
 const MAX_LINE_BYTES: usize = 64 << 10;
@@ -62,12 +65,16 @@ enum Stop {
 ///
 /// # Errors
 ///
-/// If they can never become an answer, or only one of more than [`MAX_ANSWER_BYTES`].
-pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Answer, usize)>, &'static str> {
-    let mut reader = Reader { bytes, at: 0 };
+/// If they can never become an answer, or only one of more than `limit` bytes.
+pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Answer, usize)>, &'static str> {
+    let mut reader = Reader {
+        bytes,
+        at: 0,
+        limit,
+    };
     match reader.answer(0) {
         Ok(answer) => Ok(Some((answer, reader.at))),
-        Err(Stop::Incomplete) if bytes.len() < MAX_ANSWER_BYTES => Ok(None),
+        Err(Stop::Incomplete) if bytes.len() < limit => Ok(None),
         Err(Stop::Incomplete) => Err(TOO_LONG),
         Err(Stop::Malformed(problem)) => Err(problem),
     }
@@ -79,6 +86,7 @@ const UNKNOWN: &str = "it does not speak the protocol of Redis";
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    limit: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -93,29 +101,29 @@ impl<'a> Reader<'a> {
             b':' => Answer::Int(number(rest)?),
             b'#' => Answer::Int((rest == b"t").into()),
             b'_' => Answer::Nil,
-            b'$' => match length(rest)? {
+            b'$' => match self.length(rest)? {
                 Some(length) => Answer::Text(self.text(length)?.to_vec()),
                 None => Answer::Nil,
             },
             // Behind the three letters of the format and a colon.
             b'=' => Answer::Text(
-                self.text(some_length(rest)?)?
+                self.text(self.some_length(rest)?)?
                     .get(4..)
                     .unwrap_or_default()
                     .to_vec(),
             ),
-            b'!' => Answer::Refusal(Refusal::of(self.text(some_length(rest)?)?)),
-            b'*' | b'~' => match length(rest)? {
+            b'!' => Answer::Refusal(Refusal::of(self.text(self.some_length(rest)?)?)),
+            b'*' | b'~' => match self.length(rest)? {
                 Some(count) => self.list(count, depth)?,
                 None => Answer::Nil,
             },
-            b'%' => self.list(2 * some_length(rest)?, depth)?,
+            b'%' => self.list(2 * self.some_length(rest)?, depth)?,
             b'>' => {
-                self.list(some_length(rest)?, depth)?;
+                self.list(self.some_length(rest)?, depth)?;
                 Answer::Push
             }
             b'|' => {
-                self.list(2 * some_length(rest)?, depth)?;
+                self.list(2 * self.some_length(rest)?, depth)?;
                 self.answer(depth + 1)?
             }
             _ => return Err(Stop::Malformed(UNKNOWN)),
@@ -158,6 +166,22 @@ impl<'a> Reader<'a> {
             None => Err(Stop::Incomplete),
         }
     }
+
+    /// A length, or `None` for -1.
+    fn length(&self, text: &[u8]) -> Result<Option<usize>, Stop> {
+        match number(text)? {
+            -1 => Ok(None),
+            length => match usize::try_from(length) {
+                Ok(length) if length <= self.limit => Ok(Some(length)),
+                Ok(_) => Err(Stop::Malformed(TOO_LONG)),
+                Err(_) => Err(Stop::Malformed(UNKNOWN)),
+            },
+        }
+    }
+
+    fn some_length(&self, text: &[u8]) -> Result<usize, Stop> {
+        self.length(text)?.ok_or(Stop::Malformed(UNKNOWN))
+    }
 }
 
 fn number(text: &[u8]) -> Result<i64, Stop> {
@@ -166,25 +190,13 @@ fn number(text: &[u8]) -> Result<i64, Stop> {
         .ok_or(Stop::Malformed(UNKNOWN))
 }
 
-/// A length, or `None` for -1.
-fn length(text: &[u8]) -> Result<Option<usize>, Stop> {
-    match number(text)? {
-        -1 => Ok(None),
-        length => match usize::try_from(length) {
-            Ok(length) if length <= MAX_ANSWER_BYTES => Ok(Some(length)),
-            Ok(_) => Err(Stop::Malformed(TOO_LONG)),
-            Err(_) => Err(Stop::Malformed(UNKNOWN)),
-        },
-    }
-}
-
-fn some_length(text: &[u8]) -> Result<usize, Stop> {
-    length(text)?.ok_or(Stop::Malformed(UNKNOWN))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decode(bytes: &[u8]) -> Result<Option<(Answer, usize)>, &'static str> {
+        super::decode(bytes, MAX_ANSWER_BYTES)
+    }
 
     fn whole(bytes: &str) -> Answer {
         let decoded = decode(bytes.as_bytes()).expect("an answer");

@@ -33,6 +33,8 @@ pub(crate) struct Login {
 pub(crate) struct Access {
     pub(crate) login: Login,
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// The longest answer that is read, in bytes.
+    pub(crate) max_answer: usize,
 }
 
 /// An open connection that has been let in.
@@ -42,6 +44,7 @@ pub(crate) struct Connection {
     received: Vec<u8>,
     /// How much of that has been taken for answers.
     taken: usize,
+    max_answer: usize,
 }
 
 impl Connection {
@@ -63,6 +66,7 @@ impl Connection {
             stream,
             received: Vec::new(),
             taken: 0,
+            max_answer: access.max_answer,
         };
         connection.log_in(&access.login)?;
         Ok(connection)
@@ -89,7 +93,7 @@ impl Connection {
     pub(crate) fn receive(&mut self) -> Result<Answer, Fault> {
         self.stream.set_deadline(Instant::now() + TIMEOUT);
         loop {
-            let decoded = answer::decode(&self.received[self.taken..]);
+            let decoded = answer::decode(&self.received[self.taken..], self.max_answer);
             match decoded.map_err(|problem| self.lost(problem))? {
                 Some((answer, length)) => {
                     self.taken += length;
@@ -118,7 +122,7 @@ impl Connection {
     pub(crate) fn check_quiet(&mut self) -> Result<(), Fault> {
         while self.taken < self.received.len() {
             let rest = &self.received[self.taken..];
-            match answer::decode(rest) {
+            match answer::decode(rest, self.max_answer) {
                 Ok(Some((Answer::Push, length))) => self.taken += length,
                 _ => return Err(self.lost("it sends answers that nobody has asked for")),
             }

@@ -147,6 +147,7 @@ impl Routes {
         let access = Access {
             login: login.clone(),
             tls: self.servers.access.tls.clone(),
+            max_answer: self.servers.access.max_answer,
         };
         let mut outcome = Err(Fault::lost(
             &self.servers.addresses[0],

@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use url::Url;
 
 use super::address::Address;
+use super::answer::{MAX_ANSWER_BYTES, MAX_ROW_BYTES};
 use super::connection::{Access, Login};
 
 const PORT: u16 = 6379;
@@ -81,12 +82,21 @@ impl Servers {
         let access = Access {
             login: login(&urls[0], urls[0].path().trim_matches('/'))?,
             tls: kind.is_tls.then(tls).transpose()?,
+            max_answer: MAX_ANSWER_BYTES,
         };
         Ok(Self {
             deployment: kind.deployment(&urls[0])?,
             addresses,
             access,
         })
+    }
+}
+
+impl Servers {
+    /// For who asks for rows, which may be long.
+    pub(crate) fn with_rows(mut self) -> Self {
+        self.access.max_answer = MAX_ROW_BYTES;
+        self
     }
 }
 
@@ -181,7 +191,11 @@ fn unix(text: &str) -> Result<Servers, Expected> {
     Ok(Servers {
         deployment: Deployment::Any,
         addresses: vec![Address::Unix(PathBuf::from(path))],
-        access: Access { login, tls: None },
+        access: Access {
+            login,
+            tls: None,
+            max_answer: MAX_ANSWER_BYTES,
+        },
     })
 }
 

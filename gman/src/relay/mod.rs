@@ -34,7 +34,7 @@ use signal_hook::iterator::Signals;
 
 use crate::connections::{DatabaseServer, refused};
 use crate::error::{Error, Result};
-use crate::service::{Backoff, Stop, report};
+use crate::service::{Backoff, Stop, report, serve_metrics};
 use lease::{Candidate, Lease};
 pub(crate) use options::Options;
 use reader::Reader;
@@ -61,6 +61,9 @@ const FATAL: [u16; 7] = [1044, 1045, 1049, 1054, 1142, 1143, 1146];
 pub(crate) fn run(options: &Options) -> Result {
     let relay = Relay::new(options)?;
     relay.handle_signals()?;
+    if let Some(address) = options.metrics {
+        serve_metrics(address, Arc::clone(&relay.statistics))?;
+    }
     let mut backoff = Backoff::new();
     let mut is_first = true;
     while !relay.stop.requested() {
@@ -68,6 +71,7 @@ pub(crate) fn run(options: &Options) -> Result {
             Ok(()) => backoff = Backoff::new(),
             Err(problem) => {
                 let problem = relay.judge(problem, is_first)?;
+                relay.statistics.trouble(&problem);
                 let pause = backoff.pause();
                 let ms = pause.as_millis();
                 say(format!("{problem}; trying again in {ms} ms"));
@@ -114,6 +118,8 @@ struct Relay<'a> {
 
 impl<'a> Relay<'a> {
     fn new(options: &'a Options) -> Result<Self> {
+        let statistics = Statistics::new()
+            .map_err(|error| Error::failed(format!("cannot count what is done: {error}")))?;
         let client = Client::with_listener(|event| {
             if let Event::TlsFilesUnusable(problem) = event {
                 say(problem);
@@ -134,7 +140,7 @@ impl<'a> Relay<'a> {
             server: options.mysql.server()?,
             owner: format!("gman relay {}", owner()),
             client: Arc::new(client),
-            statistics: Arc::new(Statistics::default()),
+            statistics: Arc::new(statistics),
             stop: Arc::new(Stop::default()),
         })
     }
@@ -163,7 +169,8 @@ impl<'a> Relay<'a> {
             return Ok(());
         };
         server::delete_acknowledged(&mut conn)?;
-        self.statistics.terms.add(1);
+        self.statistics.terms.inc();
+        self.statistics.leads.set(1);
         let confirm = server::confirm(&mut conn)?;
         let known = server::describe(&mut conn)?;
         say(format!(
@@ -173,7 +180,7 @@ impl<'a> Relay<'a> {
         ));
         let term = Term::new(lease, confirm, &self.client, &self.statistics, &self.stop);
         let settling = self.connect()?;
-        let mut conn = thread::scope(|scope| {
+        let conn = thread::scope(|scope| {
             let (reports, reported) = mpsc::channel();
             let settler = Settler::new(settling, &term);
             let settler = scope.spawn(move || settler.run(&reported));
@@ -181,7 +188,9 @@ impl<'a> Relay<'a> {
             let settled = settler.join();
             // A thread that panics has ended the process.
             settled.unwrap_or(Ok(())).and(read)
-        })?;
+        });
+        self.statistics.leads.set(0);
+        let mut conn = conn?;
         Ok(term.lease.release(&mut conn)?)
     }
 
@@ -205,6 +214,7 @@ impl<'a> Relay<'a> {
             if let Some(lease) = candidate.try_take(conn)? {
                 return Ok(Some(lease));
             }
+            self.statistics.trouble("");
             if shown != candidate.owner_seen() {
                 candidate.owner_seen().clone_into(&mut shown);
                 say(format!("waiting: {shown} relays"));

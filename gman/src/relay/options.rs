@@ -1,5 +1,6 @@
 //! The options; each has an environment variable.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
@@ -50,6 +51,13 @@ pub(crate) struct Options {
     )]
     #[arg(value_parser = value_parser!(u32).range(1..=100_000))]
     pub(super) batch: u32,
+
+    /// Serve numbers for Prometheus at http://ADDRESS/metrics, and /healthz
+    ///
+    /// /healthz returns 200 unless something stands in the way of the rows, else 503 and what that is. A
+    /// relay that waits for another one is well.
+    #[arg(long, env = "GMAN_RELAY_METRICS", value_name = "ADDRESS:PORT")]
+    pub(super) metrics: Option<SocketAddr>,
 
     /// How long the relay may take to settle what it has submitted when asked to stop, in seconds
     #[arg(

@@ -127,8 +127,8 @@ impl<'a> Settler<'a> {
         }
         self.term.lease.extend(began);
         self.troubles.remove(&Who::Settler);
-        self.term.statistics.relayed.add(self.done.len());
-        self.term.statistics.dead.add(self.dead.len());
+        self.term.statistics.relayed.inc_by(self.done.len() as u64);
+        self.term.statistics.dead.inc_by(self.dead.len() as u64);
         let dead = self.dead.drain(..).map(|(id, _)| id);
         self.done.extend(dead);
         self.term.flight.settled(&self.done);
@@ -160,6 +160,8 @@ impl<'a> Settler<'a> {
         if self.noted.as_ref() == Some(&trouble) {
             return Ok(());
         }
+        let text = trouble.as_deref().unwrap_or_default();
+        self.term.statistics.trouble(text);
         match &trouble {
             None => self
                 .conn

@@ -2,8 +2,10 @@
 
 mod backoff;
 mod log;
+mod metrics;
 mod stop;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use log::{LINE_BYTES, report};
+pub(crate) use metrics::{Watched, serve_metrics};
 pub(crate) use stop::Stop;

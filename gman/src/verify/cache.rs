@@ -38,7 +38,7 @@ impl Cache {
     /// If Redis is unreachable.
     pub(super) fn connect(options: &RedisOptions) -> Result<Self> {
         let mut cache = Self {
-            routes: Routes::new(options.servers()?),
+            routes: Routes::new(options.servers()?.with_rows()),
             connections: BTreeMap::new(),
         };
         // A cluster says who has what.

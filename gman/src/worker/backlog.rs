@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use super::change::Change;
 use super::connection::{Connection, Finished};
@@ -75,9 +76,12 @@ impl Backlog {
             if self.jobs.is_empty() {
                 return true;
             }
-            let size = self.jobs.len().min(BATCH);
-            let changes: Vec<&Change> =
-                self.jobs.iter().take(size).map(|job| &job.change).collect();
+            let changes: Vec<&Change> = self
+                .jobs
+                .iter()
+                .take(BATCH)
+                .map(|job| &job.change)
+                .collect();
             let Round { outcomes, problem } = store.attempt(&changes);
             let done = self.settle(outcomes);
             redirects = if done > 0 { 0 } else { redirects + 1 };
@@ -94,13 +98,17 @@ impl Backlog {
                 return false;
             }
             self.stall();
-            let pause = backoff.pause();
-            let ms = pause.as_millis();
-            say(format!(
-                "Redis {problem}; keeping the jobs, trying again in {ms} ms"
-            ));
-            self.stop.pause_unless_expired(pause);
+            self.rest(&problem, backoff.pause());
         }
+    }
+
+    /// Says why the jobs wait, and waits.
+    fn rest(&self, problem: &str, pause: Duration) {
+        let ms = pause.as_millis();
+        say(format!(
+            "Redis {problem}; keeping the jobs, trying again in {ms} ms"
+        ));
+        self.stop.pause_unless_expired(pause);
     }
 
     /// Takes away what is done; returns how much that is.

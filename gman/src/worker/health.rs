@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::statistics::Statistics;
 use crate::redis_client::Routes;
+use crate::service::Watched;
 
 /// What it depends on.
 pub(super) struct Health {
@@ -24,9 +25,15 @@ impl Health {
             job_servers,
         }
     }
+}
 
-    /// A line for everything that is wrong. Redis is asked now, each of its nodes.
-    pub(super) fn problems(&self) -> String {
+impl Watched for Health {
+    fn numbers(&self) -> prometheus::Result<String> {
+        self.statistics.text()
+    }
+
+    /// Redis is asked now, each of its nodes.
+    fn problems(&self) -> String {
         let mut problems = String::new();
         let connected = self.statistics.gearmand_connections.get();
         if usize::try_from(connected) != Ok(self.job_servers) {

@@ -20,7 +20,6 @@ mod job_server;
 mod lane;
 mod lane_option;
 mod log;
-mod metrics;
 mod options;
 mod redirect;
 mod statistics;
@@ -40,7 +39,7 @@ use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Result};
 use crate::redis_client::Routes;
-use crate::service::Stop;
+use crate::service::{Stop, serve_metrics};
 use health::Health;
 use job_server::JobServer;
 use lane::Lanes;
@@ -69,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Result {
     let routes = Arc::new(Routes::new(redis));
     if let Some(address) = options.metrics {
         let health = Health::new(&routes, &statistics, options.gearmand.job_servers.len());
-        metrics::serve(address, &statistics, health)?;
+        serve_metrics(address, health)?;
     }
     let lanes = Lanes::start(&routes, options, &statistics, &stop);
     let servers: Vec<_> = options

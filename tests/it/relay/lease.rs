@@ -1,10 +1,12 @@
 //! Who relays, and who takes over.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{RecordingWorker, RelayProcess, wait_until};
+use crate::support::{Port, RecordingWorker, RelayProcess, wait_until};
 
 use super::{PATIENCE, as_strs, numbers, outbox_and_gearmand, texts};
 
@@ -75,4 +77,42 @@ fn one_that_was_suspended_does_not_go_on_where_another_has_taken_over() {
     outbox.write("f", as_strs(&numbers(101, 200)));
     outbox.wait_until_empty();
     assert_eq!(texts(&worker.wait_for(200)), numbers(1, 200));
+}
+
+#[test]
+fn prometheus_sees_who_relays_and_a_health_check_what_stands_in_the_way() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let port = Port::free();
+    let address = format!("127.0.0.1:{}", port.number());
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let relay = outbox.relay_with(&gearmand.address(), &[format!("--metrics={address}")]);
+    wait_for_log(&relay, "relaying the outbox of test");
+    outbox.write("f", as_strs(&numbers(1, 10)));
+    worker.wait_for(10);
+    outbox.wait_until_empty();
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(&address).expect("the relay listens");
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    let numbers = get("/metrics");
+    for line in [
+        "gman_relay_rows_total{outcome=\"confirmed\"} 10",
+        "gman_relay_leads 1",
+        "gman_relay_terms_total 1",
+    ] {
+        assert!(numbers.lines().any(|found| found == line), "{numbers}");
+    }
+    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
+    outbox.execute("SET GLOBAL read_only = 1");
+    wait_until(PATIENCE, "the health check to fail", || {
+        let answer = get("/healthz");
+        match answer.starts_with("HTTP/1.1 503") && answer.contains("it is read-only") {
+            true => Ok(()),
+            false => Err(answer),
+        }
+    });
+    assert!(get("/metrics").contains("gman_relay_leads 0"));
 }

@@ -1,6 +1,7 @@
 //! A Redis server.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
@@ -134,8 +135,13 @@ fn open(port: u16, password: &str) -> redis::RedisResult<redis::Connection> {
     redis::Client::open(url)?.get_connection()
 }
 
+/// What is started: a server that speaks as Redis does can be named by `GMAN_TEST_REDIS`.
+pub(super) fn program() -> String {
+    env::var("GMAN_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 fn launch(folder: &Path, port: &Port, options: &[String], password: &str) -> Process {
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(program());
     command
         .args(["--bind", "127.0.0.1", "--appendonly", "yes", "--save", ""])
         .arg("--dir")

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::folder;
 use super::ports::Port;
 use super::process::Process;
-use super::redis::Redis;
+use super::redis::{Redis, program};
 use super::wait::wait_until;
 
 /// How long they may take to find each other, and to agree.
@@ -111,7 +111,7 @@ impl Sentinel {
             folder.path().display()
         );
         fs::write(&file, configuration).expect("a file in a temporary folder");
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         command.arg(&file).arg("--sentinel");
         let mut sentinel = Self {
             process: Process::start(command, &folder.path().join("log")),

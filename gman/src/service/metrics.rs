@@ -1,13 +1,10 @@
-//! Tells Prometheus how the worker does, and whoever watches over it whether it can work.
+//! Tells Prometheus how a process does, and whoever watches over it whether it can work.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::health::Health;
-use super::statistics::Statistics;
 use crate::error::{Error, Result};
 
 /// How long a client may take over its request, and over reading the answer.
@@ -19,38 +16,46 @@ const MAX_REQUEST_BYTES: usize = 8 << 10;
 /// The format of the text, as Prometheus calls it.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What a process answers.
+pub(crate) trait Watched: Send + 'static {
+    /// Its numbers, as Prometheus reads them.
+    fn numbers(&self) -> prometheus::Result<String>;
+
+    /// A line for everything that is wrong.
+    fn problems(&self) -> String;
+}
+
 /// Answers one client after the other, from now on.
 ///
 /// # Errors
 ///
 /// If nobody can listen there.
-pub(super) fn serve(address: SocketAddr, statistics: &Arc<Statistics>, health: Health) -> Result {
+pub(crate) fn serve_metrics(address: SocketAddr, watched: impl Watched) -> Result {
     let listener = TcpListener::bind(address).map_err(|error| {
         Error::failed(format!(
             "--metrics: cannot listen on {address}: {error}; choose another port"
         ))
     })?;
-    let statistics = Arc::clone(statistics);
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             // Whoever has gone meanwhile does not need the answer.
-            let _ = answer(client, &statistics, &health);
+            let _ = answer(client, &watched);
         }
     });
     Ok(())
 }
 
-fn answer(mut client: TcpStream, statistics: &Statistics, health: &Health) -> io::Result<()> {
+fn answer(mut client: TcpStream, watched: &impl Watched) -> io::Result<()> {
     client.set_write_timeout(Some(TIMEOUT))?;
     let request = read(&mut client)?;
     let mut words = request.split(' ');
     let (method, path) = (words.next(), words.next().unwrap_or_default());
     let (status, text) = match (method, path.split('?').next()) {
-        (Some("GET" | "HEAD"), Some("/metrics")) => match statistics.text() {
+        (Some("GET" | "HEAD"), Some("/metrics")) => match watched.numbers() {
             Ok(text) => ("200 OK", text),
             Err(error) => ("500 Internal Server Error", format!("{error}\n")),
         },
-        (Some("GET" | "HEAD"), Some("/healthz")) => match health.problems() {
+        (Some("GET" | "HEAD"), Some("/healthz")) => match watched.problems() {
             problems if problems.is_empty() => ("200 OK", "ok\n".to_owned()),
             problems => ("503 Service Unavailable", problems),
         },
