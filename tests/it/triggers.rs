@@ -148,7 +148,7 @@ impl Path {
 
 /// A workload without the time of the change.
 #[track_caller]
-fn without_time(workload: &[u8]) -> String {
+pub(crate) fn without_time(workload: &[u8]) -> String {
     let (before, _, after) = around_time(workload);
     before + &after
 }
