@@ -181,13 +181,13 @@ fn nothing_is_reported_that_is_only_under_way() {
     let mut runs = 0;
     let changes = while_written(&path.gman.database, false, || {
         let began = Instant::now();
-        while began.elapsed() < long {
+        while began.elapsed() < long || runs < 3 {
             let (report, status) = path.report(&[]);
             assert_eq!((counts(&report), status), ([0; 3], Some(0)), "{report}");
             runs += 1;
         }
     });
-    assert!(runs > 2 && changes > 1000, "{runs} runs, {changes} changes");
+    assert!(changes > 1000, "{runs} runs, {changes} changes");
     path.is_right();
 }
 

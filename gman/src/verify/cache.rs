@@ -1,6 +1,7 @@
 //! What Redis has, alone or as a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::connections::RedisOptions;
 use crate::error::{Error, Result};
@@ -81,6 +82,22 @@ impl Cache {
             .into_iter()
             .map(|answer| answer == Answer::Int(1))
             .collect())
+    }
+
+    /// What tells the values at these keys apart; `None` for a key that is not there.
+    pub(super) fn fingerprints(&mut self, keys: &[String]) -> Result<Vec<Option<u64>>> {
+        let commands = keys.iter().map(|key| [b"DUMP", key.as_bytes()]);
+        let answers = self.ask(&commands.collect::<Vec<[&[u8]; 2]>>())?;
+        let fingerprints = answers.into_iter().map(|answer| match answer {
+            Answer::Nil => Ok(None),
+            Answer::Text(value) => {
+                let mut hasher = DefaultHasher::new();
+                value.hash(&mut hasher);
+                Ok(Some(hasher.finish()))
+            }
+            other => Err(Error::failed(format!("cannot read Redis: {other:?}"))),
+        });
+        fingerprints.collect()
     }
 
     pub(super) fn delete<K: AsRef<[u8]>>(&mut self, keys: &[K]) -> Result {

@@ -1,6 +1,6 @@
 //! Keys without a row. What begins with a table's prefix and can be the key of a row is one of the table's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mysql::Conn;
@@ -147,8 +147,9 @@ pub(super) fn keys_of(
     Ok(keys)
 }
 
-/// Reports the keys that are there and have no row, several times in succession, each time after
-/// everything that had been handed over has arrived.
+/// Reports the keys that are there and have no row, with the same value several times in succession, each time
+/// after everything that had been handed over has arrived. Another value means that there was a row
+/// meanwhile, whose end is under way.
 fn look_again(
     conn: &mut Conn,
     cache: &mut Cache,
@@ -157,21 +158,27 @@ fn look_again(
     mut suspects: Orphans,
     report: &mut Report,
 ) -> Result {
-    for _ in 0..CONFIRMATIONS {
+    let mut before: BTreeMap<String, u64> = BTreeMap::new();
+    for _ in 0..=CONFIRMATIONS {
         if suspects.is_empty() {
             return Ok(());
         }
         look.drain(conn, cache)?;
         let keys: Vec<String> = suspects.into_keys().collect();
-        let there = cache.have(&keys)?;
-        let keys: Vec<String> = keys
+        let values = cache.fingerprints(&keys)?;
+        let mut values: BTreeMap<String, u64> = keys
             .into_iter()
-            .zip(there)
-            .filter_map(|(key, there)| there.then_some(key))
+            .zip(values)
+            .filter_map(|(key, value)| Some((key, value?)))
             .collect();
+        let there = values.len();
+        values.retain(|key, value| before.get(key).is_none_or(|before| before == value));
+        report.in_motion += (there - values.len()) as u64;
+        let keys: Vec<String> = values.keys().cloned().collect();
         let other_keys = report.other_keys;
         suspects = without_rows(conn, look, prefix, &keys, report)?;
         report.other_keys = other_keys;
+        before = values;
     }
     report.add_orphans(suspects);
     Ok(())
