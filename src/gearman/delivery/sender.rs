@@ -31,12 +31,12 @@ const BUSY_BYTES: usize = 1024;
 /// How many answers are taken in one turn: a server that answers what nobody asked is noticed.
 const MAX_ANSWERS: usize = 4096;
 
-/// Two chunks that follow each other within this time are a sign of the same, for transactions of a
-/// single row: more than 5,000 a second.
+/// Two chunks within this time are more than 5,000 a second: transactions of a single row are submitting
+/// one after the other.
 const BUSY_INTERVAL: Duration = Duration::from_micros(200);
 
 /// How long a sender rests after such a chunk. Every rest makes the next chunk larger, and each
-/// chunk costs the processor that the statements need; a single job never waits for it.
+/// chunk costs the processor that the statements need; a job that comes alone never waits for it.
 const REST: Duration = Duration::from_micros(500);
 
 /// How long a sender waits for a gate to open before it looks again: a commit takes as long. The pause
