@@ -168,7 +168,9 @@ fn stream(database: &Database, options: &Options) -> Way {
             pipeline.clear();
         }
     }
-    pipeline.exec(&mut connection).expect("HSET");
+    if !pipeline.is_empty() {
+        pipeline.exec(&mut connection).expect("HSET");
+    }
     Way {
         name: "a SELECT streamed into Redis".to_owned(),
         rows_a_second: f64::from(options.rows) / began.elapsed().as_secs_f64(),

@@ -5,8 +5,9 @@ mod order;
 mod runs;
 
 use mysql::prelude::Queryable;
+use serde_json::value::RawValue;
 
-use crate::support::{Gearmand, Gman, RecordingWorker, gman_succeeds};
+use crate::support::{Gearmand, Gman, Job, RecordingWorker, gman_succeeds};
 use crate::triggers::without_time;
 
 /// A database with the functions, a job server, and a worker that records what arrives.
@@ -48,24 +49,51 @@ impl Path {
         gman_succeeds(&self.gman.database, &arguments);
     }
 
-    /// Loads a table; returns what was printed.
+    /// Loads a table, with a job for each row; returns what was printed.
     fn load(&self, table: &str, options: &[&str]) -> String {
-        let arguments = [&["load", table], options].concat();
+        self.load_in_lists(table, 1, options)
+    }
+
+    /// Loads a table, with so many rows in a job.
+    fn load_in_lists(&self, table: &str, rows_per_job: u32, options: &[&str]) -> String {
+        let rows_per_job = format!("--rows-per-job={rows_per_job}");
+        let arguments = [&["load", table, &rows_per_job], options].concat();
         gman_succeeds(&self.gman.database, &arguments)
     }
 
     /// The workloads of the next jobs, of which there are so many.
     #[track_caller]
     fn jobs(&mut self, count: usize) -> Vec<String> {
+        let jobs = self.workloads(count);
+        jobs.iter().map(|job| timeless(job)).collect()
+    }
+
+    /// The rows of the next jobs, each a list, of which there are so many.
+    #[track_caller]
+    fn lists(&mut self, count: usize) -> Vec<Vec<String>> {
+        let jobs = self.workloads(count);
+        jobs.iter().map(|job| rows(job)).collect()
+    }
+
+    #[track_caller]
+    fn workloads(&mut self, count: usize) -> Vec<String> {
         let jobs = self.worker.wait_for(self.seen + count);
         let jobs = &jobs[self.seen..];
         assert_eq!(jobs.len(), count, "{jobs:?}");
         self.seen += count;
-        jobs.iter()
-            .map(|job| String::from_utf8(job.workload.clone()).expect("UTF-8"))
-            .map(|job| timeless(&job))
-            .collect()
+        let text = |job: &Job| String::from_utf8(job.workload.clone()).expect("UTF-8");
+        jobs.iter().map(text).collect()
     }
+}
+
+/// The rows of a job: itself, or the elements of a list.
+#[track_caller]
+fn rows(job: &str) -> Vec<String> {
+    if !job.starts_with('[') {
+        return vec![timeless(job)];
+    }
+    let rows: Vec<&RawValue> = serde_json::from_str(job).expect("a list");
+    rows.iter().map(|row| timeless(row.get())).collect()
 }
 
 /// A job without the time of its change, which differs between a trigger and a load; a trigger written by

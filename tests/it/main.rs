@@ -36,6 +36,7 @@ mod returns;
 mod rights;
 mod sale;
 mod servers;
+mod session;
 mod status;
 mod submission;
 mod sum;

@@ -1,5 +1,7 @@
 //! `gman verify`: whether Redis has what the tables have.
 
+mod schema_change;
+
 use std::time::{Duration, Instant};
 
 use redis::Commands;
@@ -104,6 +106,44 @@ fn lookup_keys_are_nobodys_rows_and_are_loaded_with_them() {
         let row = path.redis.get(&format!("test.t:mail:{mail}"));
         assert_eq!(row, Some(format!("test.t:{id}")));
     }
+}
+
+#[test]
+fn lookup_keys_are_compared_and_repaired() {
+    let mut path = Path::start();
+    path.gman
+        .execute("CREATE TABLE t (id INT PRIMARY KEY, mail VARCHAR(20)) ENGINE=InnoDB");
+    let arguments = ["triggers", "--create", "test.t", "--lookup=mail"];
+    gman_succeeds(&path.gman.database, &arguments);
+    let rows: Vec<String> = (0..1_000).map(|n| format!("({n}, 'm{n}')")).collect();
+    path.gman
+        .execute(&format!("INSERT INTO t VALUES {}", rows.join(",")));
+    // Two rows with one value: the key leads to either of them.
+    path.gman
+        .execute("INSERT INTO t VALUES (2000, 'both'), (2001, 'both'), (2002, NULL)");
+    path.is_right();
+
+    let mail = |value: &str| format!("test.t:mail:{value}");
+    let mut pipeline = redis::pipe();
+    for n in 0..100 {
+        pipeline.del(mail(&format!("m{n}")));
+        let other = format!("m{}", 100 + n);
+        pipeline.set(mail(&other), "test.t:7");
+        pipeline.set(mail(&format!("m{}", 200 + n)), "nothing of ours");
+        pipeline.set(mail(&format!("gone{n}")), format!("test.t:{n}"));
+        pipeline.set(mail(&format!("never{n}")), "test.t:5000");
+    }
+    pipeline.set(mail("both"), "test.t:2000");
+    let () = pipeline.query(&mut path.redis.connect()).expect("faults");
+    let (report, status) = path.report(&[]);
+    assert_eq!(status, Some(1));
+    assert_eq!(counts(&report), [100, 200, 200], "{report}");
+
+    let (report, status) = path.report(&["--repair", "--yes"]);
+    assert_eq!(status, Some(0), "{:?}", report["repaired"]);
+    path.is_right();
+    assert_eq!(path.redis.get(&mail("m100")).as_deref(), Some("test.t:100"));
+    assert_eq!(path.redis.get(&mail("gone1")), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod faults;
 mod kinds;
 mod lanes;
 mod limits;
+mod lists;
 mod log;
 mod metrics;
 mod modes;

@@ -4,14 +4,16 @@ use std::fmt::{self, Display};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mysql::Conn;
 use mysql::prelude::Queryable;
+use mysql::{Conn, Value};
 
+use super::parcels::parcels;
+use super::statements::Target;
 use crate::connections::refused;
 use crate::error::{Error, Result};
 use crate::rows::hand_over::Way;
+use crate::rows::place::Place;
 use crate::rows::source::{Lock, RowJobs, Source};
-use crate::sql;
 
 // Numbers of errors, the same for both families.
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
@@ -24,6 +26,9 @@ const ER_UNKNOWN_ERROR: u16 = 1105;
 
 /// How long one statement for the outbox may be, unless the server takes less.
 const STATEMENT_BYTES: usize = 1 << 20;
+
+/// How many bytes of workloads are taken into memory at once, and those of one row.
+const PART_BYTES: usize = 8 << 20;
 
 /// How long a window may stay as it is before its jobs count as stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,21 +43,40 @@ pub(crate) enum Trouble {
 
 /// How a table's jobs leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Delivery {
+pub(crate) struct Delivery {
+    route: Route,
+    rows_per_job: usize,
+}
+
+/// Which way jobs take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Route {
     /// In batches that the job server acknowledges before the rows are unlocked.
     Batch,
-    /// By the function that the triggers call, one job at a time; in the window, if there is one.
-    Call(&'static str),
-    /// By rows of this table, in the transaction that locks the rows.
-    Outbox(String),
+    /// Through the window, if there is one; or in the transaction that locks the rows.
+    To(Target),
+}
+
+/// What was handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) rows: u64,
+    /// The last row, if there were too many bytes to take those behind it, too.
+    pub(crate) cut_at: Option<Place>,
 }
 
 impl Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Batch => f.write_str("to the job server in batches"),
-            Self::Call(function) => write!(f, "to the job server by {function}"),
-            Self::Outbox(table) => write!(f, "by the outbox {table}"),
+        match &self.route {
+            Route::Batch => f.write_str("to the job server in batches")?,
+            Route::To(Target::Function(function)) => {
+                write!(f, "to the job server by {function}")?;
+            }
+            Route::To(Target::Outbox(table)) => write!(f, "by the outbox {table}")?,
+        }
+        match self.rows_per_job {
+            1 => Ok(()),
+            rows => write!(f, ", {rows} rows in a job"),
         }
     }
 }
@@ -63,27 +87,14 @@ impl Delivery {
     /// # Errors
     ///
     /// If the server lacks a function.
-    pub(crate) fn of(conn: &mut Conn, source: &Source) -> Result<Self> {
-        let function = match &source.way {
-            Way::Outbox(table) => return Ok(Self::Outbox(table.clone())),
-            Way::Call(function) => *function,
-        };
-        match error_of(conn, &format!("DO {function}()"))? {
-            // A loadable function says that in its own words.
-            Some(ER_SP_WRONG_NO_OF_ARGS) => return Ok(Self::Outbox("`gman_outbox`".to_owned())),
-            Some(ER_SP_DOES_NOT_EXIST) => return Err(missing(function)),
-            _ => {}
-        }
-        if function != "gman_do_background" || has_window(conn)? {
-            return Ok(Self::Call(function));
-        }
-        match error_of(conn, "SELECT gman_relay()")? {
-            Some(ER_SP_DOES_NOT_EXIST) => Err(missing("gman_relay")),
-            _ => Ok(Self::Batch),
-        }
+    pub(crate) fn of(conn: &mut Conn, source: &Source, rows_per_job: usize) -> Result<Self> {
+        Ok(Self {
+            route: route(conn, source, rows_per_job)?,
+            rows_per_job,
+        })
     }
 
-    /// Hands over the jobs of the rows under a condition; returns how many rows they are.
+    /// Hands over the jobs of the rows under a condition.
     ///
     /// # Errors
     ///
@@ -93,19 +104,66 @@ impl Delivery {
         conn: &mut Conn,
         source: &Source,
         condition: &str,
-    ) -> std::result::Result<u64, Trouble> {
-        match self {
-            Self::Batch => batch(conn, source, condition),
-            Self::Call(function) => call(conn, source, function, condition),
-            Self::Outbox(table) => {
-                let written = outbox(conn, source, table, condition);
-                if written.is_err() {
+    ) -> std::result::Result<Sent, Trouble> {
+        match &self.route {
+            Route::Batch => batch(conn, source, condition),
+            Route::To(Target::Function(function)) if self.rows_per_job == 1 => {
+                call(conn, source, function, condition)
+            }
+            Route::To(target) => {
+                let sent = self.in_a_transaction(conn, source, target, condition);
+                if sent.is_err() {
                     // If this fails too, the session has ended, and the transaction with it.
                     let _ = conn.query_drop("ROLLBACK");
                 }
-                written
+                sent
             }
         }
+    }
+
+    /// All rows are locked before the first job is handed over. For the outbox, an INSERT ... SELECT would
+    /// hold the lock of the counter, which writers need, while it waits for a row that one of them has.
+    fn in_a_transaction(
+        &self,
+        conn: &mut Conn,
+        source: &Source,
+        target: &Target,
+        condition: &str,
+    ) -> std::result::Result<Sent, Trouble> {
+        let failed = |error: mysql::Error| trouble(source, &error);
+        conn.query_drop("START TRANSACTION").map_err(failed)?;
+        let (mut rows, mut bytes, mut is_cut) = (Vec::new(), 0, false);
+        source
+            .each(conn, condition, Lock::Shared, |row| {
+                is_cut = is_cut || bytes > PART_BYTES;
+                if !is_cut {
+                    bytes += row.bytes();
+                    rows.push(row);
+                }
+            })
+            .map_err(failed)?;
+        let parcels = parcels(&rows, self.rows_per_job)
+            .map_err(|row| Trouble::Final(refused_by_the_triggers(source, row)))?;
+        let most: Option<usize> = conn
+            .query_first("SELECT @@max_allowed_packet")
+            .map_err(failed)?;
+        let most = most.map_or(STATEMENT_BYTES, |most| STATEMENT_BYTES.min(most / 2));
+        for sql in target.statements(source, &parcels, most) {
+            let failures: Option<mysql::Row> = conn.query_first(sql).map_err(failed)?;
+            let failures = failures.map(mysql::Row::unwrap).unwrap_or_default();
+            if failures
+                .iter()
+                .any(|failed| *failed != Value::Bytes(b"0".to_vec()))
+            {
+                return Err(Trouble::Passing(not_taken()));
+            }
+        }
+        conn.query_drop("COMMIT").map_err(failed)?;
+        let last = rows.last().map(|row| row.place.clone());
+        Ok(Sent {
+            rows: rows.len() as u64,
+            cut_at: last.filter(|_| is_cut),
+        })
     }
 
     /// Waits until a job server has what was left in the window.
@@ -114,7 +172,7 @@ impl Delivery {
     ///
     /// If nothing leaves.
     pub(crate) fn finish(&self, conn: &mut Conn) -> Result {
-        if !matches!(self, Self::Call(_)) {
+        if !matches!(self.route, Route::To(Target::Function(_))) {
             return Ok(());
         }
         let (mut left, mut since) = (u64::MAX, Instant::now());
@@ -137,8 +195,37 @@ impl Delivery {
     }
 }
 
+impl Sent {
+    /// Rows that the server has sent by itself.
+    fn unseen(rows: u64) -> Self {
+        Self { rows, cut_at: None }
+    }
+}
+
+fn route(conn: &mut Conn, source: &Source, rows_per_job: usize) -> Result<Route> {
+    let function = match &source.way {
+        Way::Outbox(table) => return Ok(Route::To(Target::Outbox(table.clone()))),
+        Way::Call(function) => *function,
+    };
+    match error_of(conn, &format!("DO {function}()"))? {
+        // A loadable function says that in its own words.
+        Some(ER_SP_WRONG_NO_OF_ARGS) => {
+            return Ok(Route::To(Target::Outbox("`gman_outbox`".to_owned())));
+        }
+        Some(ER_SP_DOES_NOT_EXIST) => return Err(missing(function)),
+        _ => {}
+    }
+    if rows_per_job > 1 || function != "gman_do_background" || has_window(conn)? {
+        return Ok(Route::To(Target::Function(function)));
+    }
+    match error_of(conn, "SELECT gman_relay()")? {
+        Some(ER_SP_DOES_NOT_EXIST) => Err(missing("gman_relay")),
+        _ => Ok(Route::Batch),
+    }
+}
+
 /// One statement; the aggregate returns when every job is acknowledged.
-fn batch(conn: &mut Conn, source: &Source, condition: &str) -> std::result::Result<u64, Trouble> {
+fn batch(conn: &mut Conn, source: &Source, condition: &str) -> std::result::Result<Sent, Trouble> {
     let counters = (0..source.hand_overs.len()).map(|n| format!("@gman_load_{n}"));
     let counters: Vec<String> = counters.collect();
     let zero: Vec<String> = counters.iter().map(|name| format!("{name} = 0")).collect();
@@ -164,7 +251,7 @@ fn batch(conn: &mut Conn, source: &Source, condition: &str) -> std::result::Resu
     );
     let counts = counts(conn, source, &sql)?;
     if counts.iter().all(|&count| count == counts[0]) {
-        return Ok(counts[0]);
+        return Ok(Sent::unseen(counts[0]));
     }
     let reason: Option<Option<String>> = conn
         .query_first("SELECT gman_relay_error()")
@@ -178,7 +265,7 @@ fn call(
     source: &Source,
     function: &str,
     condition: &str,
-) -> std::result::Result<u64, Trouble> {
+) -> std::result::Result<Sent, Trouble> {
     let calls: Vec<String> = source
         .hand_overs
         .iter()
@@ -195,7 +282,7 @@ fn call(
     );
     let counts = counts(conn, source, &sql)?;
     match counts.iter().all(|&count| count == counts[0]) {
-        true => Ok(counts[0]),
+        true => Ok(Sent::unseen(counts[0])),
         false => Err(Trouble::Passing(not_taken())),
     }
 }
@@ -215,68 +302,6 @@ fn counts(conn: &mut Conn, source: &Source, sql: &str) -> std::result::Result<Ve
         .into_iter()
         .map(|value| number(value).unwrap_or(0))
         .collect())
-}
-
-/// One transaction. All rows are locked before the first job is written: an INSERT ... SELECT would hold
-/// the lock of the outbox's counter, which writers need, while it waits for a row that one of them has.
-fn outbox(
-    conn: &mut Conn,
-    source: &Source,
-    table: &str,
-    condition: &str,
-) -> std::result::Result<u64, Trouble> {
-    let failed = |error: &mysql::Error| trouble(source, error);
-    conn.query_drop("START TRANSACTION")
-        .map_err(|e| failed(&e))?;
-    let rows = source
-        .jobs(conn, condition, Lock::Shared)
-        .map_err(|e| failed(&e))?;
-    let most = conn.query_first::<usize, _>("SELECT @@max_allowed_packet");
-    let most = most.map_err(|e| failed(&e))?.unwrap_or(STATEMENT_BYTES);
-    for sql in
-        inserts(source, table, &rows, STATEMENT_BYTES.min(most / 2)).map_err(Trouble::Final)?
-    {
-        conn.query_drop(sql).map_err(|e| failed(&e))?;
-    }
-    conn.query_drop("COMMIT").map_err(|e| failed(&e))?;
-    Ok(rows.len() as u64)
-}
-
-/// The statements that write the jobs, each not much longer than `bytes`.
-fn inserts(source: &Source, table: &str, rows: &[RowJobs], bytes: usize) -> Result<Vec<String>> {
-    let into = format!("INSERT INTO {table} (`function`, `workload`) ");
-    let (mut statements, mut values) = (Vec::new(), String::new());
-    for row in rows {
-        for (job, hand_over) in row.jobs.iter().zip(&source.hand_overs) {
-            let Some(workload) = &job.workload else {
-                return Err(refused_by_the_triggers(source, row));
-            };
-            // What the server would not take from us, it takes from itself.
-            let is_too_long = workload.len() > bytes / 2;
-            if !values.is_empty() && (is_too_long || values.len() > bytes / 2) {
-                statements.push(format!("{into}VALUES {values}"));
-                values.clear();
-            }
-            if is_too_long {
-                statements.push(format!(
-                    "{into}SELECT {}, {} {}",
-                    hand_over.function,
-                    source.workload(hand_over),
-                    source.from(&source.key.is_at(&row.place))
-                ));
-                continue;
-            }
-            values.push_str(if values.is_empty() { "(" } else { ",(" });
-            sql::push_bytes(&mut values, &job.function);
-            values.push(',');
-            sql::push_bytes(&mut values, workload);
-            values.push(')');
-        }
-    }
-    if !values.is_empty() {
-        statements.push(format!("{into}VALUES {values}"));
-    }
-    Ok(statements)
 }
 
 fn refused_by_the_triggers(source: &Source, row: &RowJobs) -> Error {

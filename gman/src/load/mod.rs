@@ -2,12 +2,15 @@
 //! and says why each key has its row's newest value afterwards.
 //!
 //! A table is taken in parts ([`crate::rows`]), in the order of its primary key. Each part's rows are
-//! locked while their jobs are handed over ([`delivery`]), as a trigger's are. How far that went is kept
+//! locked while their jobs are handed over ([`delivery`]), as a trigger's are, several rows in each
+//! ([`parcels`]). How far that went is kept
 //! in a file ([`progress`]).
 
 pub(crate) mod delivery;
 mod options;
+mod parcels;
 mod progress;
+mod statements;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result {
     }
     for table in &tables {
         let source = Source::read(&mut conn, table, options.filter.as_deref())?;
-        let delivery = Delivery::of(&mut conn, &source)?;
+        let delivery = Delivery::of(&mut conn, &source, options.rows_per_job.into())?;
         match options.dry_run {
             true => show(&mut conn, &source, &delivery)?,
             false => load(&mut conn, options, &source, &delivery, &mut progress)?,
@@ -139,10 +142,10 @@ fn next_part(
         };
         let locked = Instant::now();
         let reason = match delivery.hand_over(conn, source, &source.key.is_in(&part)) {
-            Ok(rows) => {
-                pace.took(rows, locked.elapsed());
-                state.reached(end);
-                return Ok(Some(rows));
+            Ok(sent) => {
+                pace.took(sent.rows, locked.elapsed());
+                state.reached(sent.cut_at.unwrap_or(end));
+                return Ok(Some(sent.rows));
             }
             Err(Trouble::Final(error)) => return Err(error),
             Err(Trouble::Passing(reason)) => reason,

@@ -11,7 +11,7 @@ use crate::sql::TableName;
 /// Send the rows that tables hold already, while writes go on
 ///
 /// Every row is sent as the table's triggers would send it: the same Gearman function, the same JSON,
-/// the same delivery. Afterwards each key has its row's newest value, whatever was written meanwhile.
+/// the same delivery; but several rows share a job, which gman worker reads. Afterwards each key has its row's newest value, whatever was written meanwhile.
 /// Create the triggers first: gman triggers --create.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -33,6 +33,12 @@ pub(crate) struct Options {
     /// Send so many rows a second at most
     #[arg(long, value_name = "ROWS", value_parser = value_parser!(u32).range(1..))]
     pub(super) rate: Option<u32>,
+
+    /// Put so many rows into a job at most, as a list of their workloads; 1 for a worker of your own that
+    /// expects one row
+    #[arg(long, value_name = "ROWS", default_value_t = 500)]
+    #[arg(value_parser = value_parser!(u16).range(1..))]
+    pub(super) rows_per_job: u16,
 
     /// Keep in this file how far the load is, and go on from there
     #[arg(long, value_name = "FILE")]

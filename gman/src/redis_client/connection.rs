@@ -212,17 +212,26 @@ impl Connection {
 
 /// Appends a command to `out`.
 pub(crate) fn pack<W: AsRef<[u8]>>(out: &mut Vec<u8>, words: &[W]) {
-    let line = |kind: u8, number: usize, out: &mut Vec<u8>| {
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "{}{number}\r\n", char::from(kind));
-    };
-    line(b'*', words.len(), out);
-    for word in words {
-        let word = word.as_ref();
-        line(b'$', word.len(), out);
-        out.extend_from_slice(word);
-        out.extend_from_slice(b"\r\n");
-    }
+    begin(out, words.len());
+    words.iter().for_each(|one| word(out, one.as_ref()));
+}
+
+/// Appends the beginning of a command of so many words.
+pub(crate) fn begin(out: &mut Vec<u8>, words: usize) {
+    length(out, b'*', words);
+}
+
+/// Appends a word of a command.
+pub(crate) fn word(out: &mut Vec<u8>, word: &[u8]) {
+    length(out, b'$', word.len());
+    out.extend_from_slice(word);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn length(out: &mut Vec<u8>, kind: u8, number: usize) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The kernel calls it by either name.

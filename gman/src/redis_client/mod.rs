@@ -15,7 +15,7 @@ mod tls;
 
 pub(crate) use address::Address;
 pub(crate) use answer::{Answer, Refusal};
-pub(crate) use connection::{Connection, pack};
+pub(crate) use connection::{Connection, begin, pack, word};
 pub(crate) use fault::Fault;
 pub(crate) use routes::{Node, Routes};
 pub(crate) use servers::Servers;

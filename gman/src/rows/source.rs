@@ -1,5 +1,7 @@
 //! A table whose triggers send its rows, and the statements that ask for them.
 
+use std::collections::BTreeSet;
+
 use mysql::prelude::Queryable;
 use mysql::{Conn, Value};
 
@@ -59,6 +61,14 @@ pub(crate) enum Lock {
     Shared,
 }
 
+impl RowJobs {
+    /// The length of its workloads.
+    pub(crate) fn bytes(&self) -> usize {
+        let workloads = self.jobs.iter().filter_map(|job| job.workload.as_ref());
+        workloads.map(Vec::len).sum()
+    }
+}
+
 impl Lock {
     pub(crate) fn clause(self) -> &'static str {
         match self {
@@ -113,6 +123,18 @@ impl Source {
         self
     }
 
+    /// What the keys of its rows begin with, behind the worker's `prefix`, if the triggers say so.
+    pub(crate) fn prefixes(&self, prefix: &str) -> BTreeSet<String> {
+        let of_rows = self
+            .hand_overs
+            .iter()
+            .filter(|hand_over| !hand_over.members.is_empty());
+        of_rows
+            .filter_map(|hand_over| hand_over.prefix.as_ref())
+            .map(|of_table| format!("{prefix}{of_table}"))
+            .collect()
+    }
+
     /// `FROM` and `WHERE` for rows under a condition.
     pub(crate) fn from(&self, condition: &str) -> String {
         let filter = match &self.filter {
@@ -144,6 +166,19 @@ impl Source {
         condition: &str,
         lock: Lock,
     ) -> mysql::Result<Vec<RowJobs>> {
+        let mut rows = Vec::new();
+        self.each(conn, condition, lock, |row| rows.push(row))?;
+        Ok(rows)
+    }
+
+    /// Hands over the jobs of each of these rows as it comes, so that not all are in memory.
+    pub(crate) fn each(
+        &self,
+        conn: &mut Conn,
+        condition: &str,
+        lock: Lock,
+        mut take: impl FnMut(RowJobs),
+    ) -> mysql::Result<()> {
         let mut expressions = vec![self.key.texts()];
         for hand_over in &self.hand_overs {
             expressions.push(hand_over.function.clone());
@@ -156,11 +191,10 @@ impl Source {
             self.key.order("ASC"),
             lock.clause()
         );
-        let mut rows = Vec::new();
         for row in conn.query_iter(sql)? {
-            rows.push(self.row_jobs(row?));
+            take(self.row_jobs(row?));
         }
-        Ok(rows)
+        Ok(())
     }
 
     fn row_jobs(&self, row: mysql::Row) -> RowJobs {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::connections::RedisOptions;
 use crate::error::{Error, Result};
 use crate::redis_client::{self, Answer, Connection, Fault, Node, Routes, SLOTS};
-use crate::worker::change::{Change, Left};
+use crate::worker::change::{Change, DELETE_IF, Left};
 
 /// How many keys a node looks at for one answer of SCAN, about.
 const SCAN_COUNT: &str = "1000";
@@ -22,7 +22,8 @@ const TRIES: u32 = 5;
 pub(super) enum Found {
     Nothing,
     Text(Vec<u8>),
-    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    /// Its fields, in the order of their names.
+    Hash(Vec<(Vec<u8>, Vec<u8>)>),
     /// Another type than the worker writes.
     OtherType,
 }
@@ -56,7 +57,7 @@ impl Cache {
             .into_iter()
             .map(|change| {
                 let command: &[u8] = match change.leaves() {
-                    Left::Text(_) => b"GET",
+                    Left::Text(_) | Left::Name(_) => b"GET",
                     Left::Document(_) => b"JSON.GET",
                     Left::Hash(_) | Left::Fields(_) => b"HGETALL",
                     Left::Nothing => b"TYPE",
@@ -72,6 +73,32 @@ impl Cache {
                 answer => found(answer),
             })
             .collect()
+    }
+
+    /// The texts at these keys; `None` where there is none.
+    pub(super) fn texts(&mut self, keys: &[String]) -> Result<Vec<Option<String>>> {
+        let commands = keys.iter().map(|key| [b"GET" as &[u8], key.as_bytes()]);
+        let answers = self.ask(&commands.collect::<Vec<[&[u8]; 2]>>())?;
+        Ok(answers
+            .into_iter()
+            .map(|answer| match answer {
+                Answer::Text(text) => String::from_utf8(text).ok(),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Deletes a key if it holds this text.
+    pub(super) fn delete_if(&mut self, key: &str, text: &str) -> Result {
+        let node = self.routes.owner(redis_client::slot(key.as_bytes()));
+        let words = ["EVAL", DELETE_IF, "1", key, text].map(str::as_bytes);
+        let answer = self.connection(node)?.ask(&words);
+        match answer.map_err(|fault| failed(&fault))? {
+            Answer::Refusal(refusal) => Err(Error::failed(format!(
+                "cannot delete {key}: Redis: {refusal}"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Which of these keys there are.
@@ -232,15 +259,16 @@ fn found(answer: Answer) -> Result<Found> {
     })
 }
 
-fn pairs(items: Vec<Answer>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn pairs(items: Vec<Answer>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut pairs = Vec::with_capacity(items.len() / 2);
     let mut texts = items.into_iter().map(|item| match item {
         Answer::Text(text) => text,
         _ => Vec::new(),
     });
-    let mut pairs = BTreeMap::new();
     while let (Some(name), Some(value)) = (texts.next(), texts.next()) {
-        pairs.insert(name, value);
+        pairs.push((name, value));
     }
+    pairs.sort_unstable();
     pairs
 }
 

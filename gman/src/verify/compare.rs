@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::rows::source::{Job, RowJobs};
 use crate::terminal::one_line;
 use crate::worker::change::{Change, Fields, Left};
-use crate::worker::format::Format;
+use crate::worker::format::{Format, Task};
 
 /// How much of a value a report shows.
 const SHOWN_BYTES: usize = 200;
 
 /// Reads jobs as the worker does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reader {
     format: Format,
     row_function: String,
@@ -47,22 +47,28 @@ impl Reader {
         }
     }
 
-    /// What a row's jobs do to Redis.
+    /// What a row's jobs do to Redis: to keys of the row, and to those that lead to it.
     ///
     /// # Errors
     ///
     /// If the worker cannot read one.
     pub(super) fn changes(&self, row: &RowJobs) -> Result<Vec<Change>> {
-        row.jobs.iter().map(|job| self.change(job)).collect()
+        let mut changes = Vec::with_capacity(row.jobs.len());
+        for job in &row.jobs {
+            let task = self.task(job)?;
+            changes.push(task.change);
+            changes.extend(task.lookups);
+        }
+        Ok(changes)
     }
 
-    fn change(&self, job: &Job) -> Result<Change> {
+    fn task(&self, job: &Job) -> Result<Task> {
         let workload = job.workload.as_deref().unwrap_or_default();
         let task = match self.is_keyed(&job.function) {
             true => self.format.keyed_row(workload),
             false => self.format.row(workload),
         };
-        task.map(|task| task.change).map_err(|problem| {
+        task.map_err(|problem| {
             let text = String::from_utf8_lossy(workload);
             Error::failed(format!(
                 "a job of {} is none that the worker can read: {problem}; it is {}",
@@ -87,9 +93,11 @@ pub(super) fn difference(change: &Change, found: &Found) -> Option<Difference> {
         (Left::Nothing, Found::Nothing) => None,
         (Left::Nothing, _) => Some(whole(None, Some("another value"))),
         (_, Found::Nothing) => Some(Difference::Missing),
-        (Left::Text(text), Found::Text(found)) if text.as_bytes() == found => None,
+        (Left::Text(text) | Left::Name(text), Found::Text(found)) if text.as_bytes() == found => {
+            None
+        }
         (Left::Document(json), Found::Text(found)) if is_same_json(json, found) => None,
-        (Left::Text(text) | Left::Document(text), Found::Text(found)) => {
+        (Left::Text(text) | Left::Name(text) | Left::Document(text), Found::Text(found)) => {
             Some(whole(Some(text), Some(&String::from_utf8_lossy(found))))
         }
         (Left::Hash(fields), Found::Hash(found)) => stale(fields, found, true),
@@ -114,23 +122,30 @@ fn whole(table: Option<&str>, redis: Option<&str>) -> Difference {
     }])
 }
 
-fn stale(fields: &Fields, found: &BTreeMap<Vec<u8>, Vec<u8>>, alone: bool) -> Option<Difference> {
+fn stale(fields: &Fields, found: &[(Vec<u8>, Vec<u8>)], alone: bool) -> Option<Difference> {
+    if are_the_fields(fields, found) {
+        return None;
+    }
+    let found: BTreeMap<&[u8], &[u8]> = found
+        .iter()
+        .map(|(name, value)| (name.as_slice(), value.as_slice()))
+        .collect();
     let shown = |bytes: &[u8]| one_line(&String::from_utf8_lossy(bytes), SHOWN_BYTES).into_owned();
     let mut columns: Vec<ColumnDifference> = fields
         .iter()
         .filter_map(|(column, value)| {
-            let redis = found.get(column.as_bytes());
+            let redis = found.get(column.as_bytes()).copied();
             let table = value.as_ref().map(String::as_bytes);
-            (redis.map(Vec::as_slice) != table).then(|| ColumnDifference {
+            (redis != table).then(|| ColumnDifference {
                 column: column.clone(),
                 table: table.map(shown),
-                redis: redis.map(|value| shown(value)),
+                redis: redis.map(shown),
             })
         })
         .collect();
     let is_known = |name: &[u8]| str::from_utf8(name).is_ok_and(|name| fields.contains_key(name));
     if alone {
-        let others = found.iter().filter(|(name, _)| !is_known(name));
+        let others = found.into_iter().filter(|(name, _)| !is_known(name));
         columns.extend(others.map(|(name, value)| ColumnDifference {
             column: shown(name),
             table: None,
@@ -138,6 +153,14 @@ fn stale(fields: &Fields, found: &BTreeMap<Vec<u8>, Vec<u8>>, alone: bool) -> Op
         }));
     }
     (!columns.is_empty()).then_some(Difference::Stale(columns))
+}
+
+/// Whether a hash has these fields and no others. Both are in the order of the names.
+fn are_the_fields(fields: &Fields, found: &[(Vec<u8>, Vec<u8>)]) -> bool {
+    let of_row = fields
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_bytes(), value.as_ref()?.as_bytes())));
+    of_row.eq(found.iter().map(|(name, value)| (&name[..], &value[..])))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! Every row once: which of them differ from Redis right now. One thread reads the table while another
-//! asks Redis.
+//! Every row once: which of them differ from Redis right now. One thread reads the table and the jobs of its
+//! rows, while another asks Redis and compares.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
@@ -21,8 +23,12 @@ use crate::worker::change::Change;
 /// How many rows are read at once.
 const PART: u64 = 4_000;
 
-/// How many parts wait for Redis at most.
-const AHEAD: usize = 2;
+/// How many rows, and how many bytes of their workloads, are compared at once.
+const GROUP: usize = 1_000;
+const GROUP_BYTES: usize = 1 << 20;
+
+/// How many groups wait for Redis at most.
+const AHEAD: usize = 4;
 
 /// How many rows that differ are kept before they are looked at again.
 const SUSPECTS: usize = 50_000;
@@ -53,6 +59,34 @@ fn hash(key: &str) -> u64 {
     hasher.finish()
 }
 
+/// Rows, and what their jobs do to Redis.
+#[derive(Debug, Default)]
+struct Group {
+    rows: Vec<(Place, Vec<Change>)>,
+    /// The length of their jobs.
+    bytes: usize,
+    /// The Gearman functions of their jobs.
+    functions: BTreeSet<Vec<u8>>,
+}
+
+impl Group {
+    fn add(&mut self, reader: &Reader, row: RowJobs) -> Result {
+        let changes = reader.changes(&row)?;
+        self.bytes += row.bytes();
+        for job in row.jobs {
+            if !self.functions.contains(&job.function) {
+                self.functions.insert(job.function);
+            }
+        }
+        self.rows.push((row.place, changes));
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= GROUP || self.bytes >= GROUP_BYTES
+    }
+}
+
 /// Looks at every row; hands those that differ to the second look. Returns the keys that do not.
 ///
 /// # Errors
@@ -65,16 +99,17 @@ pub(super) fn run(
     look: &mut SecondLook<'_>,
     report: &mut Report,
 ) -> Result<Seen> {
-    let (sender, parts) = mpsc::sync_channel(AHEAD);
+    let (sender, groups) = mpsc::sync_channel(AHEAD);
     let source = sampled(look.source, options);
     // A session of its own: this one is needed for the second look.
     let mut reading = options.mysql.connect()?;
     Source::read(&mut reading, &source.name, None)?;
-    let reading = thread::spawn(move || read(&mut reading, &source, &sender));
+    let reader = look.reader.clone();
+    let reading = thread::spawn(move || read(&mut reading, &source, &reader, &sender));
     let mut seen = Seen::default();
-    let compared = compare_all(conn, cache, &parts, look, report, &mut seen);
+    let compared = compare_all(conn, cache, &groups, look, report, &mut seen);
     // Ends the reader, if it has not come to its end.
-    drop(parts);
+    drop(groups);
     let read = reading
         .join()
         .map_err(|_| Error::failed("the thread that reads the table has panicked"))?;
@@ -91,7 +126,7 @@ fn sampled(source: &Source, options: &Options) -> Source {
     }
 }
 
-fn read(conn: &mut Conn, source: &Source, parts: &SyncSender<Vec<RowJobs>>) -> Result {
+fn read(conn: &mut Conn, source: &Source, reader: &Reader, groups: &SyncSender<Group>) -> Result {
     let mut rest = Part {
         after: None,
         up_to: source.last(conn)?,
@@ -104,11 +139,22 @@ fn read(conn: &mut Conn, source: &Source, parts: &SyncSender<Vec<RowJobs>>) -> R
             after: rest.after.take(),
             up_to: Some(end.clone()),
         };
-        let rows = source
-            .jobs(conn, &source.key.is_in(&part), Lock::None)
+        let (mut group, mut outcome) = (Group::default(), Ok(()));
+        // Whoever compares may have failed, and says so.
+        let mut is_wanted = true;
+        source
+            .each(conn, &source.key.is_in(&part), Lock::None, |row| {
+                if outcome.is_err() || !is_wanted {
+                    return;
+                }
+                outcome = group.add(reader, row);
+                if group.is_full() {
+                    is_wanted = groups.send(mem::take(&mut group)).is_ok();
+                }
+            })
             .map_err(|error| refused(format!("read {}", source.name.quoted()), &error))?;
-        if parts.send(rows).is_err() {
-            // Whoever compares has failed, and says so.
+        outcome?;
+        if !is_wanted || groups.send(group).is_err() {
             break;
         }
         rest.after = Some(end);
@@ -119,52 +165,39 @@ fn read(conn: &mut Conn, source: &Source, parts: &SyncSender<Vec<RowJobs>>) -> R
 fn compare_all(
     conn: &mut Conn,
     cache: &mut Cache,
-    parts: &Receiver<Vec<RowJobs>>,
+    groups: &Receiver<Group>,
     look: &mut SecondLook<'_>,
     report: &mut Report,
     seen: &mut Seen,
 ) -> Result {
     let mut suspects: Vec<Place> = Vec::new();
-    for rows in parts {
-        report.rows += rows.len() as u64;
-        for job in rows.iter().flat_map(|row| &row.jobs) {
-            if !look.functions.contains(&job.function) {
-                look.functions.insert(job.function.clone());
-            }
-        }
-        suspects.extend(differing(cache, look.reader, rows, seen)?);
+    for mut group in groups {
+        report.rows += group.rows.len() as u64;
+        look.functions.append(&mut group.functions);
+        suspects.extend(differing(cache, group, seen)?);
         if suspects.len() >= SUSPECTS {
-            look.at_rows(conn, cache, std::mem::take(&mut suspects), report)?;
+            look.at_rows(conn, cache, mem::take(&mut suspects), report)?;
         }
     }
     look.at_rows(conn, cache, suspects, report)
 }
 
 /// The rows that differ.
-fn differing(
-    cache: &mut Cache,
-    reader: &Reader,
-    rows: Vec<RowJobs>,
-    seen: &mut Seen,
-) -> Result<Vec<Place>> {
-    let mut changes: Vec<Change> = Vec::with_capacity(rows.len());
-    let mut owners: Vec<usize> = Vec::with_capacity(rows.len());
-    for (at, row) in rows.iter().enumerate() {
-        for change in reader.changes(row)? {
-            changes.push(change);
-            owners.push(at);
+fn differing(cache: &mut Cache, group: Group, seen: &mut Seen) -> Result<Vec<Place>> {
+    let changes = group.rows.iter().flat_map(|(_, changes)| changes);
+    let mut found = cache.read(changes)?.into_iter();
+    let mut differing = Vec::new();
+    for (place, changes) in group.rows {
+        let mut is_equal = true;
+        for (change, found) in changes.iter().zip(&mut found) {
+            match compare::difference(change, &found) {
+                Some(_) => is_equal = false,
+                None => seen.add(&change.key),
+            }
+        }
+        if !is_equal {
+            differing.push(place);
         }
     }
-    let found = cache.read(&changes)?;
-    let mut differs = vec![false; rows.len()];
-    for ((change, found), owner) in changes.iter().zip(&found).zip(owners) {
-        match compare::difference(change, found) {
-            Some(_) => differs[owner] = true,
-            None => seen.add(&change.key),
-        }
-    }
-    let rows = rows.into_iter().zip(differs);
-    Ok(rows
-        .filter_map(|(row, differs)| differs.then_some(row.place))
-        .collect())
+    Ok(differing)
 }

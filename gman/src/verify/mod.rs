@@ -8,6 +8,7 @@
 //! - [`drain`]: waits until what was sent before has arrived;
 //! - [`second_look`]: which of them differ still, although nothing has changed;
 //! - [`key_text`]: from a key in Redis back to the row that it would be of;
+//! - [`lookups`]: keys that lead to a row by another column;
 //! - [`orphans`]: keys without a row;
 //! - [`repair`]: sends rows again, and deletes keys;
 //! - [`report`]: what was found.
@@ -17,6 +18,7 @@ mod compare;
 mod drain;
 mod first_look;
 mod key_text;
+mod lookups;
 mod options;
 mod orphans;
 mod repair;
@@ -72,6 +74,7 @@ fn verify(options: &Options, table: &TableName) -> Result<Report> {
         reader: &reader,
         drain: &drain,
         functions: BTreeSet::from([options.row_function.clone().into_bytes()]),
+        prefixes: source.prefixes(&options.prefix),
     };
     let seen = first_look::run(&mut conn, &mut cache, options, &mut look, &mut report)?;
     orphans::find(

@@ -8,16 +8,11 @@ use mysql::Conn;
 use super::cache::Cache;
 use super::first_look::Seen;
 use super::key_text;
+use super::lookups::{self, Pair};
 use super::options::Options;
-use super::report::{Orphans, Report};
-use super::second_look::{CONFIRMATIONS, SecondLook};
-use crate::connections::refused;
+use super::report::{Orphan, Orphans, Report};
+use super::second_look::{CONFIRMATIONS, GROUP, SecondLook};
 use crate::error::Result;
-use crate::rows::source::Lock;
-use crate::triggers::copies;
-
-/// How many rows one statement asks for.
-const GROUP: usize = 500;
 
 /// How many keys are kept before they are looked at again.
 const SUSPECTS: usize = 50_000;
@@ -35,56 +30,31 @@ pub(super) fn find(
     seen: &Seen,
     report: &mut Report,
 ) -> Result {
-    let of_rows = |hand_over: &&crate::rows::hand_over::HandOver| !hand_over.members.is_empty();
-    let prefixes: BTreeSet<String> = look
-        .source
-        .hand_overs
-        .iter()
-        .filter(of_rows)
-        .filter_map(|hand_over| hand_over.prefix.as_ref())
-        .map(|prefix| format!("{}{prefix}", options.prefix))
-        .collect();
-    report.looked_for_orphans = !prefixes.is_empty() && options.filter.is_none();
+    report.looked_for_orphans = !look.prefixes.is_empty() && options.filter.is_none();
     if !report.looked_for_orphans {
         return Ok(());
     }
-    let lookups = lookups(look, &options.prefix);
-    for prefix in &prefixes {
+    let table = Table {
+        look,
+        lookups: lookups::prefixes(look.source, &options.prefix),
+    };
+    for prefix in &look.prefixes {
         let mut suspects = Orphans::new();
         cache.scan(prefix, |cache, keys| {
             let unknown: Vec<String> = keys
                 .into_iter()
                 .filter(|key| !seen.has(key) && is_in_sample(key, options.sample))
-                .filter(|key| !lookups.iter().any(|lookup| key.starts_with(lookup)))
                 .collect();
-            suspects.extend(without_rows(conn, look, prefix, &unknown, report)?);
+            suspects.extend(table.without_rows(conn, cache, prefix, &unknown, report)?);
             if suspects.len() >= SUSPECTS {
-                look_again(
-                    conn,
-                    cache,
-                    look,
-                    prefix,
-                    std::mem::take(&mut suspects),
-                    report,
-                )?;
+                let suspects = std::mem::take(&mut suspects);
+                table.look_again(conn, cache, prefix, suspects, report)?;
             }
             Ok(())
         })?;
-        look_again(conn, cache, look, prefix, suspects, report)?;
+        table.look_again(conn, cache, prefix, suspects, report)?;
     }
     Ok(())
-}
-
-/// What the keys begin with that lead to a row by other columns. They have no row of their own.
-fn lookups(look: &SecondLook<'_>, prefix: &str) -> Vec<String> {
-    let lists = look.source.hand_overs.iter().filter_map(|hand_over| {
-        let (_, list) = hand_over.workload.split_once("lookups")?;
-        Some(copies::prefixes(list))
-    });
-    lists
-        .flatten()
-        .map(|lookup| format!("{prefix}{lookup}"))
-        .collect()
 }
 
 fn is_in_sample(key: &str, percent: Option<f64>) -> bool {
@@ -94,31 +64,124 @@ fn is_in_sample(key: &str, percent: Option<f64>) -> bool {
     percent.is_none_or(|percent| share < percent / 100.0)
 }
 
-/// Those of the keys that have no row now, but could have one.
-fn without_rows(
-    conn: &mut Conn,
-    look: &SecondLook<'_>,
-    prefix: &str,
-    keys: &[String],
-    report: &mut Report,
-) -> Result<Orphans> {
-    let mut orphans = Orphans::new();
-    for group in keys.chunks(GROUP) {
-        let texts: Vec<&str> = group.iter().map(|key| &key[prefix.len()..]).collect();
-        let conditions = key_text::conditions(conn, &look.source.key, &texts)?;
-        let known = conditions.iter().flatten().cloned().collect::<Vec<_>>();
-        let there = keys_of(conn, look, &known)?;
-        for (key, condition) in group.iter().zip(conditions) {
-            match condition {
-                None => report.other_keys += 1,
-                Some(condition) if !there.contains(key) => {
-                    orphans.insert(key.clone(), condition);
+/// A table whose keys are looked at.
+struct Table<'a> {
+    look: &'a SecondLook<'a>,
+    /// What its lookup keys begin with.
+    lookups: Vec<String>,
+}
+
+impl Table<'_> {
+    /// Those of the keys that have no row now, but could have one.
+    fn without_rows(
+        &self,
+        conn: &mut Conn,
+        cache: &mut Cache,
+        prefix: &str,
+        keys: &[String],
+        report: &mut Report,
+    ) -> Result<Orphans> {
+        let is_lookup = |key: &&String| self.lookups.iter().any(|lookup| key.starts_with(lookup));
+        let (lookups, keys): (Vec<&String>, Vec<&String>) = keys.iter().partition(is_lookup);
+        let mut orphans = Orphans::new();
+        for group in keys.chunks(GROUP) {
+            let texts: Vec<&str> = group.iter().map(|key| &key[prefix.len()..]).collect();
+            let conditions = key_text::conditions(conn, &self.look.source.key, &texts)?;
+            let known = conditions.iter().flatten().cloned().collect::<Vec<_>>();
+            let there = keys_of(conn, self.look, &known)?;
+            for (key, condition) in group.iter().zip(conditions) {
+                match condition {
+                    None => report.other_keys += 1,
+                    Some(condition) if !there.contains(*key) => {
+                        let leads_to = None;
+                        orphans.insert(
+                            (*key).clone(),
+                            Orphan {
+                                condition,
+                                leads_to,
+                            },
+                        );
+                    }
+                    Some(_) => {}
                 }
-                Some(_) => {}
             }
         }
+        for group in lookups.chunks(GROUP) {
+            orphans.extend(self.leading_nowhere(conn, cache, group)?);
+        }
+        Ok(orphans)
     }
-    Ok(orphans)
+
+    /// Those of the lookup keys whose rows do not have their value now.
+    fn leading_nowhere(
+        &self,
+        conn: &mut Conn,
+        cache: &mut Cache,
+        keys: &[&String],
+    ) -> Result<Orphans> {
+        let keys: Vec<String> = keys.iter().copied().cloned().collect();
+        let rows = cache.texts(&keys)?;
+        // A key without a text has gone meanwhile, or is somebody else's.
+        let pairs: BTreeSet<Pair> = keys
+            .into_iter()
+            .zip(rows)
+            .filter_map(|(key, row)| Some((key, row?)))
+            .collect();
+        let agreed = lookups::agreed(conn, self.look, &pairs)?;
+        let wrong: BTreeSet<Pair> = pairs.difference(&agreed).cloned().collect();
+        let conditions = lookups::conditions(conn, self.look, &wrong)?;
+        let orphan = |(key, row): Pair| {
+            // What is no row's key is no row to be locked.
+            let condition = conditions.get(&row).map_or("FALSE", String::as_str);
+            let condition = condition.to_owned();
+            let leads_to = Some(row);
+            (
+                key,
+                Orphan {
+                    condition,
+                    leads_to,
+                },
+            )
+        };
+        Ok(wrong.into_iter().map(orphan).collect())
+    }
+
+    /// Reports the keys that are there and have no row, with the same value several times in succession, each time
+    /// after everything that had been handed over has arrived. Another value means that there was a row
+    /// meanwhile, whose end is under way.
+    fn look_again(
+        &self,
+        conn: &mut Conn,
+        cache: &mut Cache,
+        prefix: &str,
+        mut suspects: Orphans,
+        report: &mut Report,
+    ) -> Result {
+        let mut before: BTreeMap<String, u64> = BTreeMap::new();
+        for _ in 0..=CONFIRMATIONS {
+            if suspects.is_empty() {
+                return Ok(());
+            }
+            self.look.drain(conn, cache)?;
+            let keys: Vec<String> = suspects.into_keys().collect();
+            let values = cache.fingerprints(&keys)?;
+            let mut values: BTreeMap<String, u64> = keys
+                .into_iter()
+                .zip(values)
+                .filter_map(|(key, value)| Some((key, value?)))
+                .collect();
+            let there = values.len();
+            values.retain(|key, value| before.get(key).is_none_or(|before| before == value));
+            report.in_motion += (there - values.len()) as u64;
+            let keys: Vec<String> = values.keys().cloned().collect();
+            let other_keys = report.other_keys;
+            suspects = self.without_rows(conn, cache, prefix, &keys, report)?;
+            report.other_keys = other_keys;
+            before = values;
+        }
+        report.add_orphans(suspects);
+        Ok(())
+    }
 }
 
 /// The keys of the rows under any of these conditions.
@@ -127,14 +190,7 @@ pub(super) fn keys_of(
     look: &SecondLook<'_>,
     conditions: &[String],
 ) -> Result<BTreeSet<String>> {
-    if conditions.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let condition = format!("({})", conditions.join(" OR "));
-    let rows = look
-        .source
-        .jobs(conn, &condition, Lock::None)
-        .map_err(|error| refused(format!("read {}", look.source.name.quoted()), &error))?;
+    let rows = look.rows(conn, conditions)?;
     let mut keys = BTreeSet::new();
     for row in &rows {
         keys.extend(
@@ -145,41 +201,4 @@ pub(super) fn keys_of(
         );
     }
     Ok(keys)
-}
-
-/// Reports the keys that are there and have no row, with the same value several times in succession, each time
-/// after everything that had been handed over has arrived. Another value means that there was a row
-/// meanwhile, whose end is under way.
-fn look_again(
-    conn: &mut Conn,
-    cache: &mut Cache,
-    look: &SecondLook<'_>,
-    prefix: &str,
-    mut suspects: Orphans,
-    report: &mut Report,
-) -> Result {
-    let mut before: BTreeMap<String, u64> = BTreeMap::new();
-    for _ in 0..=CONFIRMATIONS {
-        if suspects.is_empty() {
-            return Ok(());
-        }
-        look.drain(conn, cache)?;
-        let keys: Vec<String> = suspects.into_keys().collect();
-        let values = cache.fingerprints(&keys)?;
-        let mut values: BTreeMap<String, u64> = keys
-            .into_iter()
-            .zip(values)
-            .filter_map(|(key, value)| Some((key, value?)))
-            .collect();
-        let there = values.len();
-        values.retain(|key, value| before.get(key).is_none_or(|before| before == value));
-        report.in_motion += (there - values.len()) as u64;
-        let keys: Vec<String> = values.keys().cloned().collect();
-        let other_keys = report.other_keys;
-        suspects = without_rows(conn, look, prefix, &keys, report)?;
-        report.other_keys = other_keys;
-        before = values;
-    }
-    report.add_orphans(suspects);
-    Ok(())
 }

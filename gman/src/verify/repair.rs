@@ -9,12 +9,13 @@ use mysql::prelude::Queryable;
 use super::cache::Cache;
 use super::options::Options;
 use super::orphans;
-use super::report::{Repaired, Report};
+use super::report::{Orphan, Repaired, Report};
 use super::second_look::SecondLook;
 use crate::connections::refused;
 use crate::error::{Error, Result};
 use crate::load::delivery::{Delivery, Trouble};
 use crate::rows::hand_over::ROW;
+use crate::rows::place::Place;
 use crate::terminal;
 
 /// How many rows are locked at once.
@@ -35,26 +36,17 @@ pub(super) fn run(
     look: &mut SecondLook<'_>,
     report: &mut Report,
 ) -> Result {
-    let delivery = Delivery::of(conn, look.source)?;
+    let delivery = Delivery::of(conn, look.source, 1)?;
     let places = std::mem::take(&mut report.places);
     for group in places.chunks(GROUP) {
-        let conditions: Vec<String> = group
-            .iter()
-            .map(|place| look.source.key.is_at(place))
-            .collect();
-        send(
-            conn,
-            look,
-            &delivery,
-            &format!("({})", conditions.join(" OR ")),
-        )?;
+        send(conn, look, &delivery, group)?;
     }
     delivery.finish(conn)?;
     let orphans = std::mem::take(&mut report.orphans);
     let mut deleted = 0;
     let may_delete = !orphans.is_empty() && (options.yes || ask(orphans.len())?);
-    for (key, condition) in orphans.iter().filter(|_| may_delete) {
-        deleted += u64::from(delete(conn, cache, look, key, condition)?);
+    for (key, orphan) in orphans.iter().filter(|_| may_delete) {
+        deleted += u64::from(delete(conn, cache, look, key, orphan)?);
     }
     look.drain(conn, cache)?;
     let table = &look.source.name;
@@ -69,11 +61,18 @@ pub(super) fn run(
     Ok(())
 }
 
-fn send(conn: &mut Conn, look: &SecondLook<'_>, delivery: &Delivery, condition: &str) -> Result {
+fn send(conn: &mut Conn, look: &SecondLook<'_>, delivery: &Delivery, places: &[Place]) -> Result {
+    let conditions = places.iter().map(|place| look.source.key.is_at(place));
+    let condition = format!("({})", conditions.collect::<Vec<_>>().join(" OR "));
     let mut tries = 0;
     loop {
         tries += 1;
-        match delivery.hand_over(conn, look.source, condition) {
+        match delivery.hand_over(conn, look.source, &condition) {
+            Ok(sent) if sent.cut_at.is_some() && places.len() > 1 => {
+                let (some, others) = places.split_at(places.len() / 2);
+                send(conn, look, delivery, some)?;
+                return send(conn, look, delivery, others);
+            }
             Ok(_) => return Ok(()),
             Err(Trouble::Final(error)) => return Err(error),
             Err(Trouble::Passing(reason)) if tries == TRIES => {
@@ -105,8 +104,9 @@ fn delete(
     cache: &mut Cache,
     look: &SecondLook<'_>,
     key: &str,
-    condition: &str,
+    orphan: &Orphan,
 ) -> Result<bool> {
+    let condition = &orphan.condition;
     let what = |error: mysql::Error| refused(format!("lock the place of {key}"), &error);
     conn.query_drop("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         .map_err(what)?;
@@ -116,9 +116,12 @@ fn delete(
         "SELECT 1 FROM {table} AS {ROW} WHERE {condition} FOR UPDATE"
     ))
     .map_err(what)?;
-    let is_gone = !orphans::keys_of(conn, look, &[condition.to_owned()])?.contains(key);
-    if is_gone {
-        cache.delete(&[key.to_owned()])?;
+    let is_gone = !orphans::keys_of(conn, look, std::slice::from_ref(condition))?.contains(key);
+    match &orphan.leads_to {
+        _ if !is_gone => {}
+        None => cache.delete(&[key.to_owned()])?,
+        // Another row may have the value by now, whose place is not locked.
+        Some(row) => cache.delete_if(key, row)?,
     }
     conn.query_drop("COMMIT").map_err(what)?;
     Ok(is_gone)

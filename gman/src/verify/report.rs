@@ -12,8 +12,17 @@ use crate::sql::TableName;
 /// How many keys of a kind are printed as text; JSON has all of them.
 const SHOWN: usize = 100;
 
-/// Keys without a row, each with the condition for the row.
-pub(super) type Orphans = BTreeMap<String, String>;
+/// Keys without a row.
+pub(super) type Orphans = BTreeMap<String, Orphan>;
+
+/// A key without a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Orphan {
+    /// The condition for the row that it would be of.
+    pub(super) condition: String,
+    /// The key of the row that it leads to, if it is a lookup key.
+    pub(super) leads_to: Option<String>,
+}
 
 /// What was found in all tables.
 #[derive(Debug, Default, Serialize)]

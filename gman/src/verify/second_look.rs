@@ -9,12 +9,13 @@ use mysql::Conn;
 use super::cache::{Cache, Found};
 use super::compare::{self, Reader};
 use super::drain::Drain;
+use super::lookups::{self, Pair};
 use super::report::Report;
 use crate::connections::refused;
 use crate::error::Result;
 use crate::rows::place::Place;
 use crate::rows::source::{Lock, RowJobs, Source};
-use crate::worker::change::Change;
+use crate::worker::change::{Change, Left};
 
 /// How often in succession a difference is seen before it counts. Once would do, but for a row that
 /// changes and changes back meanwhile.
@@ -24,7 +25,7 @@ pub(super) const CONFIRMATIONS: u32 = 3;
 const ROUNDS: u32 = 8;
 
 /// How many rows one statement asks for.
-const GROUP: usize = 500;
+pub(super) const GROUP: usize = 500;
 
 /// What the looks have in common.
 pub(super) struct SecondLook<'a> {
@@ -33,6 +34,8 @@ pub(super) struct SecondLook<'a> {
     pub(super) drain: &'a Drain,
     /// The Gearman functions of the table's jobs.
     pub(super) functions: BTreeSet<Vec<u8>>,
+    /// What the keys of the table's rows begin with, if the triggers say so.
+    pub(super) prefixes: BTreeSet<String>,
 }
 
 /// What was seen of a row so far.
@@ -123,18 +126,21 @@ impl SecondLook<'_> {
             let places: Vec<&Place> = group.iter().map(|(place, _)| place).collect();
             let keys = self.changes(conn, &places)?;
             let mut all = cache.read(keys.values().flatten())?.into_iter();
-            let found: BTreeMap<&Place, Vec<Found>> = keys
+            let mut found: BTreeMap<&Place, Vec<Found>> = keys
                 .iter()
                 .map(|(place, changes)| (place, all.by_ref().take(changes.len()).collect()))
                 .collect();
             let mut now = self.changes(conn, &places)?;
+            let agreed = self.agreed(conn, &now, &found)?;
             for (place, mut history) in group {
                 // A row that is gone is one for the look at keys without a row.
-                let (Some(changes), Some(found)) = (now.remove(&place), found.get(&place)) else {
+                let (Some(changes), Some(found)) = (now.remove(&place), found.remove(&place))
+                else {
                     continue;
                 };
-                if !are_equal(&changes, found) {
-                    history.saw(changes, found.clone());
+                let found = with_equals(&changes, found, &agreed);
+                if !are_equal(&changes, &found) {
+                    history.saw(changes, found);
                     differing.insert(place, history);
                 }
             }
@@ -147,14 +153,37 @@ impl SecondLook<'_> {
             .iter()
             .map(|place| self.source.key.is_at(place))
             .collect();
-        let condition = format!("({})", conditions.join(" OR "));
-        let rows: Vec<RowJobs> = self
-            .source
-            .jobs(conn, &condition, Lock::None)
-            .map_err(|error| refused(format!("read {}", self.source.name.quoted()), &error))?;
-        rows.into_iter()
-            .map(|row| Ok((row.place.clone(), self.reader.changes(&row)?)))
+        let rows = self.rows(conn, &conditions)?.into_iter();
+        rows.map(|row| Ok((row.place.clone(), self.reader.changes(&row)?)))
             .collect()
+    }
+
+    /// The jobs of the rows under any of these conditions.
+    pub(super) fn rows(&self, conn: &mut Conn, conditions: &[String]) -> Result<Vec<RowJobs>> {
+        if conditions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let condition = format!("({})", conditions.join(" OR "));
+        self.source
+            .jobs(conn, &condition, Lock::None)
+            .map_err(|error| refused(format!("read {}", self.source.name.quoted()), &error))
+    }
+
+    /// Which keys lead to another row than the one looked at, which has the same value.
+    fn agreed(
+        &self,
+        conn: &mut Conn,
+        now: &BTreeMap<Place, Vec<Change>>,
+        found: &BTreeMap<&Place, Vec<Found>>,
+    ) -> Result<BTreeSet<Pair>> {
+        let of_row = |(place, changes): (&Place, &Vec<Change>)| {
+            let pairs = changes.iter().zip(found.get(place).into_iter().flatten());
+            pairs
+                .filter_map(|(change, found)| lookups::leads_elsewhere(change, found))
+                .collect::<Vec<_>>()
+        };
+        let elsewhere = now.iter().flat_map(of_row).collect();
+        lookups::agreed(conn, self, &elsewhere)
     }
 
     fn report(place: &Place, history: &History, report: &mut Report) {
@@ -167,6 +196,20 @@ impl SecondLook<'_> {
             }
         }
     }
+}
+
+/// What was found, where a key that rightly leads to another row counts as one that leads to this one.
+fn with_equals(changes: &[Change], found: Vec<Found>, agreed: &BTreeSet<Pair>) -> Vec<Found> {
+    let is_right = |change, found: &Found| {
+        lookups::leads_elsewhere(change, found).is_some_and(|pair| agreed.contains(&pair))
+    };
+    let mut found = found;
+    for (change, found) in changes.iter().zip(&mut found) {
+        if let (Left::Name(row), true) = (change.leaves(), is_right(change, found)) {
+            *found = Found::Text(row.as_bytes().to_vec());
+        }
+    }
+    found
 }
 
 fn are_equal(changes: &[Change], found: &[Found]) -> bool {

@@ -1,4 +1,4 @@
-//! The jobs of one lane, and how they are done: as many as have come in one round, until each is.
+//! The rows of one lane, and how they are written: as many as have come in one round, until each is.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use super::change::Change;
 use super::connection::{Connection, Finished};
-use super::job::{self, Job};
+use super::job::{self, Row};
 use super::log::say;
 use super::statistics::Statistics;
 use super::store::{Outcome, Round, Store};
 use super::unfinished::Unfinished;
 use crate::service::{Backoff, Stop};
 
-/// How many jobs at most go to Redis in one round.
+/// How many rows at most go to Redis in one round.
 const BATCH: usize = 1000;
 
 /// How many rounds in a row may end with nodes that say where a key is instead, before that counts as a
@@ -24,22 +24,22 @@ const REDIRECTS: u32 = 5;
 
 /// What a lane has to do.
 pub(super) struct Backlog {
-    arriving: Receiver<Job>,
-    jobs: VecDeque<Job>,
+    arriving: Receiver<Row>,
+    rows: VecDeque<Row>,
     /// Whether they wait for a Redis that is away.
     stalled: Arc<AtomicBool>,
     unfinished: Arc<Unfinished>,
-    /// Takes a job on whose next change may belong to another lane.
+    /// Takes a row on whose next change may belong to another lane.
     hand_on: HandOn,
     statistics: Arc<Statistics>,
     stop: Arc<Stop>,
 }
 
-pub(super) type HandOn = Box<dyn Fn(Job) + Send>;
+pub(super) type HandOn = Box<dyn Fn(Row) + Send>;
 
 impl Backlog {
     pub(super) fn new(
-        arriving: Receiver<Job>,
+        arriving: Receiver<Row>,
         stalled: &Arc<AtomicBool>,
         unfinished: &Arc<Unfinished>,
         hand_on: HandOn,
@@ -48,7 +48,7 @@ impl Backlog {
     ) -> Self {
         Self {
             arriving,
-            jobs: VecDeque::new(),
+            rows: VecDeque::new(),
             stalled: Arc::clone(stalled),
             unfinished: Arc::clone(unfinished),
             hand_on,
@@ -57,10 +57,10 @@ impl Backlog {
         }
     }
 
-    /// Does jobs until there is no time left to stop, or nobody to hand in more.
+    /// Writes rows until there is no time left to stop, or nobody to hand in more.
     pub(super) fn work_off(&mut self, store: &mut Store) {
-        while let Ok(job) = self.arriving.recv() {
-            self.jobs.push_back(job);
+        while let Ok(row) = self.arriving.recv() {
+            self.rows.push_back(row);
             if !self.empty(store) {
                 return;
             }
@@ -72,15 +72,15 @@ impl Backlog {
         let mut backoff = Backoff::new();
         let mut redirects = 0;
         loop {
-            self.jobs.extend(self.arriving.try_iter());
-            if self.jobs.is_empty() {
+            self.rows.extend(self.arriving.try_iter());
+            if self.rows.is_empty() {
                 return true;
             }
             let changes: Vec<&Change> = self
-                .jobs
+                .rows
                 .iter()
                 .take(BATCH)
-                .map(|job| &job.change)
+                .map(|row| &row.change)
                 .collect();
             let Round { outcomes, problem } = store.attempt(&changes);
             let done = self.settle(outcomes);
@@ -116,36 +116,36 @@ impl Backlog {
         let mut done = 0;
         let mut finished = Vec::with_capacity(outcomes.len());
         let mut left = Vec::new();
-        let tried: Vec<Job> = self.jobs.drain(..outcomes.len()).collect();
-        for (job, outcome) in tried.into_iter().zip(outcomes) {
+        let tried: Vec<Row> = self.rows.drain(..outcomes.len()).collect();
+        for (row, outcome) in tried.into_iter().zip(outcomes) {
             let Some(outcome) = outcome else {
-                left.push(job);
+                left.push(row);
                 continue;
             };
             done += 1;
-            self.unfinished.remove(job.change.slot());
-            finished.extend(self.go_on(job, outcome));
+            self.unfinished.remove(row.change.slot());
+            finished.extend(self.go_on(row, outcome));
         }
         left.into_iter()
             .rev()
-            .for_each(|job| self.jobs.push_front(job));
+            .for_each(|row| self.rows.push_front(row));
         job::report(&mut finished);
         done
     }
 
-    /// Redis has answered a change of a job: that was the last one, or the next one's turn has come.
-    fn go_on(&self, mut job: Job, outcome: Outcome) -> Option<(Arc<Connection>, Finished)> {
+    /// Redis has answered a change of a row: that was the last one, or the next one's turn has come.
+    fn go_on(&self, mut row: Row, outcome: Outcome) -> Option<(Arc<Connection>, Finished)> {
         if outcome != Outcome::Done {
-            return Some(job.finished(outcome));
+            return row.finished(outcome);
         }
-        if let Some(at) = job.at.take() {
+        if let Some(at) = row.at.take() {
             self.statistics.age(at.age());
         }
-        match job.next.pop_front() {
-            None => Some(job.finished(outcome)),
+        match row.next.pop_front() {
+            None => row.finished(outcome),
             Some(next) => {
-                job.change = next;
-                (self.hand_on)(job);
+                row.change = next;
+                (self.hand_on)(row);
                 None
             }
         }
@@ -154,7 +154,7 @@ impl Backlog {
     /// Lets jobs for others come meanwhile.
     fn stall(&mut self) {
         self.stalled.store(true, Ordering::Release);
-        self.jobs.extend(self.arriving.try_iter());
-        job::park(self.jobs.iter_mut());
+        self.rows.extend(self.arriving.try_iter());
+        job::park(self.rows.iter());
     }
 }

@@ -1,6 +1,7 @@
 //! What becomes of a key: the commands for Redis, and what it answers.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
 use super::version_key::version_key;
@@ -37,11 +38,14 @@ end
 if version ~= '' then redis.call('SET', KEYS[2], version) end
 return kind";
 
+/// By what Redis knows [`IN_ONE`] once it has run it: its SHA-1. It need not read the text again then.
+const IN_ONE_NAME: &str = "928b0b0aeb5f76c1a11e8ee3aa125c1306b27e6d";
+
 /// What [`IN_ONE`] answers when it has left the change out.
 const LEFT_OUT: Answer = Answer::Int(0);
 
 /// Deletes a key that holds a value.
-const DELETE_IF: &str = "
+pub(crate) const DELETE_IF: &str = "
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0";
 
@@ -63,6 +67,8 @@ pub(crate) type Fields = BTreeMap<String, Option<String>>;
 pub(crate) enum Left<'a> {
     Nothing,
     Text(&'a str),
+    /// The key of a row, to which this one leads.
+    Name(&'a str),
     /// A hash with the fields that are not NULL, and no others.
     Hash(&'a Fields),
     /// A hash with the fields that are not NULL, and maybe others that are not named here.
@@ -93,6 +99,8 @@ pub(super) struct Version {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Write {
     Set(String),
+    /// The key leads to the row with this key.
+    Name(String),
     Delete,
     /// The fields are set, those that are NULL go, all others stay.
     Merge(Fields),
@@ -109,6 +117,7 @@ impl Change {
     pub(crate) fn leaves(&self) -> Left<'_> {
         match &self.write {
             Write::Set(text) => Left::Text(text),
+            Write::Name(row) => Left::Name(row),
             Write::Delete | Write::DeleteIf(_) => Left::Nothing,
             Write::Merge(fields) => Left::Fields(fields),
             Write::Replace(fields) if fields.values().all(Option::is_none) => Left::Nothing,
@@ -122,12 +131,19 @@ impl Change {
         redis_client::slot(self.key.as_bytes())
     }
 
-    /// Appends the one command that makes the change, so that each change has one answer.
-    pub(super) fn pack(&self, out: &mut Vec<u8>) {
+    /// Appends the one command that makes the change, so that each change has one answer. `is_known` says
+    /// whether a script was sent before it in the same write, so that Redis knows it.
+    pub(super) fn pack(&self, out: &mut Vec<u8>, is_known: &mut bool) {
         let commands = self.commands();
         match (&self.version, commands.as_slice()) {
             (None, [words]) => redis_client::pack(out, words),
-            (version, commands) => self.pack_in_one(out, version.as_ref(), commands),
+            (version, commands) => {
+                let call = match mem::replace(is_known, true) {
+                    true => ["EVALSHA", IN_ONE_NAME],
+                    false => ["EVAL", IN_ONE],
+                };
+                self.pack_in_one(out, call, version.as_ref(), commands);
+            }
         }
     }
 
@@ -137,9 +153,11 @@ impl Change {
             Write::Replace(_) => "hash",
             Write::Document(_) => "ReJSON-RL",
             // They take the place of any other type without a word, as Redis does.
-            Write::Set(_) | Write::Delete | Write::Merge(_) | Write::DeleteIf(_) => {
-                return self.done(answer);
-            }
+            Write::Set(_)
+            | Write::Name(_)
+            | Write::Delete
+            | Write::Merge(_)
+            | Write::DeleteIf(_) => return self.done(answer),
         };
         match answer {
             Answer::Text(kind) if ![usual.as_bytes(), b"none"].contains(&kind.as_slice()) => {
@@ -156,39 +174,53 @@ impl Change {
         }
     }
 
-    fn pack_in_one(&self, out: &mut Vec<u8>, version: Option<&Version>, commands: &[Vec<&str>]) {
+    fn pack_in_one(
+        &self,
+        out: &mut Vec<u8>,
+        [command, script]: [&str; 2],
+        version: Option<&Version>,
+        commands: &[Vec<&str>],
+    ) {
         let (number, field) = version.map_or_else(Default::default, |version| {
             (version.number.to_string(), &*version.field)
         });
-        let lengths: Vec<String> = commands
-            .iter()
-            .map(|words| words.len().to_string())
-            .collect();
         let key = self.key.as_bytes();
         let version_key = version.map(|_| version_key(key));
         // A script without a version looks at no second key.
         let version_key = version_key.as_deref().unwrap_or(key);
-        let mut script: Vec<&[u8]> = vec![b"EVAL", IN_ONE.as_bytes(), b"2", key, version_key];
-        script.extend([number.as_bytes(), field.as_bytes()]);
-        for (words, length) in commands.iter().zip(&lengths) {
-            script.push(length.as_bytes());
-            script.extend(words.iter().map(|word| word.as_bytes()));
+        let head: [&[u8]; 7] = [
+            command.as_bytes(),
+            script.as_bytes(),
+            b"2",
+            key,
+            version_key,
+            number.as_bytes(),
+            field.as_bytes(),
+        ];
+        let words = commands.iter().map(|words| 1 + words.len());
+        redis_client::begin(out, head.len() + words.sum::<usize>());
+        head.iter().for_each(|word| redis_client::word(out, word));
+        for words in commands {
+            redis_client::word(out, itoa::Buffer::new().format(words.len()).as_bytes());
+            for word in words {
+                redis_client::word(out, word.as_bytes());
+            }
         }
-        redis_client::pack(out, &script);
     }
 
     /// The commands, in words.
     pub(super) fn commands(&self) -> Vec<Vec<&str>> {
         let delete = vec!["DEL", &self.key];
         let mut commands = match &self.write {
-            Write::Set(value) => vec![self.set(value)],
+            Write::Set(value) | Write::Name(value) => vec![self.set(value)],
             Write::Delete => vec![delete],
             Write::Merge(fields) => [self.hdel(fields), self.hset(fields)].concat(),
             Write::Replace(fields) => [vec![delete], self.hset(fields)].concat(),
             Write::Document(json) => vec![delete, vec!["JSON.SET", &self.key, "$", json]],
             Write::DeleteIf(value) => vec![vec!["EVAL", DELETE_IF, "1", &self.key, value]],
         };
-        if let (Some(expire), false) = (&self.expire_ms, matches!(self.write, Write::Set(_))) {
+        let expires_with_it = matches!(self.write, Write::Set(_) | Write::Name(_));
+        if let (Some(expire), false) = (&self.expire_ms, expires_with_it) {
             commands.push(vec!["PEXPIRE", &self.key, expire]);
         }
         if let Some(channel) = &self.publish {
@@ -226,5 +258,16 @@ impl Change {
             .chunks(FIELDS_AT_ONCE)
             .map(|names| [&["HDEL", self.key.as_str()], names].concat())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_has_its_name() {
+        let name = sha1_smol::Sha1::from(IN_ONE).digest().to_string();
+        assert_eq!(name, IN_ONE_NAME);
     }
 }

@@ -12,8 +12,8 @@ use gearman_mysql_udf::gearman::wire::deadline::Deadline;
 use gearman_mysql_udf::gearman::wire::packet::{self, Command, Magic};
 use gearman_mysql_udf::gearman::wire::protection::Protection;
 
+use super::job::Outcomes;
 use super::statistics::Statistics;
-use super::store::Outcome;
 use super::window::{Ask, Window};
 
 /// How long connecting or writing may take.
@@ -25,8 +25,8 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 /// A job that is finished, one way or the other.
 pub(super) struct Finished {
     pub(super) handle: Vec<u8>,
-    pub(super) outcome: Outcome,
-    /// The length of its workload, if that was kept.
+    pub(super) outcomes: Outcomes,
+    /// What it counted towards the bytes that are held.
     pub(super) bytes: usize,
     /// Whether it had to wait for a Redis that was away.
     pub(super) parked: bool,
@@ -122,7 +122,7 @@ impl Connection {
         }
         for Finished {
             handle,
-            outcome,
+            outcomes,
             bytes,
             parked,
         } in finished
@@ -130,16 +130,12 @@ impl Connection {
             shared.window.finished(*bytes, *parked);
             self.statistics.in_flight.dec();
             self.statistics.in_flight_bytes.sub(as_gauge(*bytes));
-            self.count(*outcome);
-            match outcome {
-                Outcome::Done | Outcome::LeftOut => {
-                    request(&mut shared.bytes, Command::WorkComplete, &[handle, b""]);
-                }
+            self.count(outcomes);
+            match outcomes.impossible {
+                0 => request(&mut shared.bytes, Command::WorkComplete, &[handle, b""]),
                 // gearmand forgets a background job whether it failed or not, but a client that waits
                 // for this one shall know.
-                Outcome::Impossible => {
-                    request(&mut shared.bytes, Command::WorkFail, &[handle]);
-                }
+                _ => request(&mut shared.bytes, Command::WorkFail, &[handle]),
             }
         }
         if shared.send().is_err() {
@@ -186,12 +182,10 @@ impl Connection {
         held
     }
 
-    fn count(&self, outcome: Outcome) {
-        match outcome {
-            Outcome::Done => self.statistics.written.inc(),
-            Outcome::LeftOut => self.statistics.left_out.inc(),
-            Outcome::Impossible => self.statistics.failed.inc(),
-        }
+    fn count(&self, outcomes: &Outcomes) {
+        self.statistics.written.inc_by(outcomes.done);
+        self.statistics.left_out.inc_by(outcomes.left_out);
+        self.statistics.failed.inc_by(outcomes.impossible);
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {

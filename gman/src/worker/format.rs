@@ -1,6 +1,6 @@
 //! What a job asks for: from its workload to changes of keys.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::at::At;
 use super::change::{Change, Fields, Version, Write};
 use super::expire::Expire;
+use super::members::Members;
 
 /// How many members a row may have. Redis takes a million words in a request.
 const MAX_MEMBERS: usize = 100_000;
@@ -28,6 +29,9 @@ pub(crate) enum Mode {
     /// JSON.SET the key to the whole row, also in jobs of --row-function; Redis needs the module RedisJSON
     RedisJson,
 }
+
+/// How many rows a job may carry.
+const MAX_ROWS: usize = 100_000;
 
 /// How workloads are to be read.
 #[derive(Debug, Clone)]
@@ -49,6 +53,24 @@ pub(crate) struct Task {
     /// What follows once Redis has that, in this order.
     pub(crate) lookups: VecDeque<Change>,
     pub(crate) at: Option<At>,
+}
+
+/// The rows of a workload: itself, or the elements of a list.
+///
+/// # Errors
+///
+/// What was expected of the workload, as a text.
+pub(crate) fn rows(workload: &[u8]) -> Result<Vec<&[u8]>, String> {
+    if !workload.trim_ascii_start().starts_with(b"[") {
+        return Ok(vec![workload]);
+    }
+    let rows: Vec<&RawValue> = serde_json::from_slice(workload)
+        .map_err(|error| format!("expected a list of objects: {error}"))?;
+    match rows.len() {
+        0 => Err("expected an object, or a list with one at least".to_owned()),
+        1..=MAX_ROWS => Ok(rows.into_iter().map(|row| row.get().as_bytes()).collect()),
+        count => Err(format!("expected {MAX_ROWS} rows at most, got {count}")),
+    }
 }
 
 impl Format {
@@ -142,7 +164,7 @@ impl Format {
         let (now, before) = (keys(outer, "lookups")?, keys(outer, "old_lookups")?);
         let lost = before.iter().filter(|key| !now.contains(key));
         let lost = lost.map(|key| (key, Write::DeleteIf(row.to_owned())));
-        let has = now.iter().map(|key| (key, Write::Set(row.to_owned())));
+        let has = now.iter().map(|key| (key, Write::Name(row.to_owned())));
         Ok(lost
             .chain(has)
             .map(|(key, write)| {
@@ -161,7 +183,11 @@ impl Format {
     fn expire_ms(&self, key: &str, write: &Write) -> Option<String> {
         match write {
             Write::Delete | Write::DeleteIf(_) => None,
-            Write::Set(_) | Write::Merge(_) | Write::Replace(_) | Write::Document(_) => self
+            Write::Set(_)
+            | Write::Name(_)
+            | Write::Merge(_)
+            | Write::Replace(_)
+            | Write::Document(_) => self
                 .expire
                 .map(|expire| expire.milliseconds(key).to_string()),
         }
@@ -180,9 +206,6 @@ impl Format {
         }
     }
 }
-
-/// An object, with its members as the JSON they are: numbers keep their digits.
-type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 fn members(workload: &[u8]) -> Result<Members<'_>, String> {
     let members: Members<'_> =
@@ -230,7 +253,7 @@ fn column(row: &Members<'_>, name: &str) -> Result<Option<String>, String> {
 /// All members.
 fn fields(row: &Members<'_>) -> Result<Fields, String> {
     row.iter()
-        .map(|(name, value)| Ok((name.clone(), text(value)?)))
+        .map(|(name, value)| Ok((name.to_owned(), text(value)?)))
         .collect()
 }
 
@@ -238,6 +261,9 @@ fn fields(row: &Members<'_>) -> Result<Fields, String> {
 fn text(value: &RawValue) -> Result<Option<String>, String> {
     match value.get() {
         "null" => Ok(None),
+        json if json.starts_with('"') && !json.contains('\\') => {
+            Ok(Some(json[1..json.len() - 1].to_owned()))
+        }
         json if json.starts_with('"') => String::deserialize(value)
             .map(Some)
             .map_err(|error| error.to_string()),

@@ -9,9 +9,9 @@ use gearman_mysql_udf::gearman::wire::packet::{Command, Packet};
 use gearman_mysql_udf::gearman::wire::protection::Protection;
 
 use super::connection::{Connection, Finished};
-use super::format::{Format, Task};
+use super::format::{self, Format, Task};
 use super::inbox::{Inbox, Item, TooLarge};
-use super::job::Job;
+use super::job::{Job, Outcomes, Row};
 use super::lane::Lanes;
 use super::log::{self, say};
 use super::options::Options;
@@ -26,6 +26,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A job server that has left a question open for this long is gone, whatever the connection says.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// What a row takes in memory besides its text, about. It counts for jobs with several rows: the others
+/// are few enough.
+const ROW_BYTES: usize = 1024;
 
 /// One job server.
 pub(super) struct JobServer {
@@ -45,7 +49,8 @@ pub(super) struct JobServer {
 
 /// What has arrived.
 enum Arrival {
-    Job(Job),
+    /// A job, and what it asks for: one row at least.
+    Job(Arc<Job>, Vec<Task>),
     /// A job that nobody can do.
     Malformed(Finished),
     NoJob,
@@ -205,20 +210,28 @@ impl JobServer {
     fn pass_on(&self, connection: &Connection, arrivals: Vec<Arrival>) -> io::Result<()> {
         let noted = connection.update(|window| {
             for arrival in &arrivals {
-                match arrival {
-                    Arrival::Job(Job { bytes, .. })
-                    | Arrival::Malformed(Finished { bytes, .. }) => {
-                        connection.count_assigned(*bytes);
-                        window.assigned(*bytes);
+                let bytes = match arrival {
+                    Arrival::Job(job, _) => job.bytes(),
+                    Arrival::Malformed(job) => job.bytes,
+                    Arrival::NoJob => {
+                        window.found_none();
+                        continue;
                     }
-                    Arrival::NoJob => window.found_none(),
-                    Arrival::Noop => window.woken(),
-                }
+                    Arrival::Noop => {
+                        window.woken();
+                        continue;
+                    }
+                };
+                connection.count_assigned(bytes);
+                window.assigned(bytes);
             }
         });
         for arrival in arrivals {
             match arrival {
-                Arrival::Job(job) => self.lanes.hand_in(job),
+                Arrival::Job(job, tasks) => {
+                    let rows = tasks.into_iter().map(|task| Row::new(&job, task));
+                    rows.for_each(|row| self.lanes.hand_in(row));
+                }
                 Arrival::Malformed(job) => connection.finish([&job].into_iter()),
                 Arrival::NoJob | Arrival::Noop => {}
             }
@@ -229,29 +242,39 @@ impl JobServer {
     fn job(&self, connection: &Arc<Connection>, packet: &Packet<'_>) -> Arrival {
         let (function, workload) = (packet.argument(1), packet.argument(2));
         let handle = packet.argument(0).to_vec();
+        let (tasks, outcomes) = self.tasks(function, workload);
+        let bytes = workload.len() + tasks.len().saturating_sub(1) * ROW_BYTES;
+        if tasks.is_empty() {
+            return malformed(handle, bytes, outcomes);
+        }
+        let job = Job::new(connection, handle, bytes, tasks.len(), outcomes);
+        Arrival::Job(Arc::new(job), tasks)
+    }
+
+    /// What a job asks for, row by row. A row that cannot be read fails alone.
+    fn tasks(&self, function: &[u8], workload: &[u8]) -> (Vec<Task>, Outcomes) {
         let name = String::from_utf8_lossy(function);
-        let bytes = workload.len();
-        match self.task(function, workload) {
+        let (mut tasks, mut outcomes) = (Vec::new(), Outcomes::default());
+        let mut note = |row: &[u8], task: Result<Task, String>| match task {
             Ok(task) => {
                 if self.verbose {
-                    log::show(&name, workload);
+                    log::show(&name, row);
                 }
-                Arrival::Job(Job {
-                    connection: Arc::clone(connection),
-                    handle,
-                    change: task.change,
-                    next: task.lookups,
-                    at: task.at,
-                    bytes,
-                    parked: false,
-                })
+                tasks.push(task);
             }
             Err(problem) => {
-                let text = String::from_utf8_lossy(workload);
+                let text = String::from_utf8_lossy(row);
                 say(format!("{name}: {problem}; the workload was: {text}"));
-                malformed(handle, bytes)
+                outcomes.add(Outcome::Impossible);
             }
+        };
+        match format::rows(workload) {
+            Ok(rows) => rows
+                .into_iter()
+                .for_each(|row| note(row, self.task(function, row))),
+            Err(problem) => note(workload, Err(problem)),
         }
+        (tasks, outcomes)
     }
 
     fn too_large(&self, job: TooLarge) -> Arrival {
@@ -263,7 +286,9 @@ impl JobServer {
         say(format!(
             "{name}: the job fails, as its workload has {bytes} bytes; --max-workload is {limit}"
         ));
-        malformed(job.handle, 0)
+        let mut outcomes = Outcomes::default();
+        outcomes.add(Outcome::Impossible);
+        malformed(job.handle, 0, outcomes)
     }
 
     fn task(&self, function: &[u8], workload: &[u8]) -> Result<Task, String> {
@@ -276,10 +301,10 @@ impl JobServer {
 }
 
 /// Trying again would not help, so it ends here.
-fn malformed(handle: Vec<u8>, bytes: usize) -> Arrival {
+fn malformed(handle: Vec<u8>, bytes: usize, outcomes: Outcomes) -> Arrival {
     Arrival::Malformed(Finished {
         handle,
-        outcome: Outcome::Impossible,
+        outcomes,
         bytes,
         parked: false,
     })

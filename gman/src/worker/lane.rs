@@ -1,4 +1,4 @@
-//! Threads that write to Redis. A key stays with its lane while jobs of it are unfinished, which keeps its
+//! Threads that write to Redis. A key stays with its lane while rows of it are unfinished, which keeps its
 //! changes in order.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{iter, thread};
 
 use super::backlog::Backlog;
-use super::job::{self, Job};
+use super::job::{self, Row};
 use super::options::Options;
 use super::statistics::Statistics;
 use super::store::Store;
@@ -17,7 +17,7 @@ use super::unfinished::Unfinished;
 use crate::redis_client::{Node, Routes, SLOTS};
 use crate::service::Stop;
 
-/// Where jobs are handed in. There is a lane for each node of Redis and thread, so that a node that is
+/// Where rows are handed in. There is a lane for each node of Redis and thread, so that a node that is
 /// away holds up its own keys alone. What waits is bounded by what the job servers' windows let in.
 #[derive(Clone)]
 pub(super) struct Lanes(Arc<Shared>);
@@ -34,13 +34,13 @@ struct Shared {
 
 struct Deal {
     lanes: HashMap<(Node, u64), Lane>,
-    /// Whose lanes the jobs of each slot take.
+    /// Whose lanes the rows of each slot take.
     nodes: Vec<Node>,
 }
 
 #[derive(Clone)]
 struct Lane {
-    jobs: Sender<Job>,
+    rows: Sender<Row>,
     stalled: Arc<AtomicBool>,
 }
 
@@ -71,21 +71,21 @@ impl Lanes {
         lanes
     }
 
-    pub(super) fn hand_in(&self, mut job: Job) {
-        let lane = self.lane(&job);
+    pub(super) fn hand_in(&self, row: Row) {
+        let lane = self.lane(&row);
         if lane.stalled.load(Ordering::Acquire) {
-            job::park(iter::once(&mut job));
+            job::park(iter::once(&row));
         }
         // A lane that has ended had no time left to stop: the job server gives the job on.
-        let _ = lane.jobs.send(job);
+        let _ = lane.rows.send(row);
     }
 
-    /// The lane of a job. Only a slot without unfinished jobs follows its node: a lane whose slots have
+    /// The lane of a row. Only a slot without unfinished rows follows its node: a lane whose slots have
     /// gone to another node can write there too.
-    fn lane(&self, job: &Job) -> Lane {
+    fn lane(&self, row: &Row) -> Lane {
         let shared = &self.0;
-        let slot = job.change.slot();
-        let thread = hash(&job.change.key) % shared.threads;
+        let slot = row.change.slot();
+        let thread = hash(&row.change.key) % shared.threads;
         let mut deal = shared.deal();
         if shared.unfinished.add(slot) {
             deal.nodes[usize::from(slot)] = shared.routes.owner(slot);
@@ -97,15 +97,15 @@ impl Lanes {
 
     fn start_lane(&self, begin: impl FnOnce(&mut Store) + Send + 'static) -> Lane {
         let shared = &self.0;
-        let (sender, jobs) = mpsc::channel();
+        let (sender, rows) = mpsc::channel();
         let mut store = Store::new(&shared.routes, shared.replicas, &shared.statistics);
         let stalled = Arc::new(AtomicBool::new(false));
         let lanes = self.clone();
         let mut backlog = Backlog::new(
-            jobs,
+            rows,
             &stalled,
             &shared.unfinished,
-            Box::new(move |job| lanes.hand_in(job)),
+            Box::new(move |row| lanes.hand_in(row)),
             &shared.statistics,
             &shared.stop,
         );
@@ -114,7 +114,7 @@ impl Lanes {
             backlog.work_off(&mut store);
         });
         Lane {
-            jobs: sender,
+            rows: sender,
             stalled,
         }
     }

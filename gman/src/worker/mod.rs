@@ -20,6 +20,7 @@ mod job_server;
 mod lane;
 mod lane_option;
 mod log;
+mod members;
 mod options;
 mod redirect;
 mod statistics;

@@ -13,6 +13,9 @@ use crate::redis_client::{Address, Answer, Connection, Fault, Node, Refusal, Rou
 /// The error of a command for another type than the key has.
 const WRONG_TYPE: &str = "WRONGTYPE";
 
+/// The error of a script that is called by its name, and was forgotten or never run.
+const NO_SCRIPT: &str = "NOSCRIPT";
+
 /// Errors of a node that may not be the right one any more.
 const NOT_IN_CHARGE: [&str; 4] = ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS"];
 
@@ -65,6 +68,8 @@ struct Share {
 /// What a node says to a change.
 enum Verdict {
     Is(Outcome),
+    /// It is to be made again.
+    Again,
     Elsewhere(Redirect),
     Refused(Refusal),
 }
@@ -142,11 +147,12 @@ impl Store {
 
     fn send(&mut self, share: &Share, changes: &[&Change]) -> Result<(), Fault> {
         let mut commands = mem::take(&mut self.commands);
+        let mut is_known = false;
         for &(place, asking) in &share.changes {
             if asking {
                 pack(&mut commands, &["ASKING"]);
             }
-            changes[place].pack(&mut commands);
+            changes[place].pack(&mut commands, &mut is_known);
         }
         if self.replicas > 0 {
             pack(
@@ -189,6 +195,7 @@ impl Store {
         for (place, answer) in answers {
             match verdict(changes[place], answer, &address) {
                 Verdict::Is(outcome) => round.outcomes[place] = Some(outcome),
+                Verdict::Again => {}
                 Verdict::Elsewhere(redirect) => self.follow(redirect),
                 Verdict::Refused(refusal) => self.note(share.node, &address, refusal, round),
             }
@@ -277,6 +284,9 @@ fn verdict(change: &Change, answer: Answer, from: &Address) -> Verdict {
     };
     if let Some(redirect) = Redirect::of(&refusal, from) {
         return Verdict::Elsewhere(redirect);
+    }
+    if refusal.code == NO_SCRIPT {
+        return Verdict::Again;
     }
     let key = &change.key;
     if is_wrong_type(&refusal) {

@@ -1,4 +1,4 @@
-//! How many jobs of each slot are unfinished.
+//! How many rows of each slot are unfinished.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,12 +12,12 @@ impl Unfinished {
         Self((0..SLOTS).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// Counts a job; whether it is the only one.
+    /// Counts a row; whether it is the only one.
     pub(super) fn add(&self, slot: u16) -> bool {
         self.0[usize::from(slot)].fetch_add(1, Ordering::AcqRel) == 0
     }
 
-    /// A job is done.
+    /// A row is done.
     pub(super) fn remove(&self, slot: u16) {
         self.0[usize::from(slot)].fetch_sub(1, Ordering::AcqRel);
     }

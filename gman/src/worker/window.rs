@@ -28,8 +28,9 @@ pub(super) struct Window {
     asked: usize,
     /// Jobs that are not finished.
     held: usize,
-    /// How many of those wait for a Redis that is away, and hold up no others.
-    parked: usize,
+    /// How many of those wait for a Redis that is away, and hold up no others. Less than none for the moment
+    /// in which a job is finished whose parking was not noted yet.
+    parked: isize,
     /// The bytes of their workloads.
     held_bytes: usize,
     /// What the next job may bring: the size of the largest one lately.
@@ -82,12 +83,12 @@ impl Window {
     pub(super) fn finished(&mut self, bytes: usize, parked: bool) {
         self.held = self.held.saturating_sub(1);
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
-        self.parked = self.parked.saturating_sub(parked.into());
+        self.parked -= isize::from(parked);
     }
 
     /// Jobs that are held wait for a Redis that is away.
     pub(super) fn parked(&mut self, count: usize) {
-        self.parked += count;
+        self.parked = self.parked.saturating_add_unsigned(count);
     }
 
     /// No more jobs from now on.
@@ -132,7 +133,7 @@ impl Window {
             self.asleep = true;
             return Ask::Sleep;
         }
-        let busy = self.held.saturating_sub(self.parked);
+        let busy = self.held.saturating_add_signed(-self.parked);
         let room = self
             .limit
             .saturating_sub(self.asked + busy)

@@ -16,6 +16,10 @@ fn loads_what_the_triggers_sent(path: &mut Path, what: &str, options: &[&str], v
     sent.sort();
     loaded.sort();
     assert_eq!(loaded, sent, "{what}");
+    path.load_in_lists("test.t", 2, &["--chunk", "2"]);
+    let mut loaded = path.lists(values.len().div_ceil(2)).concat();
+    loaded.sort();
+    assert_eq!(loaded, sent, "{what}");
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Path, timeless};
+use super::{Path, rows, timeless};
 use crate::support::{
-    RecordingWorker, gman_command, product_file, ran, run_gman, unsupported, wait_until,
+    Job, RecordingWorker, gman_command, product_file, ran, run_gman, unsupported, wait_until,
 };
 
 fn with_rows(path: &mut Path, rows: u32) {
@@ -49,6 +49,61 @@ fn every_row_is_sent_once_in_the_order_of_the_key() {
 }
 
 #[test]
+fn rows_share_jobs_in_their_order() {
+    let mut path = Path::start();
+    with_rows(&mut path, 1000);
+    path.create_triggers("test.t", &[]);
+    path.load_in_lists("test.t", 500, &["--chunk", "30"]);
+    let lists = path.lists(1000_usize.div_ceil(30));
+    assert!(lists.iter().all(|list| list.len() <= 30), "{lists:?}");
+    let expected: Vec<String> = (1..=1000).map(row).collect();
+    assert_eq!(lists.concat(), expected);
+}
+
+#[test]
+fn a_row_that_is_large_has_a_job_of_its_own() {
+    let mut path = Path::start();
+    with_rows(&mut path, 9);
+    path.gman.execute("ALTER TABLE t ADD COLUMN doc LONGTEXT");
+    for (id, bytes) in [(4, 300_000), (6, 3_000_000)] {
+        let set = format!("UPDATE t SET doc = REPEAT('x', {bytes}) WHERE id = {id}");
+        path.gman.execute(&set);
+    }
+    path.create_triggers("test.t", &[]);
+    path.load_in_lists("test.t", 500, &[]);
+    let lists = path.lists(5);
+    let lengths: Vec<usize> = lists.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [3, 1, 1, 1, 3]);
+    assert!(lists[1][0].len() > 300_000 && lists[3][0].len() > 3_000_000);
+}
+
+#[test]
+fn rows_of_a_lane_share_jobs_with_rows_of_that_lane() {
+    let mut path = Path::start();
+    with_rows(&mut path, 100);
+    let lanes = ["syncRowToRedis.1", "syncRowToRedis.2"];
+    path.worker = RecordingWorker::start(path.gearmand.port(), &lanes);
+    path.create_triggers("test.t", &["--lanes", "2"]);
+    path.gman.execute("UPDATE t SET n = 0");
+    path.gman.execute("UPDATE t SET n = 1");
+    let sent = path.worker.wait_for(100);
+    let lane = |job: &str, jobs: &[Job]| {
+        let key = |row: &str| row.split(',').next().map(str::to_owned);
+        let has = |other: &&Job| {
+            let workload = String::from_utf8_lossy(&other.workload);
+            rows(&workload).iter().any(|row| key(row) == key(job))
+        };
+        jobs.iter().find(has).map(|job| job.function.clone())
+    };
+    path.load_in_lists("test.t", 500, &[]);
+    let loaded = path.worker.wait_for(102).split_off(100);
+    for job in &sent {
+        let workload = String::from_utf8_lossy(&job.workload);
+        assert_eq!(lane(&workload, &loaded), Some(job.function.clone()));
+    }
+}
+
+#[test]
 fn an_empty_table_is_loaded() {
     let mut path = Path::start();
     path.gman.execute("CREATE TABLE t (id INT PRIMARY KEY)");
@@ -78,7 +133,7 @@ fn the_outbox_has_the_rows_where_the_triggers_use_it() {
         let jobs: Vec<String> = path
             .gman
             .query("SELECT CONVERT(workload USING utf8mb4) FROM gman_outbox ORDER BY id");
-        jobs.iter().map(|job| timeless(job)).collect()
+        jobs.iter().flat_map(|job| rows(job)).collect()
     };
     let mut styles: Vec<&[&str]> = vec![&["--outbox"], &[]];
     if path.try_execute(&["SELECT JSON_OBJECT('a', 1)"]) {
@@ -90,16 +145,20 @@ fn the_outbox_has_the_rows_where_the_triggers_use_it() {
         path.gman.execute("UPDATE t SET n = n + 1");
         let by_triggers = expected(&mut path);
         assert_eq!(by_triggers.len(), 100);
-        path.gman.execute("DELETE FROM gman_outbox");
-        path.load("test.t", &["--chunk", "30"]);
-        for (loaded, sent) in expected(&mut path).iter().zip(&by_triggers) {
-            let beginning = |text: &str| text.chars().take(200).collect::<String>();
-            assert!(
-                loaded == sent,
-                "{style:?}: {} {}",
-                beginning(loaded),
-                beginning(sent)
-            );
+        for rows_per_job in [1, 20] {
+            path.gman.execute("DELETE FROM gman_outbox");
+            path.load_in_lists("test.t", rows_per_job, &["--chunk", "30"]);
+            let loaded = expected(&mut path);
+            assert_eq!(loaded.len(), 100);
+            for (loaded, sent) in loaded.iter().zip(&by_triggers) {
+                let beginning = |text: &str| text.chars().take(200).collect::<String>();
+                assert!(
+                    loaded == sent,
+                    "{style:?}, {rows_per_job}: {} {}",
+                    beginning(loaded),
+                    beginning(sent)
+                );
+            }
         }
     }
 }
@@ -180,7 +239,8 @@ fn a_job_server_that_is_away_is_waited_for() {
     with_rows(&mut path, 5000);
     path.create_triggers("test.t", &[]);
     path.gearmand.kill();
-    let mut command = gman_command(&path.gman.database, &["load", "test.t", "--chunk", "100"]);
+    let options = ["load", "test.t", "--chunk", "100", "--rows-per-job", "1"];
+    let mut command = gman_command(&path.gman.database, &options);
     let load = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -60,7 +60,7 @@ fn write(
         let (id, n) = (random(ROWS), random(1_000_000));
         let sql = match random(10) {
             0 => format!("DELETE FROM t WHERE id = {id}"),
-            1 | 2 => format!("INSERT IGNORE INTO t VALUES ({id}, {n})"),
+            1 | 2 => format!("INSERT IGNORE INTO t (id, n) VALUES ({id}, {n})"),
             3 => format!("UPDATE t SET id = {} WHERE id = {id}", random(ROWS)),
             4 => format!("UPDATE t SET n = {n} WHERE id BETWEEN {id} AND {id} + 3"),
             _ => format!("UPDATE t SET n = {n} WHERE id = {id}"),

@@ -18,8 +18,8 @@ fn a_unix_socket_leads_to_redis() {
 fn an_account_with_its_own_keys_alone_is_enough_in_both_protocols() {
     let (gearmand, redis) = (Gearmand::start(), Redis::start());
     let rights = [
-        "ACL", "SETUSER", "ann", "on", ">s@cret", "~shop:*", "+set", "+del", "+eval", "+hset",
-        "+type", "+get", "+hget",
+        "ACL", "SETUSER", "ann", "on", ">s@cret", "~shop:*", "+set", "+del", "+eval", "+evalsha",
+        "+hset", "+type", "+get", "+hget",
     ];
     let () = redis.command(&rights).expect("ACL SETUSER");
     for protocol in ["resp2", "resp3"] {
