@@ -65,21 +65,30 @@ impl Path {
     #[track_caller]
     fn jobs(&mut self, count: usize) -> Vec<String> {
         let jobs = self.workloads(count);
+        let arrived = self.worker.wait_for(self.seen).len();
+        assert_eq!(arrived, self.seen, "{jobs:?}");
         jobs.iter().map(|job| timeless(job)).collect()
     }
 
-    /// The rows of the next jobs, each a list, of which there are so many.
+    /// The rows of the next jobs, job by job, of which there are so many together.
     #[track_caller]
     fn lists(&mut self, count: usize) -> Vec<Vec<String>> {
-        let jobs = self.workloads(count);
-        jobs.iter().map(|job| rows(job)).collect()
+        let mut lists = Vec::new();
+        while lists.iter().map(Vec::len).sum::<usize>() < count {
+            lists.extend(self.workloads(1).iter().map(|job| rows(job)));
+        }
+        assert_eq!(
+            lists.iter().map(Vec::len).sum::<usize>(),
+            count,
+            "{lists:?}"
+        );
+        lists
     }
 
     #[track_caller]
     fn workloads(&mut self, count: usize) -> Vec<String> {
         let jobs = self.worker.wait_for(self.seen + count);
-        let jobs = &jobs[self.seen..];
-        assert_eq!(jobs.len(), count, "{jobs:?}");
+        let jobs = &jobs[self.seen..][..count];
         self.seen += count;
         let text = |job: &Job| String::from_utf8(job.workload.clone()).expect("UTF-8");
         jobs.iter().map(text).collect()
