@@ -207,7 +207,7 @@ fn route(conn: &mut Conn, source: &Source, rows_per_job: usize) -> Result<Route>
         Way::Outbox(table) => return Ok(Route::To(Target::Outbox(table.clone()))),
         Way::Call(function) => *function,
     };
-    match error_of(conn, &format!("DO {function}()"))? {
+    match error_of(conn, &format!("SELECT {function}()"))? {
         // A loadable function says that in its own words.
         Some(ER_SP_WRONG_NO_OF_ARGS) => {
             return Ok(Route::To(Target::Outbox("`gman_outbox`".to_owned())));

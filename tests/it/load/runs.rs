@@ -147,9 +147,9 @@ fn the_outbox_has_the_rows_where_the_triggers_use_it() {
         assert_eq!(by_triggers.len(), 100);
         for rows_per_job in [1, 20] {
             path.gman.execute("DELETE FROM gman_outbox");
-            path.load_in_lists("test.t", rows_per_job, &["--chunk", "30"]);
+            let printed = path.load_in_lists("test.t", rows_per_job, &["--chunk", "30"]);
             let loaded = expected(&mut path);
-            assert_eq!(loaded.len(), 100);
+            assert_eq!(loaded.len(), 100, "{style:?}, {rows_per_job}: {printed}");
             for (loaded, sent) in loaded.iter().zip(&by_triggers) {
                 let beginning = |text: &str| text.chars().take(200).collect::<String>();
                 assert!(
