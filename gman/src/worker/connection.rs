@@ -12,9 +12,9 @@ use gearman_mysql_udf::gearman::wire::deadline::Deadline;
 use gearman_mysql_udf::gearman::wire::packet::{self, Command, Magic};
 use gearman_mysql_udf::gearman::wire::protection::Protection;
 
+use super::intake::{Ask, Intake};
 use super::statistics::Statistics;
 use super::store::Outcome;
-use super::window::{Ask, Window};
 
 /// How long connecting or writing may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub(super) struct Finished {
     pub(super) outcome: Outcome,
     /// The length of its workload, if that was kept.
     pub(super) bytes: usize,
-    /// Whether it had to wait for a Redis that was away.
+    /// Whether it had to wait for a Redis that was unreachable.
     pub(super) parked: bool,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Connection {
 /// What readers and writers take turns with.
 struct Shared {
     wire: Wire,
-    window: Window,
+    intake: Intake,
     /// Kept, so that sending allocates nothing.
     bytes: Vec<u8>,
     lost: bool,
@@ -55,7 +55,7 @@ impl Connection {
         address: &HostPort,
         protection: &Protection,
         functions: &[String],
-        window: Window,
+        intake: Intake,
         statistics: &Arc<Statistics>,
     ) -> io::Result<Self> {
         let wire = connect(address, protection)?;
@@ -69,7 +69,7 @@ impl Connection {
             socket,
             shared: Mutex::new(Shared {
                 wire,
-                window,
+                intake,
                 bytes,
                 lost: false,
             }),
@@ -100,16 +100,16 @@ impl Connection {
         }
     }
 
-    /// Notes that a job with a workload of so many bytes has come.
+    /// Notes that a job with a workload of this many bytes has come.
     pub(super) fn count_assigned(&self, bytes: usize) {
         self.statistics.in_flight.inc();
         self.statistics.in_flight_bytes.add(as_gauge(bytes));
     }
 
     /// Lets `change` note what has happened, and sends what follows from it.
-    pub(super) fn update(&self, change: impl FnOnce(&mut Window)) -> io::Result<()> {
+    pub(super) fn update(&self, change: impl FnOnce(&mut Intake)) -> io::Result<()> {
         let mut shared = self.lock();
-        change(&mut shared.window);
+        change(&mut shared.intake);
         shared.send()
     }
 
@@ -127,7 +127,7 @@ impl Connection {
             parked,
         } in finished
         {
-            shared.window.finished(*bytes, *parked);
+            shared.intake.finished(*bytes, *parked);
             self.statistics.in_flight.dec();
             self.statistics.in_flight_bytes.sub(as_gauge(*bytes));
             self.count(*outcome);
@@ -148,22 +148,22 @@ impl Connection {
         }
     }
 
-    /// Lets other jobs come although `count` jobs wait for a Redis that is away.
+    /// Lets other jobs come although `count` jobs wait for a Redis that is unreachable.
     pub(super) fn park(&self, count: usize) {
         // If it is lost, the reader meets the end.
-        let _ = self.update(|window| window.parked(count));
+        let _ = self.update(|intake| intake.parked(count));
     }
 
     /// Whether the job server has been asked for jobs and has not said whether there are any.
     pub(super) fn awaits_an_answer(&self) -> bool {
-        self.lock().window.asked() > 0
+        self.lock().intake.asked() > 0
     }
 
     /// Asks for nothing more; whether all that was asked for has come and is finished.
     pub(super) fn is_drained(&self) -> bool {
-        let window = &mut self.lock().window;
-        window.close();
-        window.is_drained()
+        let intake = &mut self.lock().intake;
+        intake.close();
+        intake.is_drained()
     }
 
     /// Ends the connection in order: with an answer unread, closing it would be a reset, which can
@@ -179,7 +179,7 @@ impl Connection {
         let mut shared = self.lock();
         shared.lost = true;
         let _ = self.socket.shutdown(Shutdown::Both);
-        let (held, bytes) = (shared.window.held(), shared.window.held_bytes());
+        let (held, bytes) = (shared.intake.held(), shared.intake.held_bytes());
         self.statistics.given_back.inc_by(held as u64);
         self.statistics.in_flight.sub(as_gauge(held));
         self.statistics.in_flight_bytes.sub(as_gauge(bytes));
@@ -203,11 +203,11 @@ impl Shared {
     fn send(&mut self) -> io::Result<()> {
         let Self {
             wire,
-            window,
+            intake,
             bytes,
             ..
         } = self;
-        match window.ask() {
+        match intake.ask() {
             Ask::Jobs(count) => (0..count).for_each(|_| request(bytes, Command::GrabJob, &[])),
             Ask::Sleep => request(bytes, Command::PreSleep, &[]),
         }
