@@ -167,6 +167,8 @@ fn launch(
     let host = host.to_string();
     command
         .args(["--bind", &host, "--bind-source-addr", &host])
+        // It would take other addresses of this machine than 127.0.0.1 for strangers.
+        .args(["--protected-mode", "no"])
         .args(["--appendonly", "yes", "--save", ""])
         .arg("--dir")
         .arg(folder)

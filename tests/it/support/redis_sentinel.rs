@@ -138,7 +138,7 @@ impl Sentinel {
         let file = folder.path().join("sentinel.conf");
         let (master_host, master_port) = (master.host(), master.port());
         let mut configuration = format!(
-            "bind {host}\nbind-source-addr {host}\nport {}\ndir {}\n\
+            "bind {host}\nbind-source-addr {host}\nprotected-mode no\nport {}\ndir {}\n\
              sentinel monitor {MASTER} {master_host} {master_port} 2\n\
              sentinel down-after-milliseconds {MASTER} 1000\n\
              sentinel failover-timeout {MASTER} 5000\n",

@@ -55,9 +55,9 @@ fn a_full_redis_is_waited_for() {
 
 #[test]
 fn a_redis_that_reads_its_data_is_waited_for() {
-    const KEYS: usize = 3_000;
-    // Six seconds, and a word to its clients after every thousandth key.
-    let slowly = ["--key-load-delay", "2000"].map(str::to_owned);
+    const KEYS: usize = 5_000;
+    // For five seconds at least, with a word to its clients after every 1,024th key.
+    let slowly = ["--key-load-delay", "1000"].map(str::to_owned);
     let (gearmand, mut redis) = (Gearmand::start(), Redis::start_with(slowly.to_vec(), ""));
     let mut connection = redis.connect();
     let mut pipeline = redis::pipe();
