@@ -9,6 +9,8 @@
 mod bar_chart;
 #[path = "support/job_server.rs"]
 mod job_server;
+#[path = "support/median.rs"]
+mod median;
 #[path = "support/peer.rs"]
 mod peer;
 #[path = "support/promise.rs"]
