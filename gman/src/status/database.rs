@@ -12,6 +12,7 @@ use crate::connections::refused;
 use crate::error::Result;
 use crate::sql::quoted;
 use crate::triggers::check::{self, Finding, Scope};
+use crate::triggers::lanes::Lanes;
 
 /// The file of the library.
 const LIBRARY: &str = "libgearman_mysql_udf.so";
@@ -32,6 +33,10 @@ const TABLES: &str =
   WHERE ACTION_STATEMENT LIKE '%gman\\_do%' OR ACTION_STATEMENT LIKE '%gman\\_outbox%'
   GROUP BY EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE ORDER BY 1, 2";
 
+/// Triggers that spread their jobs over lanes.
+const SPREADING: &str = "SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS
+  WHERE EVENT_MANIPULATION = 'INSERT' AND ACTION_STATEMENT LIKE '%, 1 + CRC32(%'";
+
 const OUTBOXES: &str = "SELECT TABLE_SCHEMA FROM information_schema.TABLES WHERE TABLE_NAME = 'gman_outbox_status' ORDER BY 1";
 
 /// What the server says of itself.
@@ -51,6 +56,8 @@ pub(super) struct Database {
     pub(super) rates: BTreeMap<String, f64>,
     pub(super) tables: Vec<Table>,
     pub(super) findings: Vec<Finding>,
+    /// Lanes by their Gearman function: how many the triggers fill.
+    pub(super) lanes: BTreeMap<String, u16>,
     pub(super) outboxes: Vec<Outbox>,
     /// What `gman_check` says.
     pub(super) checks: Vec<Check>,
@@ -118,6 +125,7 @@ impl Database {
                 })
                 .collect(),
             findings: check::findings(conn, &Scope::default())?,
+            lanes: lanes(conn)?,
             outboxes: outboxes(conn)?,
             checks: checks.unwrap_or_default(),
         })
@@ -151,6 +159,20 @@ impl Database {
 fn checks(conn: &mut Conn) -> Option<Vec<Check>> {
     let text: Option<Vec<u8>> = conn.query_first("SELECT gman_check()").ok()?;
     serde_json::from_slice(&text.unwrap_or_default()).ok()
+}
+
+/// Tables may share a function with other numbers of lanes: the largest counts.
+fn lanes(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
+    let mut lanes = BTreeMap::new();
+    let bodies = rows::<Vec<u8>>(conn, SPREADING)?;
+    for one in bodies
+        .iter()
+        .filter_map(|body| Lanes::of(&String::from_utf8_lossy(body)))
+    {
+        let count = lanes.entry(one.function).or_insert(0);
+        *count = one.count.max(*count);
+    }
+    Ok(lanes)
 }
 
 fn outboxes(conn: &mut Conn) -> Result<Vec<Outbox>> {

@@ -9,6 +9,7 @@
 
 mod at;
 mod backlog;
+mod catch_up;
 pub(crate) mod change;
 mod connection;
 mod expire;
@@ -25,14 +26,13 @@ mod redirect;
 mod row_options;
 mod statistics;
 mod store;
+mod stream;
 mod unfinished;
 pub(crate) mod version_key;
 mod writers;
 
 use std::sync::Arc;
 use std::thread;
-
-use gearman_mysql_udf::gearman::wire::protection::Protection;
 
 use crate::error::{Error, Result};
 use crate::redis_client::Routes;
@@ -59,8 +59,7 @@ pub(crate) fn run(options: &Options) -> Result {
     let told = Arc::clone(&statistics);
     handle_signals(&stop, options.stop_timeout(), move || say(told.line()))?;
     let (redis, functions) = (options.redis.servers()?, options.functions()?);
-    let protection = Protection::default();
-    protection.set(options.gearmand.tls()?, |problem| say(problem));
+    let protection = options.gearmand.protection(|problem| say(problem))?;
     let routes = Arc::new(Routes::new(redis));
     if let Some(address) = options.metrics {
         let health = Health::new(&routes, &statistics, options.gearmand.job_servers.len());
