@@ -1,4 +1,4 @@
-//! The database server: the library in it, settings, counters, triggers, the outbox.
+//! The database server: the library in it, settings, counters, triggers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +8,7 @@ use mysql::Conn;
 use mysql::prelude::{FromRow, Queryable};
 use serde::{Deserialize, Serialize};
 
+use super::outbox::Outbox;
 use crate::connections::refused;
 use crate::error::Result;
 use crate::sql::quoted;
@@ -31,8 +32,6 @@ const TABLES: &str =
   FROM information_schema.TRIGGERS
   WHERE ACTION_STATEMENT LIKE '%gman\\_do%' OR ACTION_STATEMENT LIKE '%gman\\_outbox%'
   GROUP BY EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE ORDER BY 1, 2";
-
-const OUTBOXES: &str = "SELECT TABLE_SCHEMA FROM information_schema.TABLES WHERE TABLE_NAME = 'gman_outbox_status' ORDER BY 1";
 
 /// What the server says of itself.
 #[derive(Debug, Serialize)]
@@ -61,17 +60,6 @@ pub(super) struct Database {
 pub(super) struct Table {
     pub(super) table: String,
     pub(super) uses_outbox: bool,
-}
-
-/// An outbox, and how its relay is.
-#[derive(Debug, Serialize)]
-pub(super) struct Outbox {
-    pub(super) schema: String,
-    pub(super) depth: u64,
-    pub(super) oldest_seconds: Option<f64>,
-    pub(super) dead: u64,
-    pub(super) failing_since: Option<String>,
-    pub(super) last_error: Option<String>,
 }
 
 /// A job server as the database server sees it.
@@ -118,7 +106,7 @@ impl Database {
                 })
                 .collect(),
             findings: check::findings(conn, &Scope::default())?,
-            outboxes: outboxes(conn)?,
+            outboxes: Outbox::read_all(conn)?,
             checks: checks.unwrap_or_default(),
         })
     }
@@ -153,29 +141,6 @@ fn checks(conn: &mut Conn) -> Option<Vec<Check>> {
     serde_json::from_slice(&text.unwrap_or_default()).ok()
 }
 
-fn outboxes(conn: &mut Conn) -> Result<Vec<Outbox>> {
-    let schemas: Vec<String> = rows(conn, OUTBOXES)?;
-    let mut outboxes = Vec::new();
-    for schema in schemas {
-        type Found = (u64, Option<f64>, u64, Option<String>, Option<String>);
-        let sql = format!(
-            "SELECT depth, oldest_seconds + 0e0, dead, CONCAT(failing_since), last_error FROM {}.gman_outbox_status",
-            quoted(&schema)
-        );
-        for (depth, oldest_seconds, dead, failing_since, last_error) in rows::<Found>(conn, &sql)? {
-            outboxes.push(Outbox {
-                schema: schema.clone(),
-                depth,
-                oldest_seconds,
-                dead,
-                failing_since,
-                last_error,
-            });
-        }
-    }
-    Ok(outboxes)
-}
-
 /// Whether the server's process has a library open whose file has been replaced. One on another machine,
 /// or of another account, cannot be looked at.
 fn awaits_restart(pid_file: &str) -> Option<bool> {
@@ -185,7 +150,7 @@ fn awaits_restart(pid_file: &str) -> Option<bool> {
     Some(ours.any(|line| line.ends_with(" (deleted)")))
 }
 
-fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> Result<Vec<T>> {
+pub(super) fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> Result<Vec<T>> {
     let what = "ask the database server how it is";
     let rows: Vec<mysql::Row> = conn.query(sql).map_err(|error| refused(what, &error))?;
     rows.into_iter()

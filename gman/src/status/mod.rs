@@ -1,7 +1,8 @@
 //! `gman status`: the whole way of a change at a glance; `docs/status.md` describes it.
 //!
 //! - [`options`]: the options;
-//! - [`database`]: the server, the library in it, its settings and counters, triggers, the outbox;
+//! - [`database`]: the server, the library in it, its settings and counters, triggers;
+//! - [`outbox`]: the outboxes, and who relays them;
 //! - [`queues`]: what waits in the job servers;
 //! - [`memory`]: how Redis is;
 //! - [`problems`]: what is wrong, in plain words, and what to do;
@@ -11,6 +12,7 @@
 mod database;
 mod memory;
 mod options;
+mod outbox;
 mod problems;
 mod queues;
 mod screen;
