@@ -4,6 +4,8 @@
 //! whose statements can be rewritten (`GMAN_TEST_SERVER=mysql-9.7`), a short statement again and again with
 //! `gman_legacy_json_names` OFF and ON.
 
+#[path = "support/median.rs"]
+mod median;
 #[path = "support/promise.rs"]
 mod promise;
 #[path = "../tests/it/support/mod.rs"]
@@ -20,6 +22,7 @@ use gearman_mysql_udf::old_sql::{is_concerned, places};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
+use median::median;
 use promise::Promise;
 use support::Database;
 
@@ -57,10 +60,13 @@ struct Options {
     /// How often each function is called.
     #[arg(long, default_value_t = 5_000_000)]
     calls: u32,
-    /// How many statements are sent to the server.
-    #[arg(long, default_value_t = 50_000)]
+    /// How many statements a block has, which is sent to the server with one of the settings.
+    #[arg(long, default_value_t = 1_000)]
     statements: u32,
-    /// How often everything is measured; the fastest time counts.
+    /// How many blocks are sent with each setting; the median of their times counts.
+    #[arg(long, default_value_t = 200)]
+    blocks: u32,
+    /// How often each function is measured; the fastest time counts.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
     /// Passed by cargo.
@@ -118,20 +124,20 @@ fn in_server(options: &Options) {
             return;
         }
     }
-    let mut times = [Duration::MAX; 2];
-    for round in 0..options.rounds {
-        // Each goes first in every other round.
-        for place in [round % 2, (round + 1) % 2] {
+    let mut times = [Vec::new(), Vec::new()];
+    for block in 0..options.blocks {
+        // Each goes first in every other block, so that a machine that gets slower is slower for both.
+        for place in [block % 2, (block + 1) % 2] {
             let place = place as usize;
             let set = format!(
                 "SET GLOBAL gman_legacy_json_names = {}",
                 ["OFF", "ON"][place]
             );
             session.query_drop(set).expect("the setting");
-            times[place] = times[place].min(send(&mut session, options.statements));
+            times[place].push(send(&mut session, options.statements));
         }
     }
-    let us = times.map(|time| time.as_secs_f64() * 1e6 / f64::from(options.statements));
+    let us = times.map(|times| median(&times).as_secs_f64() * 1e6 / f64::from(options.statements));
     println!(
         "\n| in the server, gman_legacy_json_names | a statement |\n|---|---:|\n\
          | OFF | {:.2} us |\n| ON | {:.2} us |",

@@ -434,6 +434,8 @@ run: BEGIN
     LEAVE run;
   END IF;
 
+  -- Asked before there is time to wait: under a steady load there never is.
+  SET v_wakes = gman_outbox_wait(DATABASE(), 0) IS NOT NULL;
   WHILE SYSDATE(6) < v_end AND @gman_outbox_epoch IS NOT NULL AND NOT @@GLOBAL.read_only DO
     -- The search of gman_outbox_advance.
     SELECT COALESCE((SELECT MIN(id) FROM gman_outbox WHERE id >= v_horizon AND id < v_kept),

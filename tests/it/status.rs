@@ -1,17 +1,15 @@
 //! `gman status`: what is wrong is said, with what to do.
 
-use std::time::Duration;
+mod outbox;
 
-use mysql::prelude::Queryable;
 use serde_json::Value;
 
 use crate::support::{
-    Gearmand, Gman, Language, Ran, Redis, RedisWorker, RelayProcess, gman_succeeds, product_file,
-    run_gman, wait_until,
+    Certificates, FUNCTION, Gearmand, Gman, Language, Port, ROW_FUNCTION, Ran, Redis, RedisWorker,
+    Stunnel, Submitter, gman_succeeds, product_file, run_gman, wait_until,
 };
 
-/// How long a test waits for what takes seconds at most.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 fn status(gman: &Gman, gearmand: &Gearmand, redis: &Redis, options: &[&str]) -> Ran {
     let gearmand = format!("--gearmand={}", gearmand.address());
@@ -22,16 +20,26 @@ fn status(gman: &Gman, gearmand: &Gearmand, redis: &Redis, options: &[&str]) -> 
     )
 }
 
-/// The texts of the problems, and the exit status.
-fn problems(gman: &Gman, gearmand: &Gearmand, redis: &Redis) -> (Vec<String>, Option<i32>) {
-    let ran = status(gman, gearmand, redis, &["--json"]);
-    let json: Value =
+/// What is printed with `--json`, and the exit status.
+fn json(gman: &Gman, gearmand: &Gearmand, redis: &Redis, options: &[&str]) -> (Value, Option<i32>) {
+    let ran = status(gman, gearmand, redis, &[&["--json"], options].concat());
+    let json =
         serde_json::from_str(&ran.printed).unwrap_or_else(|error| panic!("{ran:?}: {error}"));
+    (json, ran.status)
+}
+
+fn texts(json: &Value) -> Vec<String> {
     let problems = json["problems"].as_array().expect("a list");
     let texts = problems
         .iter()
         .map(|problem| problem["text"].as_str().expect("a text").to_owned());
-    (texts.collect(), ran.status)
+    texts.collect()
+}
+
+/// The texts of the problems, and the exit status.
+fn problems(gman: &Gman, gearmand: &Gearmand, redis: &Redis) -> (Vec<String>, Option<i32>) {
+    let (json, status) = json(gman, gearmand, redis, &[]);
+    (texts(&json), status)
 }
 
 #[test]
@@ -91,120 +99,143 @@ fn what_cannot_be_reached_is_said() {
 }
 
 #[test]
-fn an_outbox_that_nobody_relays_is_said() {
-    let (gearmand, redis) = (Gearmand::start(), Redis::start());
-    let mut gman = Gman::start();
-    gman.execute("DROP FUNCTION gman_do_background");
-    gman.database.run_script(&product_file("sql/outbox.sql"));
-    gman.execute("SET GLOBAL event_scheduler = OFF");
-    gman.execute(
-        "INSERT INTO gman_outbox (`function`, workload, created) VALUES ('f', 'w', NOW() - INTERVAL 1 HOUR)",
+fn the_numbers_of_a_worker_are_read_and_what_it_says_is_wrong() {
+    let (gearmand, mut redis) = (Gearmand::start(), Redis::start());
+    let gman = Gman::start();
+    let port = Port::free();
+    let address = format!("127.0.0.1:{}", port.number());
+    let mut worker = RedisWorker::start_with(
+        Language::Rust,
+        &gearmand,
+        &redis,
+        &[&format!("--metrics={address}")],
     );
-    let (found, status) = problems(&gman, &gearmand, &redis);
+    let option = format!("--worker=http://{address}");
+    let options = [option.as_str()];
+    Submitter::to(&gearmand).submit(
+        ROW_FUNCTION,
+        [
+            r#"{"key":"k","row":{"a":1},"at":1000}"#.to_owned(),
+            r#"{"key":"k","row":{"a":2}}"#.to_owned(),
+            "no json".to_owned(),
+        ],
+    );
+    wait_until(PATIENCE, "three jobs", || {
+        match gearmand.status()[ROW_FUNCTION].queued {
+            0 => Ok(()),
+            jobs => Err(jobs),
+        }
+    });
+    let (seen, _) = json(&gman, &gearmand, &redis, &options);
+    let found = &seen["workers"][0];
+    assert_eq!(found["address"], *address, "{found}");
+    assert_eq!(found["jobs"]["written"], 2, "{found}");
+    assert_eq!(found["jobs"]["failed"], 1, "{found}");
+    assert_eq!(found["in_flight"], 0, "{found}");
+    // Made in 1970: beyond every bound.
+    assert_eq!(found["ages"]["p99_seconds"], Value::Null, "{found}");
+    assert_eq!(found["ages"]["are_recent"], false, "{found}");
+    let failed = format!("1 jobs have failed in the worker at {address} since it started");
+    assert!(texts(&seen).contains(&failed), "{seen}");
+    let screen = status(&gman, &gearmand, &redis, &options).printed;
+    let line = format!("worker      {address}: jobs 2 written, 1 failed; 0 in flight\n");
+    assert!(screen.contains(&line), "{screen}");
+    assert!(
+        screen.contains("99 % more than an hour, since it started\n"),
+        "{screen}"
+    );
+
+    redis.stop();
+    let job = r#"{"id":1,"name":"sm"}"#.to_owned();
+    Submitter::to(&gearmand).submit(FUNCTION, [job]);
+    wait_until(PATIENCE, "the worker's line", || match worker.log() {
+        log if log.contains("keeping the jobs") => Ok(()),
+        log => Err(log),
+    });
+    let (seen, status) = json(&gman, &gearmand, &redis, &options);
     assert_eq!(status, Some(1));
-    // If the event has run before that, it says why nobody takes the job.
-    let is_said = |text: &String| {
-        text == "nobody relays the outbox of test, in which 1 jobs wait: event_scheduler is off"
-            || text.starts_with("the outbox of test fails since ")
-    };
-    assert!(found.iter().any(is_said), "{found:?}");
+    for expected in [
+        format!("the worker at {address} says: Redis {}", redis.address()),
+        format!("Redis refuses what the worker at {address} writes, or is lost: lost ("),
+    ] {
+        let found = texts(&seen);
+        let is_said = found.iter().any(|text| text.starts_with(&expected));
+        assert!(is_said, "{expected}: {found:?}");
+    }
+
+    worker.kill();
+    let (seen, status) = json(&gman, &gearmand, &redis, &options);
+    assert_eq!(status, Some(1));
+    let expected = format!("the worker at {address} cannot be asked: Connection refused");
+    let found = texts(&seen);
+    assert!(
+        found.iter().any(|text| text.starts_with(&expected)),
+        "{found:?}"
+    );
+    // Somebody else may listen there.
+    let option = format!("--worker={}", gearmand.address());
+    let (seen, _) = json(&gman, &gearmand, &redis, &[&option]);
+    let expected = format!("the worker at {} cannot be asked", gearmand.address());
+    let found = texts(&seen);
+    assert!(
+        found.iter().any(|text| text.starts_with(&expected)),
+        "{found:?}"
+    );
 }
 
 #[test]
-fn an_outbox_says_who_relays_it_and_whose_word_it_waits_for() {
+fn queues_are_read_over_tls_and_a_job_server_that_wants_it_is_named() {
+    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let gman = Gman::start();
+    let certificates = Certificates::new();
+    let stunnel = Stunnel::start(&certificates, gearmand.port());
+    let address = format!("--gearmand={}", stunnel.address());
+    let redis = format!("--redis={}", redis.address());
+    Submitter::to(&gearmand).submit(FUNCTION, ["one".to_owned()]);
+    let look = |options: &[&str]| -> Value {
+        let ran = run_gman(
+            &gman.database,
+            &[&["status", "--json", &address, &redis], options].concat(),
+        );
+        serde_json::from_str(&ran.printed).unwrap_or_else(|error| panic!("{ran:?}: {error}"))
+    };
+    let ca = format!("--gearmand-ca={}", certificates.path("ca.pem"));
+    let seen = look(&[&ca]);
+    let queues = seen["job_servers"][0]["queues"].as_array().expect("a list");
+    let is_ours = |queue: &&Value| queue["function"] == FUNCTION && queue["jobs"] == 1;
+    assert!(queues.iter().any(|queue| is_ours(&queue)), "{seen}");
+
+    let seen = look(&[]);
+    let problems = &seen["problems"];
+    let remedy = "--gearmand names another address, --gearmand-ca turns TLS on";
+    assert!(problems.to_string().contains(remedy), "{problems}");
+}
+
+#[test]
+fn lanes_that_do_not_fit_those_of_the_workers_are_said() {
     let (gearmand, redis) = (Gearmand::start(), Redis::start());
     let mut gman = Gman::start();
     gman.set_servers(&gearmand.address());
-    gman.database
-        .run_script(&product_file("sql/outbox-plain.sql"));
-    let nobody = |found: &[String]| {
-        let text = "nobody relays the outbox of test, in which 0 jobs wait: no relay has the lease";
-        found.iter().any(|found| found == text)
+    gman.execute("CREATE TABLE t (id INT PRIMARY KEY) ENGINE=InnoDB");
+    gman_succeeds(
+        &gman.database,
+        &["triggers", "--create", "test.t", "--lanes=2"],
+    );
+    let start = |lane: &str| {
+        let option = format!("--lane={lane}");
+        RedisWorker::start_with(Language::Rust, &gearmand, &redis, &[&option])
     };
-    let (found, exit) = problems(&gman, &gearmand, &redis);
-    assert!(nobody(&found) && exit == Some(0), "{found:?}");
-
-    let socket = gman.database.socket();
-    let relay = RelayProcess::start(&[
-        format!("--mysql=mysql://root@localhost?socket={}", socket.display()),
-        format!("--gearmand={}", gearmand.address()),
-    ]);
-    wait_until(PATIENCE, "the relay", || {
-        let log = relay.log();
-        if log.contains("relaying") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
-    gman.execute("UPDATE gman_outbox_state SET confirm = 'worker'");
-    let ran = status(&gman, &gearmand, &redis, &[]);
-    assert_eq!(ran.status, Some(0), "{ran:?}");
-    for text in [
-        "all is well\n",
-        "outbox      test: 0 jobs, the oldest 0.0 s, 0 set aside; confirmed by the worker\n",
-        "            relayed by gman relay ",
-    ] {
-        assert!(ran.printed.contains(text), "{text}: {}", ran.printed);
-    }
-
-    gman.execute("INSERT INTO gman_outbox_dead (id, `function`, workload, error) VALUES (1, 'f', 'w', 'why')");
-    let (found, _) = problems(&gman, &gearmand, &redis);
-    assert_eq!(found, ["1 jobs of the outbox of test were set aside"]);
-
-    let mut other = gman.database.connect();
-    other
-        .query_drop("LOCK TABLES gman_outbox WRITE")
-        .expect("a lock");
-    let (found, exit) = problems(&gman, &gearmand, &redis);
-    assert_eq!(exit, Some(1));
-    assert!(
-        found[0].starts_with("the outbox of test cannot be read: Lock wait timeout exceeded"),
-        "{found:?}"
-    );
-    drop(other);
-    gman.execute("ALTER TABLE gman_outbox DROP COLUMN created");
-    let (found, exit) = problems(&gman, &gearmand, &redis);
-    assert_eq!(exit, Some(1));
-    assert!(
-        found[0].starts_with(
-            "the outbox of test cannot be read: View 'test.gman_outbox_status' references invalid"
-        ),
-        "{found:?}"
-    );
-}
-
-/// The view says so too, if its own definer is another account.
-#[test]
-fn an_event_whose_definer_was_dropped_is_said() {
-    let (gearmand, redis) = (Gearmand::start(), Redis::start());
-    let mut gman = Gman::start();
-    gman.execute("DROP FUNCTION gman_do_background");
-    gman.database.run_script(&product_file("sql/outbox.sql"));
-    for sql in [
-        "SET GLOBAL event_scheduler = ON",
-        "CREATE USER relay@localhost",
-        "GRANT ALL ON test.* TO relay@localhost",
-        "ALTER DEFINER = relay@localhost EVENT gman_outbox_relay ENABLE",
-        "INSERT INTO gman_outbox (`function`, workload) VALUES ('f', 'w')",
-    ] {
-        gman.execute(sql);
-    }
-    let problem = "SELECT COALESCE(problem, '') FROM gman_outbox_status";
-    wait_until(PATIENCE, "the event to relay", || {
-        let owner: String = gman.database.value("SELECT owner FROM gman_outbox_state");
-        if owner.is_empty() { Err(owner) } else { Ok(()) }
-    });
-    gman.execute("DROP USER relay@localhost");
-    wait_until(PATIENCE, "the view to say that nobody relays", || {
-        let problem: String = gman.database.value(problem);
-        match problem.starts_with("nobody relays since ") {
-            true => Ok(()),
-            false => Err(problem),
-        }
-    });
-    let (found, exit) = problems(&gman, &gearmand, &redis);
-    assert_eq!(exit, Some(1));
-    let expected = "nobody relays the outbox of test, in which 1 jobs wait: its event runs as relay@localhost, which is no account";
-    assert!(found.iter().any(|text| text == expected), "{found:?}");
+    let _first = start("1/3");
+    let _third = start("3/3");
+    let (found, status) = problems(&gman, &gearmand, &redis);
+    assert_eq!(status, Some(1));
+    let expected = [
+        "the triggers spread syncRowToRedis over 2 lanes, and no worker serves lane 2",
+        "a worker serves lane 3 of syncRowToRedis, and the triggers fill only 2",
+    ];
+    assert_eq!(found, expected);
+    let _second = start("2/2");
+    let (found, status) = problems(&gman, &gearmand, &redis);
+    assert_eq!(status, Some(0));
+    assert_eq!(found, expected[1..]);
 }

@@ -10,6 +10,7 @@ mod log;
 mod metrics;
 mod modes;
 mod order;
+mod partitions;
 mod sentinel;
 mod statistics;
 mod tls;

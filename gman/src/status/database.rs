@@ -13,6 +13,7 @@ use crate::connections::refused;
 use crate::error::Result;
 use crate::sql::quoted;
 use crate::triggers::check::{self, Finding, Scope};
+use crate::triggers::lanes::Lanes;
 
 /// The file of the library.
 const LIBRARY: &str = "libgearman_mysql_udf.so";
@@ -33,6 +34,10 @@ const TABLES: &str =
   WHERE ACTION_STATEMENT LIKE '%gman\\_do%' OR ACTION_STATEMENT LIKE '%gman\\_outbox%'
   GROUP BY EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE ORDER BY 1, 2";
 
+/// Triggers that spread their jobs over lanes.
+const SPREADING: &str = "SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS
+  WHERE EVENT_MANIPULATION = 'INSERT' AND ACTION_STATEMENT LIKE '%, 1 + CRC32(%'";
+
 /// What the server says of itself.
 #[derive(Debug, Serialize)]
 pub(super) struct Database {
@@ -50,6 +55,8 @@ pub(super) struct Database {
     pub(super) rates: BTreeMap<String, f64>,
     pub(super) tables: Vec<Table>,
     pub(super) findings: Vec<Finding>,
+    /// Lanes by their Gearman function: how many the triggers fill.
+    pub(super) lanes: BTreeMap<String, u16>,
     pub(super) outboxes: Vec<Outbox>,
     /// What `gman_check` says.
     pub(super) checks: Vec<Check>,
@@ -106,6 +113,7 @@ impl Database {
                 })
                 .collect(),
             findings: check::findings(conn, &Scope::default())?,
+            lanes: lanes(conn)?,
             outboxes: Outbox::read_all(conn)?,
             checks: checks.unwrap_or_default(),
         })
@@ -139,6 +147,20 @@ impl Database {
 fn checks(conn: &mut Conn) -> Option<Vec<Check>> {
     let text: Option<Vec<u8>> = conn.query_first("SELECT gman_check()").ok()?;
     serde_json::from_slice(&text.unwrap_or_default()).ok()
+}
+
+/// Tables may share a function with other numbers of lanes: the largest counts.
+fn lanes(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
+    let mut lanes = BTreeMap::new();
+    let bodies = rows::<Vec<u8>>(conn, SPREADING)?;
+    for one in bodies
+        .iter()
+        .filter_map(|body| Lanes::of(&String::from_utf8_lossy(body)))
+    {
+        let count = lanes.entry(one.function).or_insert(0);
+        *count = one.count.max(*count);
+    }
+    Ok(lanes)
 }
 
 /// Whether the server's process has a library open whose file has been replaced. One on another machine,

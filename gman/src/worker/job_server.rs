@@ -8,6 +8,7 @@ use gearman_mysql_udf::gearman::servers::host_port::HostPort;
 use gearman_mysql_udf::gearman::wire::packet::{Command, Packet};
 use gearman_mysql_udf::gearman::wire::protection::Protection;
 
+use super::catch_up::CatchUp;
 use super::connection::{Connection, Finished};
 use super::format::{Format, Task};
 use super::inbox::{Inbox, Item, TooLarge};
@@ -46,8 +47,8 @@ pub(super) struct JobServer {
 /// What has arrived.
 enum Arrival {
     Job(Job),
-    /// A job that nobody can do.
-    Malformed(Finished),
+    /// A job that is not to be done.
+    Settled(Finished),
     NoJob,
     Noop,
 }
@@ -148,6 +149,7 @@ impl JobServer {
     /// Takes jobs until somebody asks to stop and they are finished, or there is no time for that.
     fn take_jobs(&self, connection: &Arc<Connection>) -> io::Result<()> {
         let mut inbox = Inbox::new(self.max_workload);
+        let mut catch_up = CatchUp::new();
         let mut heard = Instant::now();
         loop {
             if self.stop.requested() {
@@ -161,7 +163,7 @@ impl JobServer {
             }
             if connection.read(inbox.bytes())? > 0 {
                 heard = Instant::now();
-                let arrivals = self.arrivals(connection, &mut inbox)?;
+                let arrivals = self.arrivals(connection, &mut inbox, &mut catch_up)?;
                 self.pass_on(connection, arrivals)?;
             } else if heard.elapsed() > SILENCE && connection.awaits_an_answer() {
                 return Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"));
@@ -176,6 +178,7 @@ impl JobServer {
         &self,
         connection: &Arc<Connection>,
         inbox: &mut Inbox,
+        catch_up: &mut CatchUp,
     ) -> io::Result<Vec<Arrival>> {
         let mut arrivals = Vec::new();
         while let Some(item) = inbox.next()? {
@@ -187,8 +190,11 @@ impl JobServer {
                 }
             };
             match packet.command {
-                Command::JobAssign => arrivals.push(self.job(connection, &packet)),
-                Command::NoJob => arrivals.push(Arrival::NoJob),
+                Command::JobAssign => arrivals.push(self.job(connection, &packet, catch_up)),
+                Command::NoJob => {
+                    catch_up.end();
+                    arrivals.push(Arrival::NoJob);
+                }
                 Command::Noop => arrivals.push(Arrival::Noop),
                 // Such as about a job that an administrator has cancelled meanwhile.
                 Command::Error => {
@@ -206,8 +212,7 @@ impl JobServer {
         let noted = connection.update(|window| {
             for arrival in &arrivals {
                 match arrival {
-                    Arrival::Job(Job { bytes, .. })
-                    | Arrival::Malformed(Finished { bytes, .. }) => {
+                    Arrival::Job(Job { bytes, .. }) | Arrival::Settled(Finished { bytes, .. }) => {
                         connection.count_assigned(*bytes);
                         window.assigned(*bytes);
                     }
@@ -219,19 +224,27 @@ impl JobServer {
         for arrival in arrivals {
             match arrival {
                 Arrival::Job(job) => self.lanes.hand_in(job),
-                Arrival::Malformed(job) => connection.finish([&job].into_iter()),
+                Arrival::Settled(job) => connection.finish([&job].into_iter()),
                 Arrival::NoJob | Arrival::Noop => {}
             }
         }
         noted
     }
 
-    fn job(&self, connection: &Arc<Connection>, packet: &Packet<'_>) -> Arrival {
+    fn job(
+        &self,
+        connection: &Arc<Connection>,
+        packet: &Packet<'_>,
+        catch_up: &mut CatchUp,
+    ) -> Arrival {
         let (function, workload) = (packet.argument(1), packet.argument(2));
         let handle = packet.argument(0).to_vec();
         let name = String::from_utf8_lossy(function);
         let bytes = workload.len();
         match self.task(function, workload) {
+            Ok(task) if catch_up.is_overtaken(function, &handle, &task.change) => {
+                settled(handle, Outcome::LeftOut, bytes)
+            }
             Ok(task) => {
                 if self.verbose {
                     log::show(&name, workload);
@@ -249,7 +262,8 @@ impl JobServer {
             Err(problem) => {
                 let text = String::from_utf8_lossy(workload);
                 say(format!("{name}: {problem}; the workload was: {text}"));
-                malformed(handle, bytes)
+                // Trying again would not help, so it ends here.
+                settled(handle, Outcome::Impossible, bytes)
             }
         }
     }
@@ -263,7 +277,7 @@ impl JobServer {
         say(format!(
             "{name}: the job fails, as its workload has {bytes} bytes; --max-workload is {limit}"
         ));
-        malformed(job.handle, 0)
+        settled(job.handle, Outcome::Impossible, 0)
     }
 
     fn task(&self, function: &[u8], workload: &[u8]) -> Result<Task, String> {
@@ -275,11 +289,10 @@ impl JobServer {
     }
 }
 
-/// Trying again would not help, so it ends here.
-fn malformed(handle: Vec<u8>, bytes: usize) -> Arrival {
-    Arrival::Malformed(Finished {
+fn settled(handle: Vec<u8>, outcome: Outcome, bytes: usize) -> Arrival {
+    Arrival::Settled(Finished {
         handle,
-        outcome: Outcome::Impossible,
+        outcome,
         bytes,
         parked: false,
     })

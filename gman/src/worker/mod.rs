@@ -9,6 +9,7 @@
 
 mod at;
 mod backlog;
+mod catch_up;
 pub(crate) mod change;
 mod connection;
 mod expire;
@@ -24,6 +25,7 @@ mod options;
 mod redirect;
 mod statistics;
 mod store;
+mod stream;
 mod unfinished;
 pub(crate) mod version_key;
 mod window;
@@ -33,7 +35,6 @@ use std::process;
 use std::sync::Arc;
 use std::thread;
 
-use gearman_mysql_udf::gearman::wire::protection::Protection;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -63,8 +64,7 @@ pub(crate) fn run(options: &Options) -> Result {
         .map_err(|error| Error::failed(format!("cannot count: {error}")))?;
     handle_signals(options, &stop, &statistics)?;
     let (redis, functions) = (options.redis.servers()?, options.functions()?);
-    let protection = Protection::default();
-    protection.set(options.gearmand.tls()?, |problem| say(problem));
+    let protection = options.gearmand.protection(|problem| say(problem))?;
     let routes = Arc::new(Routes::new(redis));
     if let Some(address) = options.metrics {
         let health = Health::new(&routes, &statistics, options.gearmand.job_servers.len());

@@ -23,8 +23,8 @@ use crate::error::{Error, Result};
 /// has confirmed the change, and only then finishes it. A job can be done twice.
 ///
 /// Changes of one key are written in the order in which one job server got them, with any number of
-/// threads, if only one worker runs, all jobs of the key have the same Gearman function and priority,
-/// and the connection to the job server holds. Otherwise use --version-field.
+/// threads, if only one worker runs, or one for each lane, and all jobs of the key have the same Gearman
+/// function and priority. Otherwise use --version-field.
 ///
 /// SIGUSR1 prints statistics to stderr. SIGTERM and SIGINT stop the worker cleanly: it finishes the
 /// jobs it holds, for --stop-timeout at most, and leaves the rest to the job server.

@@ -26,7 +26,7 @@ const REPLICAS_MS: &str = "1000";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
-    /// Redis has a newer one.
+    /// Redis has a newer one, or will.
     LeftOut,
     /// It can never be done.
     Impossible,

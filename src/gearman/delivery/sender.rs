@@ -31,13 +31,17 @@ const BUSY_BYTES: usize = 1024;
 /// How many answers are taken in one turn: a server that answers what nobody asked is noticed.
 const MAX_ANSWERS: usize = 4096;
 
-/// Two chunks within this time are more than 5,000 a second: transactions of a single row are submitting
-/// one after the other.
+/// Jobs that follow each other within this time on the average are more than 5,000 a second: transactions of
+/// a single row are submitting one after the other.
 const BUSY_INTERVAL: Duration = Duration::from_micros(200);
 
-/// How long a sender rests after such a chunk. Every rest makes the next chunk larger, and each
+/// How long a sender rests after a large chunk. Every rest makes the next chunk larger, and each
 /// chunk costs the processor that the statements need; a job that comes alone never waits for it.
 const REST: Duration = Duration::from_micros(500);
+
+/// How long it rests while transactions of a single row submit: less is in a chunk then, and each time that it
+/// wakes up disturbs a commit that waits for the disk.
+const REST_BETWEEN_SINGLE_ROWS: Duration = Duration::from_millis(1);
 
 /// How long a sender waits for a gate to open before it looks again: a commit takes as long. The pause
 /// doubles while requests stay behind a gate.
@@ -148,10 +152,12 @@ struct Link<'a> {
     written: usize,
     /// How much of that the window does not know of yet.
     untold: usize,
-    /// When the last chunk was written.
-    wrote_at: Option<Instant>,
-    /// Whether the last round wrote, and statements are submitting one after the other.
-    hurries: bool,
+    /// How many jobs the window has accepted, ever.
+    accepted: u64,
+    /// When the last chunk was written, and how many jobs had been accepted then.
+    last_write: Option<(Instant, u64)>,
+    /// How long to rest, as the last round wrote and statements are submitting one after the other.
+    rest: Option<Duration>,
     /// Answers that the window does not know of yet.
     answers: Vec<Acknowledgement>,
     /// Refused jobs that nobody has been told of yet: the function, and the job server's words.
@@ -246,8 +252,9 @@ impl<'a> Link<'a> {
             chunk: Vec::new(),
             written: 0,
             untold: 0,
-            wrote_at: None,
-            hurries: false,
+            accepted: 0,
+            last_write: None,
+            rest: None,
             answers: Vec::new(),
             refusals: Vec::new(),
             patience: Duration::ZERO,
@@ -281,8 +288,10 @@ impl<'a> Link<'a> {
                     self.sleep(left);
                     continue;
                 }
-                Ok(Round::Busy) if self.hurries => std::thread::sleep(REST),
-                Ok(Round::Busy) => self.sleep(self.silence.left()),
+                Ok(Round::Busy) => match self.rest {
+                    Some(rest) => std::thread::sleep(rest),
+                    None => self.sleep(self.silence.left()),
+                },
                 Ok(Round::Gated) => self.sleep(LONGEST_GATE_PAUSE),
                 Err(error) => {
                     self.give_up(error);
@@ -315,7 +324,7 @@ impl<'a> Link<'a> {
         }
         let round = round?;
         taken?;
-        self.hurries = false;
+        self.rest = None;
         if self.written < self.chunk.len() {
             self.write()?;
         }
@@ -335,12 +344,24 @@ impl<'a> Link<'a> {
         self.written += count;
         self.untold += count;
         if count > 0 {
-            let before = self.wrote_at.replace(Instant::now());
-            let follows_closely = before.is_some_and(|before| before.elapsed() < BUSY_INTERVAL);
-            self.hurries = count >= BUSY_BYTES || follows_closely;
+            self.rest = if count >= BUSY_BYTES {
+                Some(REST)
+            } else {
+                self.jobs_follow_closely()
+                    .then_some(REST_BETWEEN_SINGLE_ROWS)
+            };
+            self.last_write = Some((Instant::now(), self.accepted));
             self.silence = Deadline::after(self.patience);
         }
         Ok(())
+    }
+
+    /// Whether the jobs since the last chunk came one right after the other.
+    fn jobs_follow_closely(&self) -> bool {
+        self.last_write.is_some_and(|(time, accepted)| {
+            let jobs = u32::try_from(self.accepted - accepted).unwrap_or(u32::MAX);
+            time.elapsed() < BUSY_INTERVAL.saturating_mul(jobs)
+        })
     }
 
     fn take_answers(&mut self) -> Result<(), Error> {
@@ -359,6 +380,7 @@ impl<'a> Link<'a> {
         let spool = self.spool;
         let mut state = spool.lock();
         self.patience = state.limits.submit;
+        self.accepted = state.window.accepted_so_far();
         self.gate_pause = state.window.open_gates().then(|| {
             let pause = self.gate_pause.map_or(GATE_PAUSE, |pause| 2 * pause);
             pause.min(LONGEST_GATE_PAUSE)
