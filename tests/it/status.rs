@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     Certificates, FUNCTION, Gearmand, Gman, Language, Port, ROW_FUNCTION, Ran, Redis, RedisWorker,
-    Stunnel, Submitter, gman_succeeds, product_file, run_gman, wait_until,
+    Stunnel, Submitter, gman_succeeds, run_gman, wait_until,
 };
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
