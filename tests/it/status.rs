@@ -1,10 +1,12 @@
 //! `gman status`: what is wrong is said, with what to do.
 
+mod outbox;
+
 use serde_json::Value;
 
 use crate::support::{
     Certificates, FUNCTION, Gearmand, Gman, Language, Port, ROW_FUNCTION, Ran, Redis, RedisWorker,
-    Stunnel, Submitter, gman_succeeds, product_file, run_gman, wait_until,
+    Stunnel, Submitter, gman_succeeds, run_gman, wait_until,
 };
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -94,26 +96,6 @@ fn what_cannot_be_reached_is_said() {
         "{found:?}"
     );
     assert!(found[2].starts_with("the queues of gearmand"), "{found:?}");
-}
-
-#[test]
-fn an_outbox_that_nobody_relays_is_said() {
-    let (gearmand, redis) = (Gearmand::start(), Redis::start());
-    let mut gman = Gman::start();
-    gman.execute("DROP FUNCTION gman_do_background");
-    gman.database.run_script(&product_file("sql/outbox.sql"));
-    gman.execute("SET GLOBAL event_scheduler = OFF");
-    gman.execute(
-        "INSERT INTO gman_outbox (`function`, workload, created) VALUES ('f', 'w', NOW() - INTERVAL 1 HOUR)",
-    );
-    let (found, status) = problems(&gman, &gearmand, &redis);
-    assert_eq!(status, Some(1));
-    // If the event has run before that, it says why nobody takes the job.
-    let is_said = |text: &String| {
-        text == "1 jobs wait in the outbox of test, and event_scheduler is off"
-            || text.starts_with("the outbox of test fails since ")
-    };
-    assert!(found.iter().any(is_said), "{found:?}");
 }
 
 #[test]

@@ -151,8 +151,9 @@ impl<'a> Lane<'a> {
         {
             self.report(Report::Dead(row.id, error.to_string()));
             dealt_with += 1;
-        }
-        if self.term.may_submit() {
+            // It stands in nobody's way any more.
+            self.is_well();
+        } else if self.term.may_submit() {
             let text = match batch.rows.get(outcome.acknowledged) {
                 Some(row) if outcome.refused => format!("row {}: {error}", row.id),
                 _ => error.to_string(),

@@ -67,9 +67,11 @@ pub(crate) fn run(options: &Options) -> Result {
         serve_metrics(address, Arc::clone(&relay.statistics))?;
     }
     let mut backoff = Backoff::new();
+    // Kept when a connection breaks: a lease that expires meanwhile need not be waited for again.
+    let mut candidate = Candidate::new(&relay.owner);
     let mut is_first = true;
     while !relay.stop.requested() {
-        match relay.serve() {
+        match relay.serve(&mut candidate) {
             Ok(()) => backoff = Backoff::new(),
             Err(problem) => {
                 let problem = relay.judge(problem, is_first)?;
@@ -148,9 +150,9 @@ impl<'a> Relay<'a> {
     }
 
     /// One term, from the connection to its end.
-    fn serve(&self) -> Step<()> {
+    fn serve(&self, candidate: &mut Candidate) -> Step<()> {
         let mut conn = self.connect()?;
-        let Some(lease) = self.wait_for_lease(&mut conn)? else {
+        let Some(lease) = self.wait_for_lease(&mut conn, candidate)? else {
             return Ok(());
         };
         server::delete_acknowledged(&mut conn)?;
@@ -176,6 +178,9 @@ impl<'a> Relay<'a> {
         });
         self.statistics.leads.set(0);
         let mut conn = conn?;
+        if let Some(problem) = server::problem(&mut conn)? {
+            return Err(Problem::Unfit(problem));
+        }
         Ok(term.lease.release(&mut conn)?)
     }
 
@@ -189,8 +194,8 @@ impl<'a> Relay<'a> {
     }
 
     /// Waits until no other relay has the lease; `None` if somebody asks to stop.
-    fn wait_for_lease(&self, conn: &mut Conn) -> Step<Option<Lease>> {
-        let mut candidate = Candidate::new(&self.owner);
+    fn wait_for_lease(&self, conn: &mut Conn, candidate: &mut Candidate) -> Step<Option<Lease>> {
+        candidate.watch(server::identity(conn)?);
         let mut shown = String::new();
         while !self.stop.requested() {
             if let Some(problem) = server::problem(conn)? {

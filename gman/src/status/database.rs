@@ -1,4 +1,4 @@
-//! The database server: the library in it, settings, counters, triggers, the outbox.
+//! The database server: the library in it, settings, counters, triggers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +8,7 @@ use mysql::Conn;
 use mysql::prelude::{FromRow, Queryable};
 use serde::{Deserialize, Serialize};
 
+use super::outbox::Outbox;
 use crate::connections::refused;
 use crate::error::Result;
 use crate::sql::quoted;
@@ -36,8 +37,6 @@ const TABLES: &str =
 /// Triggers that spread their jobs over lanes.
 const SPREADING: &str = "SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS
   WHERE EVENT_MANIPULATION = 'INSERT' AND ACTION_STATEMENT LIKE '%, 1 + CRC32(%'";
-
-const OUTBOXES: &str = "SELECT TABLE_SCHEMA FROM information_schema.TABLES WHERE TABLE_NAME = 'gman_outbox_status' ORDER BY 1";
 
 /// What the server says of itself.
 #[derive(Debug, Serialize)]
@@ -68,17 +67,6 @@ pub(super) struct Database {
 pub(super) struct Table {
     pub(super) table: String,
     pub(super) uses_outbox: bool,
-}
-
-/// An outbox, and how its relay is.
-#[derive(Debug, Serialize)]
-pub(super) struct Outbox {
-    pub(super) schema: String,
-    pub(super) depth: u64,
-    pub(super) oldest_seconds: Option<f64>,
-    pub(super) dead: u64,
-    pub(super) failing_since: Option<String>,
-    pub(super) last_error: Option<String>,
 }
 
 /// A job server as the database server sees it.
@@ -126,7 +114,7 @@ impl Database {
                 .collect(),
             findings: check::findings(conn, &Scope::default())?,
             lanes: lanes(conn)?,
-            outboxes: outboxes(conn)?,
+            outboxes: Outbox::read_all(conn)?,
             checks: checks.unwrap_or_default(),
         })
     }
@@ -175,29 +163,6 @@ fn lanes(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
     Ok(lanes)
 }
 
-fn outboxes(conn: &mut Conn) -> Result<Vec<Outbox>> {
-    let schemas: Vec<String> = rows(conn, OUTBOXES)?;
-    let mut outboxes = Vec::new();
-    for schema in schemas {
-        type Found = (u64, Option<f64>, u64, Option<String>, Option<String>);
-        let sql = format!(
-            "SELECT depth, oldest_seconds + 0e0, dead, CONCAT(failing_since), last_error FROM {}.gman_outbox_status",
-            quoted(&schema)
-        );
-        for (depth, oldest_seconds, dead, failing_since, last_error) in rows::<Found>(conn, &sql)? {
-            outboxes.push(Outbox {
-                schema: schema.clone(),
-                depth,
-                oldest_seconds,
-                dead,
-                failing_since,
-                last_error,
-            });
-        }
-    }
-    Ok(outboxes)
-}
-
 /// Whether the server's process has a library open whose file has been replaced. One on another machine,
 /// or of another account, cannot be looked at.
 fn awaits_restart(pid_file: &str) -> Option<bool> {
@@ -207,7 +172,7 @@ fn awaits_restart(pid_file: &str) -> Option<bool> {
     Some(ours.any(|line| line.ends_with(" (deleted)")))
 }
 
-fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> Result<Vec<T>> {
+pub(super) fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> Result<Vec<T>> {
     let what = "ask the database server how it is";
     let rows: Vec<mysql::Row> = conn.query(sql).map_err(|error| refused(what, &error))?;
     rows.into_iter()

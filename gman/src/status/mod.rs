@@ -1,7 +1,8 @@
 //! `gman status`: the whole path of a change at a glance; `docs/status.md` describes it.
 //!
 //! - [`options`]: the options;
-//! - [`database`]: the server, the library in it, its settings and counters, triggers, the outbox;
+//! - [`database`]: the server, the library in it, its settings and counters, triggers;
+//! - [`outbox`]: the outboxes, and who relays them;
 //! - [`queues`]: what waits in the job servers;
 //! - [`worker`]: how the workers are, by their numbers ([`samples`]) at their addresses ([`worker_address`]);
 //! - [`memory`]: how Redis is;
@@ -12,6 +13,7 @@
 mod database;
 mod memory;
 mod options;
+mod outbox;
 mod problems;
 mod queues;
 mod samples;

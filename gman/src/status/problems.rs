@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::database::Database;
 use super::memory::Memory;
+use super::outbox::Outbox;
 use super::queues::JobServer;
 use super::worker::{Ages, Worker};
 
@@ -164,18 +165,18 @@ fn outboxes(database: &Database, problems: &mut Problems) {
         let schema = &outbox.schema;
         let error = outbox.last_error.clone().unwrap_or_default();
         let oldest = outbox.oldest_seconds.unwrap_or(0.0);
-        if let Some(since) = &outbox.failing_since {
+        if let Some(error) = &outbox.error {
+            problems.broken(
+                format!("the outbox of {schema} cannot be read: {error}"),
+                "SHOW FULL PROCESSLIST shows who has locked its tables; if they were altered or their \
+                 definer is gone, run outbox.sql or outbox-plain.sql again",
+            );
+        } else if !outbox.is_relayed() {
+            unrelayed(outbox, has_events, problems);
+        } else if let Some(since) = &outbox.failing_since {
             problems.broken(
                 format!("the outbox of {schema} fails since {since}: {error}"),
                 "SELECT gman_check() in the database, or the log of gman relay",
-            );
-        } else if oldest > OLD_SECONDS && !has_events {
-            problems.broken(
-                format!(
-                    "{} jobs wait in the outbox of {schema}, and event_scheduler is off",
-                    outbox.depth
-                ),
-                "SET GLOBAL event_scheduler = ON, or run gman relay",
             );
         } else if oldest > OLD_SECONDS {
             problems.broken(
@@ -183,7 +184,7 @@ fn outboxes(database: &Database, problems: &mut Problems) {
                     "{} jobs wait in the outbox of {schema}, the oldest for {oldest:.0} s",
                     outbox.depth
                 ),
-                "look whether SHOW EVENTS has gman_outbox_relay ENABLED, or gman relay runs",
+                "look at the log of the relay, and whether more is written than it submits",
             );
         }
         if outbox.dead > 0 {
@@ -195,6 +196,44 @@ fn outboxes(database: &Database, problems: &mut Problems) {
                 format!("SELECT id, error FROM {schema}.gman_outbox_dead"),
             );
         }
+    }
+}
+
+/// Nobody relays the outbox: says why, if that can be seen.
+fn unrelayed(outbox: &Outbox, has_events: bool, problems: &mut Problems) {
+    let schema = &outbox.schema;
+    let enable = format!("ALTER EVENT {schema}.gman_outbox_relay ENABLE, or run gman relay");
+    let (why, remedy) = match &outbox.event {
+        Some(event) if event.definer_exists == Some(false) => (
+            format!("its event runs as {}, which is no account", event.definer),
+            format!("ALTER DEFINER = CURRENT_USER EVENT {schema}.gman_outbox_relay ENABLE"),
+        ),
+        Some(event) if event.status != "ENABLED" => {
+            (format!("its event is {}", event.status), enable)
+        }
+        Some(_) if !has_events => (
+            "event_scheduler is off".to_owned(),
+            "SET GLOBAL event_scheduler = ON, or run gman relay".to_owned(),
+        ),
+        _ if outbox.owner.is_empty() => (
+            "no relay has the lease".to_owned(),
+            "run gman relay".to_owned(),
+        ),
+        _ => (
+            format!(
+                "{} has been silent for {:.0} s",
+                outbox.owner,
+                outbox.beat_seconds.unwrap_or(0.0)
+            ),
+            "look at its log, or at the error log for the event; whether its host and its disk are well"
+                .to_owned(),
+        ),
+    };
+    let depth = outbox.depth;
+    let text = format!("nobody relays the outbox of {schema}, in which {depth} jobs wait: {why}");
+    match depth {
+        0 => problems.warning(text, remedy),
+        _ => problems.broken(text, remedy),
     }
 }
 

@@ -118,13 +118,30 @@ fn database(database: &Database, lines: &mut Vec<String>) {
 
 fn outboxes(database: &Database, lines: &mut Vec<String>) {
     for outbox in &database.outboxes {
+        let schema = &outbox.schema;
+        if outbox.error.is_some() {
+            lines.push(format!("outbox      {schema}: cannot be read"));
+            continue;
+        }
         lines.push(format!(
-            "outbox      {}: {} jobs, the oldest {:.1} s, {} set aside",
-            outbox.schema,
+            "outbox      {schema}: {} jobs, the oldest {:.1} s, {} set aside; confirmed by {}",
             outbox.depth,
             outbox.oldest_seconds.unwrap_or(0.0),
-            outbox.dead
+            outbox.dead,
+            match outbox.confirm.as_str() {
+                "worker" => "the worker",
+                _ => "gearmand",
+            }
         ));
+        lines.push(match outbox.beat_seconds {
+            Some(seconds) if !outbox.owner.is_empty() => {
+                format!(
+                    "            relayed by {}, {seconds:.1} s ago",
+                    outbox.owner
+                )
+            }
+            _ => "            relayed by nobody".to_owned(),
+        });
     }
 }
 

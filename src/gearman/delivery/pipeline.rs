@@ -5,8 +5,8 @@
 //! answer has come. So a single job leaves at once, and under load jobs leave in batches as large as
 //! the job server is slow, without a call ever waking the thread while it is busy.
 //!
-//! What was not answered when a connection breaks is written again on the next one, in order and
-//! under the same unique ids. A call waits only while the window is full, and once one has waited in
+//! What was not answered when a connection breaks is written again on the next one, in order, under new
+//! unique ids unless callers chose them. A call waits only while the window is full, and once one has waited in
 //! vain the others fail at once until an answer comes.
 
 use std::cell::RefCell;
