@@ -1,14 +1,17 @@
 //! What handing a job to gearmand costs for each row of an `UPDATE`, in one server and one run.
 //!
 //! `scripts/bench submit` runs it. A trigger builds the row's JSON and (a) does nothing with it, (b)
-//! hands it to a function on libgearman, built as the C plugin is (`benches/peer/peer.c`), (c) hands it
-//! to ours. The limit is a bare ping-pong of the same packets on one kept connection. Then 32 sessions
-//! update at once, and the job server is a black hole. It ends with an error if a bar is missed.
+//! hands it to a function on libgearman, built as the C plugin is and as it could have been
+//! (`benches/peer/peer.c`), (c) hands it to ours. The limit is a bare ping-pong of the same packets on one
+//! kept connection. Then 32 sessions update at once, up to 512 update row by row, and the job server is a
+//! black hole. It ends with an error if a bar is missed.
 
 #[path = "support/bar_chart.rs"]
 mod bar_chart;
 #[path = "support/job_server.rs"]
 mod job_server;
+#[path = "support/median.rs"]
+mod median;
 #[path = "support/peer.rs"]
 mod peer;
 #[path = "support/promise.rs"]
@@ -22,6 +25,7 @@ mod trigger_table;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -30,14 +34,22 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use gearman_mysql_udf::gearman::wire::packet::{self, Decoded, Magic};
 use mysql::Conn;
+use mysql::prelude::Queryable;
 
 use bar_chart::Bar;
 use promise::Promise;
 use support::{BlackHole, Database, Gearmand};
 use trigger_table::{JSON, assert_jobs, keep_fastest, query, request, set_trigger, update};
 
-/// How many sessions update at once.
+/// How many sessions update at once, each its share in one statement.
 const SESSIONS: u32 = 32;
+
+/// How many sessions update row by row.
+const BURSTS: [u32; 5] = [1, 8, 32, 64, 512];
+
+/// Of them those whose rates are compared.
+const FEW: usize = 2;
+const MANY: usize = 4;
 
 /// The default of `gman_connect_timeout_ms`.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -64,10 +76,14 @@ struct Options {
 struct Measured {
     json: Option<Duration>,
     peer: Option<Duration>,
+    /// The one that keeps a client for each thread.
+    kept_peer: Option<Duration>,
     ours: Option<Duration>,
     ping_pong: Option<Duration>,
     sessions: Option<Duration>,
     black_hole: Option<Duration>,
+    /// Row by row, in so many sessions as [`BURSTS`] says: with the JSON alone, and with ours.
+    bursts: [(Option<Duration>, Option<Duration>); BURSTS.len()],
     /// The most sockets that one `UPDATE` opened.
     peer_sockets: usize,
     our_sockets: usize,
@@ -78,7 +94,10 @@ fn main() -> ExitCode {
     if options.tls {
         return tls_cost::measure(options.rows, options.rounds);
     }
-    let database = Database::start();
+    let database = Database::builder()
+        .library()
+        .option("--max-connections=1000")
+        .start();
     database.install_functions();
     peer::install(&database);
     let mut session = database.connect();
@@ -99,18 +118,22 @@ impl Measured {
         set_trigger(session, Some(&format!("SET @r = {JSON}")));
         keep_fastest(&mut self.json, update(session, rows));
 
-        // A gearmand of its own for each: without the jobs of the one before, and on a port to which
-        // no closed connection is remembered. The C peer would run out of local ports otherwise.
-        let gearmand = job_server::start();
-        query(
+        for (sessions, (json, _)) in BURSTS.iter().zip(&mut self.bursts) {
+            keep_fastest(json, update_row_by_row(database, *sessions, rows));
+        }
+
+        self.peer_sockets = self.peer_sockets.max(with_peer(
+            "peer_do_background",
+            &mut self.peer,
             session,
-            &format!("SELECT peer_servers_set('{}')", gearmand.address()),
+            rows,
+        ));
+        with_peer(
+            "peer_kept_do_background",
+            &mut self.kept_peer,
+            session,
+            rows,
         );
-        let call = format!("SET @r = peer_do_background('f', {JSON})");
-        set_trigger(session, Some(&call));
-        keep_fastest(&mut self.peer, update(session, rows));
-        assert_jobs(&gearmand, rows);
-        self.peer_sockets = self.peer_sockets.max(gearmand.recent_sockets());
 
         let gearmand = job_server::start();
         set_servers(session, &gearmand.address());
@@ -129,31 +152,78 @@ impl Measured {
         keep_fastest(&mut self.sessions, update_in_sessions(database, rows));
         assert_jobs(&gearmand, rows);
 
+        for (sessions, (_, ours)) in BURSTS.iter().zip(&mut self.bursts) {
+            let gearmand = job_server::start();
+            set_servers(session, &gearmand.address());
+            keep_fastest(ours, update_row_by_row(database, *sessions, rows));
+            assert_jobs(&gearmand, rows);
+        }
+
         let hole = BlackHole::start();
         set_servers(session, &hole.address().to_string());
         keep_fastest(&mut self.black_hole, update(session, rows));
     }
 }
 
+/// One of the C peers; returns how many sockets it opened. It gets a gearmand of its own: without the jobs
+/// of the one before, and on a port to which no closed connection is remembered. The C peer would run
+/// out of local ports otherwise.
+fn with_peer(function: &str, time: &mut Option<Duration>, session: &mut Conn, rows: u32) -> usize {
+    let gearmand = job_server::start();
+    query(
+        session,
+        &format!("SELECT peer_servers_set('{}')", gearmand.address()),
+    );
+    set_trigger(session, Some(&format!("SET @r = {function}('f', {JSON})")));
+    keep_fastest(time, update(session, rows));
+    assert_jobs(&gearmand, rows);
+    gearmand.recent_sockets()
+}
+
 fn set_servers(session: &mut Conn, servers: &str) {
     query(session, &format!("SELECT gman_servers_set('{servers}')"));
 }
 
-/// Updates every row, each session its share; returns how long all of them took together.
+/// Updates every row, each of 32 sessions its share in one statement.
 fn update_in_sessions(database: &Database, rows: u32) -> Duration {
-    let share = rows.div_ceil(SESSIONS);
-    let mut sessions: Vec<Conn> = (0..SESSIONS).map(|_| database.connect()).collect();
+    in_sessions(database, SESSIONS, rows, |session, ids| {
+        let (first, last) = (ids.start(), ids.end());
+        query(
+            session,
+            &format!("UPDATE t SET n = n + 1 WHERE id BETWEEN {first} AND {last}"),
+        );
+    })
+}
+
+/// Updates every row by a statement of its own, each session its share.
+fn update_row_by_row(database: &Database, sessions: u32, rows: u32) -> Duration {
+    in_sessions(database, sessions, rows, |session, ids| {
+        let update = session
+            .prep("UPDATE t SET n = n + 1 WHERE id = ?")
+            .expect("a statement");
+        for id in ids {
+            session.exec_drop(&update, (id,)).expect("an update");
+        }
+    })
+}
+
+/// Does something in many sessions at once, each with its share of the ids; returns how long all of them took
+/// together.
+fn in_sessions(
+    database: &Database,
+    sessions: u32,
+    rows: u32,
+    work: impl Fn(&mut Conn, RangeInclusive<u32>) + Sync,
+) -> Duration {
+    let share = rows.div_ceil(sessions);
+    let mut connections: Vec<Conn> = (0..sessions).map(|_| database.connect()).collect();
     let began = Instant::now();
     thread::scope(|scope| {
-        for (number, session) in (0..).zip(&mut sessions) {
+        for (number, session) in (0..).zip(&mut connections) {
             let first = number * share + 1;
-            let last = first + share - 1;
-            scope.spawn(move || {
-                query(
-                    session,
-                    &format!("UPDATE t SET n = n + 1 WHERE id BETWEEN {first} AND {last}"),
-                );
-            });
+            let last = (first + share - 1).min(rows);
+            let work = &work;
+            scope.spawn(move || work(session, first..=last));
         }
     });
     began.elapsed()
@@ -213,6 +283,7 @@ fn report(version: &str, options: &Options, measured: &Measured) -> ExitCode {
     );
     println!("{title}\n");
     print_table(&lines, options.rows);
+    print_bursts(measured, options.rows);
     draw(&lines, &title, options.rows);
     let promises = promises(measured, options.rows);
     promise::judge(&promises)
@@ -242,9 +313,15 @@ fn lines(measured: &Measured, rows: u32) -> Vec<Line> {
             ..line("only the JSON", measured.json, None, Picture::Absent)
         },
         line(
-            "C peer on libgearman",
+            "C peer, a client a call",
             measured.peer,
             peer_sockets,
+            Picture::Other,
+        ),
+        line(
+            "C peer, a client a thread",
+            measured.kept_peer,
+            None,
             Picture::Other,
         ),
         line(
@@ -317,6 +394,9 @@ fn promises(measured: &Measured, rows: u32) -> Vec<Promise> {
     let to_limit = job.as_secs_f64() / (ping_pong / rows).as_secs_f64();
     let in_sessions = ours.as_secs_f64() / sessions.as_secs_f64();
     let allowed = json + 2 * CONNECT_TIMEOUT;
+    let [few, many] = [FEW, MANY].map(|place| measured.bursts[place]);
+    let times = |few, many| taken(few).as_secs_f64() / taken(many).as_secs_f64();
+    let (burst_of_json, burst) = (times(few.0, many.0), times(few.1, many.1));
     vec![
         Promise {
             promised: "at least 2.0 times the C peer's rows a second".into(),
@@ -339,6 +419,11 @@ fn promises(measured: &Measured, rows: u32) -> Vec<Promise> {
             kept: in_sessions >= 1.0,
         },
         Promise {
+            promised: "row by row, 512 sessions are at least as fast as 32".into(),
+            found: format!("{burst:.2} times; with the JSON alone {burst_of_json:.2}"),
+            kept: burst >= 1.0,
+        },
+        Promise {
             promised: "at a black hole: the JSON's time and two connect timeouts".into(),
             found: format!(
                 "{:.3} s of {:.3} s",
@@ -348,6 +433,20 @@ fn promises(measured: &Measured, rows: u32) -> Vec<Promise> {
             kept: black_hole <= allowed,
         },
     ]
+}
+
+fn print_bursts(measured: &Measured, rows: u32) {
+    println!("\n| sessions, row by row | rows a second with the JSON | with the job | times |");
+    println!("|---:|---:|---:|---:|");
+    for (sessions, (json, ours)) in BURSTS.iter().zip(&measured.bursts) {
+        let (json, ours) = (taken(*json), taken(*ours));
+        println!(
+            "| {sessions} | {:.0} | {:.0} | {:.2} |",
+            per_second(rows, json),
+            per_second(rows, ours),
+            ours.as_secs_f64() / json.as_secs_f64()
+        );
+    }
 }
 
 fn draw(lines: &[Line], title: &str, rows: u32) {

@@ -31,12 +31,14 @@ CREATE TABLE IF NOT EXISTS gman_outbox (
 -- through, and why. To try one again:
 --     INSERT INTO gman_outbox (`function`, workload) SELECT `function`, workload FROM gman_outbox_dead WHERE id = ...;
 CREATE TABLE IF NOT EXISTS gman_outbox_dead (
-  id BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+  -- Its id in gman_outbox; after a TRUNCATE there may be another one that had it.
+  id BIGINT UNSIGNED NOT NULL,
   `function` VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   workload LONGBLOB NOT NULL,
   created TIMESTAMP(3) NULL,
   died TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-  error TEXT CHARACTER SET utf8mb4 NOT NULL
+  error TEXT CHARACTER SET utf8mb4 NOT NULL,
+  PRIMARY KEY (id, died)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
 -- Private: rows that a job server has acknowledged and that could not be deleted so far. They must
@@ -57,6 +59,8 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
   owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '',
   epoch BIGINT UNSIGNED NOT NULL DEFAULT 0,
   beat BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  -- When it did, for people: clocks differ and jump, and no relay goes by them.
+  beat_at TIMESTAMP(3) NULL,
   -- The rest is of the event.
   -- No row below it can appear any more, as far as we know.
   horizon BIGINT UNSIGNED NOT NULL DEFAULT 1,
@@ -80,21 +84,8 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
 
 INSERT IGNORE INTO gman_outbox_state (one) VALUES (1);
 
--- What an outbox of an earlier version lacks.
-SET @gman_sql = IF(EXISTS (SELECT 1 FROM information_schema.columns
-                            WHERE table_schema = DATABASE() AND table_name = 'gman_outbox_state' AND column_name = 'owner'),
-  'DO 0',
-  'ALTER TABLE gman_outbox_state
-     ADD COLUMN confirm ENUM(''gearmand'', ''worker'') NOT NULL DEFAULT ''gearmand'' AFTER one,
-     ADD COLUMN owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '''' AFTER confirm,
-     ADD COLUMN epoch BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER owner,
-     ADD COLUMN beat BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER epoch,
-     DROP COLUMN uuid, DROP COLUMN place, DROP COLUMN commits');
-PREPARE gman_statement FROM @gman_sql;
-EXECUTE gman_statement;
-DEALLOCATE PREPARE gman_statement;
-
--- How the outbox is: counts its rows, so it takes a while if very many wait.
+-- How the outbox is: counts its rows, so it takes a while if very many wait. problem is NULL if all is
+-- well. The view waits with everybody else if somebody has locked gman_outbox.
 CREATE OR REPLACE VIEW gman_outbox_status AS
 SELECT (SELECT COUNT(*) FROM gman_outbox WHERE id <> s.kept) AS depth,
        (SELECT UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(created)
@@ -104,7 +95,18 @@ SELECT (SELECT COUNT(*) FROM gman_outbox WHERE id <> s.kept) AS depth,
        s.last_error AS last_error,
        s.last_error_at AS last_error_at,
        s.confirm AS confirm,
-       s.owner AS owner
+       s.owner AS owner,
+       UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(s.beat_at) AS beat_seconds,
+       CASE
+         WHEN s.owner = '' OR s.beat_at IS NULL
+           THEN 'nobody relays: start gman relay; or the event: see SHOW EVENTS and event_scheduler'
+         WHEN UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(s.beat_at) > 10
+           THEN CONCAT('nobody relays since ', s.beat_at, ', last ', s.owner, ': it has ended, is stuck or cannot write (a full disk);',
+                       ' or the event: see SHOW EVENTS (enabled? is its definer an account that exists?), event_scheduler and the error log')
+         WHEN s.failing_since IS NOT NULL THEN s.last_error
+         WHEN EXISTS (SELECT 1 FROM gman_outbox_dead)
+           THEN 'jobs were set aside: SELECT id, error FROM gman_outbox_dead'
+       END AS problem
   FROM gman_outbox_state AS s;
 
 SET sql_mode = @gman_sql_mode;

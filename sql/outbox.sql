@@ -42,12 +42,14 @@ CREATE TABLE IF NOT EXISTS gman_outbox (
 -- through, and why. To try one again:
 --     INSERT INTO gman_outbox (`function`, workload) SELECT `function`, workload FROM gman_outbox_dead WHERE id = ...;
 CREATE TABLE IF NOT EXISTS gman_outbox_dead (
-  id BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+  -- Its id in gman_outbox; after a TRUNCATE there may be another one that had it.
+  id BIGINT UNSIGNED NOT NULL,
   `function` VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   workload LONGBLOB NOT NULL,
   created TIMESTAMP(3) NULL,
   died TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-  error TEXT CHARACTER SET utf8mb4 NOT NULL
+  error TEXT CHARACTER SET utf8mb4 NOT NULL,
+  PRIMARY KEY (id, died)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
 -- Private: rows that a job server has acknowledged and that could not be deleted so far. They must
@@ -68,6 +70,8 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
   owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '',
   epoch BIGINT UNSIGNED NOT NULL DEFAULT 0,
   beat BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  -- When it did, for people: clocks differ and jump, and no relay goes by them.
+  beat_at TIMESTAMP(3) NULL,
   -- The rest is of the event.
   -- No row below it can appear any more, as far as we know.
   horizon BIGINT UNSIGNED NOT NULL DEFAULT 1,
@@ -91,21 +95,8 @@ CREATE TABLE IF NOT EXISTS gman_outbox_state (
 
 INSERT IGNORE INTO gman_outbox_state (one) VALUES (1);
 
--- What an outbox of an earlier version lacks.
-SET @gman_sql = IF(EXISTS (SELECT 1 FROM information_schema.columns
-                            WHERE table_schema = DATABASE() AND table_name = 'gman_outbox_state' AND column_name = 'owner'),
-  'DO 0',
-  'ALTER TABLE gman_outbox_state
-     ADD COLUMN confirm ENUM(''gearmand'', ''worker'') NOT NULL DEFAULT ''gearmand'' AFTER one,
-     ADD COLUMN owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '''' AFTER confirm,
-     ADD COLUMN epoch BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER owner,
-     ADD COLUMN beat BIGINT UNSIGNED NOT NULL DEFAULT 0 AFTER epoch,
-     DROP COLUMN uuid, DROP COLUMN place, DROP COLUMN commits');
-PREPARE gman_statement FROM @gman_sql;
-EXECUTE gman_statement;
-DEALLOCATE PREPARE gman_statement;
-
--- How the outbox is: counts its rows, so it takes a while if very many wait.
+-- How the outbox is: counts its rows, so it takes a while if very many wait. problem is NULL if all is
+-- well. The view waits with everybody else if somebody has locked gman_outbox.
 CREATE OR REPLACE VIEW gman_outbox_status AS
 SELECT (SELECT COUNT(*) FROM gman_outbox WHERE id <> s.kept) AS depth,
        (SELECT UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(created)
@@ -115,7 +106,18 @@ SELECT (SELECT COUNT(*) FROM gman_outbox WHERE id <> s.kept) AS depth,
        s.last_error AS last_error,
        s.last_error_at AS last_error_at,
        s.confirm AS confirm,
-       s.owner AS owner
+       s.owner AS owner,
+       UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(s.beat_at) AS beat_seconds,
+       CASE
+         WHEN s.owner = '' OR s.beat_at IS NULL
+           THEN 'nobody relays: start gman relay; or the event: see SHOW EVENTS and event_scheduler'
+         WHEN UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(s.beat_at) > 10
+           THEN CONCAT('nobody relays since ', s.beat_at, ', last ', s.owner, ': it has ended, is stuck or cannot write (a full disk);',
+                       ' or the event: see SHOW EVENTS (enabled? is its definer an account that exists?), event_scheduler and the error log')
+         WHEN s.failing_since IS NOT NULL THEN s.last_error
+         WHEN EXISTS (SELECT 1 FROM gman_outbox_dead)
+           THEN 'jobs were set aside: SELECT id, error FROM gman_outbox_dead'
+       END AS problem
   FROM gman_outbox_state AS s;
 
 DROP EVENT IF EXISTS gman_outbox_relay;
@@ -150,6 +152,8 @@ BEGIN
   -- less: that would wait for the rows of transactions that are not done. MySQL does not heed
   -- FORCE INDEX in a DELETE.
   SET SESSION sql_safe_updates = 1;
+  -- Who waits for a lock says so soon, and goes on relaying what is not locked.
+  SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1;
   -- MariaDB makes a join of a long list of ids, which promises no order.
   SET @gman_outbox_sql = 'SET SESSION in_predicate_conversion_threshold = 0';
   PREPARE gman_outbox_statement FROM @gman_outbox_sql;
@@ -170,7 +174,7 @@ BEGIN
   SET v_here = LEFT(CONCAT_WS(' ', 'event of', @@hostname, @@port, @@datadir, @@server_id), 255), @gman_outbox_epoch = NULL;
   SELECT owner, epoch, beat INTO v_owner, v_epoch, v_beat FROM gman_outbox_state WHERE one = 1;
   IF v_owner = v_here THEN
-    UPDATE gman_outbox_state SET beat = beat + 1 WHERE one = 1 AND epoch = v_epoch;
+    UPDATE gman_outbox_state SET beat = beat + 1, beat_at = NOW(3) WHERE one = 1 AND epoch = v_epoch;
     IF ROW_COUNT() = 1 THEN SET @gman_outbox_epoch = v_epoch; END IF;
   ELSE
     IF v_owner <> '' THEN DO SLEEP(5); END IF;
@@ -178,7 +182,8 @@ BEGIN
     IF v_owner_now = v_owner AND v_epoch_now = v_epoch AND v_beat_now = v_beat THEN
       -- What the other one knew of ids may not hold here.
       UPDATE gman_outbox_state
-         SET owner = v_here, epoch = v_epoch + 1, beat = 0, horizon = 1, next_horizon = 1, next_horizon_runs = 0, look_again = NULL
+         SET owner = v_here, epoch = v_epoch + 1, beat = 0, beat_at = NOW(3),
+             horizon = 1, next_horizon = 1, next_horizon_runs = 0, look_again = NULL
        WHERE one = 1 AND owner = v_owner AND epoch = v_epoch AND beat = v_beat;
       IF ROW_COUNT() = 1 THEN SET @gman_outbox_epoch = v_epoch + 1; END IF;
     END IF;
@@ -190,7 +195,7 @@ END$$
 CREATE PROCEDURE gman_outbox_beat()
 SQL SECURITY INVOKER
 BEGIN
-  UPDATE gman_outbox_state SET beat = beat + 1 WHERE one = 1 AND epoch = @gman_outbox_epoch;
+  UPDATE gman_outbox_state SET beat = beat + 1, beat_at = NOW(3) WHERE one = 1 AND epoch = @gman_outbox_epoch;
   IF ROW_COUNT() = 0 THEN SET @gman_outbox_epoch = NULL; END IF;
 END$$
 
@@ -221,7 +226,14 @@ BEGIN
     SET v_began = SYSDATE(6);
     SELECT (SELECT id FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id < v_horizon AND id <> v_kept ORDER BY id LIMIT 1) INTO v_first;
     SET v_pause = GREATEST(10, TIMESTAMPDIFF(MICROSECOND, v_began, SYSDATE(6)) DIV 10000);
-    SET v_horizon = COALESCE(v_first, v_horizon);
+    IF v_first IS NOT NULL THEN
+      UPDATE gman_outbox_state
+         SET last_error = CONCAT('row ', v_first, ' has an id that was passed, below ', v_horizon,
+                                 ': was gman_outbox truncated? DELETE its rows instead'),
+             last_error_at = NOW(3)
+       WHERE one = 1;
+      SET v_horizon = v_first;
+    END IF;
     UPDATE gman_outbox_state
        SET look_again = NOW() + INTERVAL v_pause SECOND, horizon = v_horizon
      WHERE one = 1;
@@ -422,7 +434,9 @@ run: BEGIN
     LEAVE run;
   END IF;
 
-  WHILE SYSDATE(6) < v_end AND @gman_outbox_epoch IS NOT NULL DO
+  -- Asked before there is time to wait: under a steady load there never is.
+  SET v_wakes = gman_outbox_wait(DATABASE(), 0) IS NOT NULL;
+  WHILE SYSDATE(6) < v_end AND @gman_outbox_epoch IS NOT NULL AND NOT @@GLOBAL.read_only DO
     -- The search of gman_outbox_advance.
     SELECT COALESCE((SELECT MIN(id) FROM gman_outbox WHERE id >= v_horizon AND id < v_kept),
                     (SELECT MIN(id) FROM gman_outbox WHERE id >= GREATEST(v_horizon, v_kept + 1))) INTO v_first;

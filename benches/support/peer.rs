@@ -1,11 +1,11 @@
-//! The C peer, `benches/peer/peer.c`.
+//! The C peers, `benches/peer/peer.c`.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Database, run};
 
-/// Builds the C peer and creates its functions.
+/// Builds the C peers and creates their functions.
 pub(crate) fn install(database: &Database) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer/peer.c");
     let target = database.plugin_dir().join("peer.so");
@@ -17,5 +17,9 @@ pub(crate) fn install(database: &Database) {
         .arg(&source)
         .arg("-lgearman"));
     database.execute("CREATE FUNCTION peer_servers_set RETURNS INTEGER SONAME 'peer.so'");
-    database.execute("CREATE FUNCTION peer_do_background RETURNS STRING SONAME 'peer.so'");
+    for function in ["peer_do_background", "peer_kept_do_background"] {
+        database.execute(&format!(
+            "CREATE FUNCTION {function} RETURNS STRING SONAME 'peer.so'"
+        ));
+    }
 }

@@ -1,15 +1,12 @@
 //! `gman health`: whether a worker or a relay is well, for whoever starts and stops it.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 
+use crate::connections;
 use crate::error::{Error, Result};
-
-/// What a healthy process answers is a line; a problem is a line each.
-const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 
 /// Ask a worker or a relay whether it is well
 ///
@@ -32,28 +29,20 @@ pub(crate) fn run(options: &Options) -> Result {
         address,
         timeout_ms,
     } = options;
-    let answer = ask(*address, Duration::from_millis(*timeout_ms)).map_err(|error| {
+    let timeout = Duration::from_millis(*timeout_ms);
+    let answer = connections::get(address, "/healthz", timeout).map_err(|error| {
         Error::failed(format!(
             "{address} does not answer: {error}; is it the address of --metrics?"
         ))
     })?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    match head.split_whitespace().nth(1) {
-        Some("200") => Ok(()),
-        Some("503") => Err(Error::failed(format!("not well: {}", body.trim_end()))),
+    match answer.status {
+        Some(200) => Ok(()),
+        Some(503) => Err(Error::failed(format!(
+            "not well: {}",
+            answer.body.trim_end()
+        ))),
         _ => Err(Error::failed(format!(
             "{address} is no worker or relay of gman: it has no /healthz"
         ))),
     }
-}
-
-/// The answer to a GET of HTTP/1.0, after which the server closes the connection.
-fn ask(address: SocketAddr, timeout: Duration) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET /healthz HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

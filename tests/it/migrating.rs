@@ -324,6 +324,32 @@ fn columns_that_are_made_by_a_call_are_reported() {
 }
 
 #[test]
+fn what_is_found_is_told_as_json() {
+    let database = match old_server() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let printed = find(
+        &[&["--json".to_owned()], &server(&database)[..]].concat(),
+        b"",
+    );
+    assert_eq!(printed.report, "");
+    let found: serde_json::Value = serde_json::from_slice(&printed.sql).expect("JSON");
+    let plain = find_on(&database);
+    let definitions = found["definitions"].as_array().expect("a list");
+    assert!(definitions.len() > 5, "{found}");
+    for definition in definitions {
+        let text = |name: &str| definition[name].as_str().expect("a text").to_owned();
+        let line = format!("{} {}.{}: ", text("kind"), text("schema"), text("name"));
+        assert!(plain.report.contains(&line), "{line}{}", plain.report);
+    }
+    // The schema has texts in other character sets, which JSON cannot carry.
+    let expected = String::from_utf8(plain.sql).ok();
+    assert_eq!(found["script"].as_str(), expected.as_deref());
+    assert_eq!(found["missing_functions"], serde_json::json!([]));
+}
+
+#[test]
 fn what_an_upgrade_in_place_has_broken_is_still_found() {
     let mut database = match old_server() {
         Ok(database) => database,

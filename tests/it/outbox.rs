@@ -1,6 +1,8 @@
 //! `gman_relay`, and the outbox of `sql/outbox.sql` with its event.
 
+mod clocks;
 mod confirmation;
+mod disk;
 mod faults;
 mod relay;
 mod stuck;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use mysql::Conn;
 use mysql::prelude::{FromRow, Queryable};
 
-use crate::support::{Database, Gearmand, product_file, wait_until};
+use crate::support::{Database, DatabaseBuilder, Gearmand, product_file, wait_until};
 
 /// How long a test waits for the relay; it polls every 50 ms, after a failure more seldom, and is
 /// started every second.
@@ -42,11 +44,15 @@ impl Outbox {
 
     /// With options of the server.
     pub(crate) fn start_with(options: &[&str]) -> Self {
-        let mut builder = Database::builder().option("--event-scheduler=ON");
+        let mut builder = Database::builder();
         for option in options {
             builder = builder.option(*option);
         }
-        let database = builder.start();
+        Self::on(builder)
+    }
+
+    fn on(builder: DatabaseBuilder) -> Self {
+        let database = builder.option("--event-scheduler=ON").start();
         database.install_functions();
         database.execute("DROP FUNCTION gman_do_background");
         database.run_script(&product_file("sql/outbox.sql"));

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -15,7 +16,7 @@ use mysql::prelude::Queryable;
 
 use crate::support::fake_job_server::{ERROR, Reply, packet};
 use crate::support::{
-    FakeJobServer, Gearmand, Gman, Port, Proxy, RecordingWorker, Sink, call, product_file,
+    FakeJobServer, Gearmand, Gman, Port, Proxy, RecordingWorker, Sink, call, product_file, run,
     wait_until,
 };
 
@@ -228,6 +229,58 @@ fn a_killed_job_server_loses_only_what_it_had_acknowledged() {
     assert!(lost.is_empty(), "lost: {lost:?}");
     assert_eq!(delivered.len() + died, JOBS as usize);
     assert_eq!(gman.status("gman_jobs_failed"), 0);
+}
+
+/// Under the same unique ids gearmand would drop the repetition of a job that waits, and the repetition of an
+/// older one, which a worker has done meanwhile, would come after it.
+#[test]
+fn what_is_repeated_ends_with_the_newest_value() {
+    let gearmand = Gearmand::start();
+    let proxy = Proxy::start(gearmand.port());
+    let mut gman = pipelined(&proxy.address());
+    gman.set("gman_timeout_ms", 300);
+
+    // The second attempt takes both jobs.
+    proxy.cut();
+    gman.call("gman_do_background('f', 'old')").text();
+    gman.call("gman_do_background('f', 'new')").text();
+    proxy.hold_answers();
+    proxy.mend();
+    let attempts = |gman: &mut Gman| gman.status("gman_jobs_retried");
+    let before = attempts(&mut gman);
+    wait_until(PATIENCE, "gearmand to have both", || {
+        match attempts(&mut gman) {
+            after if after >= before + 4 => Ok(()),
+            after => Err(after),
+        }
+    });
+    assert_eq!(done_by_a_worker_for_one_job(&gearmand), "old");
+    let before = attempts(&mut gman);
+    wait_until(PATIENCE, "both to be repeated", || {
+        match attempts(&mut gman) {
+            after if after >= before + 4 => Ok(()),
+            after => Err(after),
+        }
+    });
+    proxy.let_answers_pass();
+    flush(&mut gman);
+
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    wait_until(PATIENCE, "the queue to be worked off", || {
+        match gearmand.status().get("f").map_or(0, |f| f.queued) {
+            0 => Ok(()),
+            queued => Err(queued),
+        }
+    });
+    let jobs = worker.jobs();
+    let last = jobs.last().expect("the newest job waited");
+    assert_eq!(last.workload, b"new", "{jobs:?}");
+}
+
+/// What a worker gets that ends after one job.
+fn done_by_a_worker_for_one_job(gearmand: &Gearmand) -> String {
+    let port = gearmand.port().to_string();
+    run(Command::new("gearman").args(["-w", "-c", "1", "-f", "f", "-h", "127.0.0.1", "-p", &port]))
 }
 
 /// Cuts the network for `outage` in the middle of `JOBS` submissions.

@@ -1,16 +1,21 @@
 //! `gman relay` and `sql/outbox-plain.sql`, on servers without the library.
 
+mod clocks;
 mod confirmation;
+mod disk;
+mod failover;
 mod faults;
 mod lease;
+mod tls;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql::Conn;
 use mysql::prelude::{FromRow, Queryable};
 
 use crate::support::{
-    Database, Gearmand, Job, RecordingWorker, RelayProcess, product_file, wait_until,
+    Database, DatabaseBuilder, Gearmand, Job, RecordingWorker, RelayProcess, product_file,
+    wait_until,
 };
 
 /// How long a test waits for what takes seconds at most.
@@ -42,6 +47,10 @@ impl Outbox {
         for option in options {
             builder = builder.option(*option);
         }
+        Self::on(builder)
+    }
+
+    fn on(builder: DatabaseBuilder) -> Self {
         let database = builder.start();
         database.run_script(&product_file("sql/outbox-plain.sql"));
         for sql in ACCOUNT {
@@ -127,14 +136,26 @@ impl Outbox {
 
     /// With further options.
     fn relay_with(&self, gearmand: &str, more: &[String]) -> RelayProcess {
-        let port = self.database.port();
-        let mut options = vec![
-            format!("--mysql=mysql://relay:secret@127.0.0.1:{port}"),
-            format!("--gearmand={gearmand}"),
-        ];
+        let mut options = self.options_of_relay(gearmand);
         options.extend_from_slice(more);
         RelayProcess::start(&options)
     }
+
+    fn options_of_relay(&self, gearmand: &str) -> Vec<String> {
+        let port = self.database.port();
+        vec![
+            format!("--mysql=mysql://relay:secret@127.0.0.1:{port}"),
+            format!("--gearmand={gearmand}"),
+        ]
+    }
+}
+
+#[track_caller]
+fn wait_for_log(relay: &RelayProcess, part: &str) {
+    wait_until(PATIENCE, &format!("the relay to say {part}"), || {
+        let log = relay.log();
+        if log.contains(part) { Ok(()) } else { Err(log) }
+    });
 }
 
 fn outbox_and_gearmand() -> (Outbox, Gearmand) {
@@ -152,6 +173,21 @@ fn numbers(from: u32, to: u32) -> Vec<String> {
 
 fn as_strs(texts: &[String]) -> impl Iterator<Item = &str> {
     texts.iter().map(String::as_str)
+}
+
+/// Each can be run by itself, with nothing but a client, so both have the text.
+#[test]
+fn outbox_sql_and_outbox_plain_sql_make_the_same_tables() {
+    let script = |name: &str| {
+        let path = product_file(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let (whole, plain) = (script("sql/outbox.sql"), script("sql/outbox-plain.sql"));
+    let begin = plain.find("SET @gman_sql_mode").expect("a beginning");
+    let end = plain.rfind("SET sql_mode").expect("an end");
+    let tables = plain[begin..end].trim_end();
+    assert!(tables.len() > 4000, "{tables}");
+    assert!(whole.contains(tables), "sql/outbox.sql makes other tables");
 }
 
 #[test]
@@ -197,6 +233,42 @@ fn a_row_that_commits_late_is_not_passed_by_a_later_change_of_its_key() {
         expected.extend([other, first, second]);
     }
     assert_eq!(texts(&worker.jobs()), expected);
+}
+
+/// Without a gap the horizon passes ids at once; it must not pass those that a batch had no room for.
+#[test]
+fn rows_that_did_not_fit_are_not_passed_by_later_ones() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let _relay = outbox.relay_with(&gearmand.address(), &["--batch=10".to_owned()]);
+    // It passes ids at once when all that were there at first have been passed, after five seconds.
+    let began = Instant::now();
+    let mut expected: Vec<Vec<u8>> = Vec::new();
+    while began.elapsed() < Duration::from_secs(6) {
+        outbox.write("f", ["x"]);
+        expected.push(b"x".to_vec());
+        outbox.wait_until_empty();
+    }
+    for round in 0..20 {
+        let small: Vec<String> = (0..30).map(|row| format!("{round} {row}")).collect();
+        outbox.execute("START TRANSACTION");
+        outbox.write("f", as_strs(&small));
+        outbox.execute(
+            "INSERT INTO gman_outbox (`function`, workload) VALUES ('f', REPEAT('y', 100000))",
+        );
+        outbox.write("f", ["behind"]);
+        outbox.execute("COMMIT");
+        outbox.write("f", ["last"]);
+        expected.extend(small.into_iter().map(String::into_bytes));
+        expected.extend([vec![b'y'; 100_000], b"behind".to_vec(), b"last".to_vec()]);
+    }
+    let written = Instant::now();
+    outbox.wait_until_empty();
+    let jobs = worker.wait_for(expected.len());
+    let arrived: Vec<Vec<u8>> = jobs.into_iter().map(|job| job.workload).collect();
+    assert!(arrived == expected, "they have overtaken each other");
+    // Sooner than all ids are searched again.
+    assert!(written.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

@@ -2,18 +2,12 @@
 
 use std::time::Duration;
 
+use mysql::Row;
 use mysql::prelude::Queryable;
-use mysql::{Conn, Row};
 
 use crate::support::{
-    Database, FILE_NAME, Gearmand, Library, product_file, unsupported, wait_until,
+    Database, FILE_NAME, Gearmand, Library, ReplicationWords, product_file, unsupported, wait_until,
 };
-
-/// How long the replica may take to catch up, in seconds.
-const PATIENCE_SECONDS: u32 = 60;
-
-/// `ER_PARSE_ERROR`.
-const SYNTAX_ERROR: u16 = 1064;
 
 /// `ER_BINLOG_UNSAFE_STATEMENT`.
 const UNSAFE: u16 = 1592;
@@ -23,90 +17,12 @@ const UNSAFE: u16 = 1592;
 struct Pair {
     primary: Side,
     replica: Side,
-    words: Words,
+    words: ReplicationWords,
 }
 
 struct Side {
     database: Database,
     gearmand: Gearmand,
-}
-
-/// What the statements of replication are called.
-#[derive(Debug, Clone, Copy)]
-enum Words {
-    /// MySQL 8.4 and later.
-    Source,
-    /// MariaDB, and MySQL before that.
-    Master,
-}
-
-impl Words {
-    /// Ask for the old words: MariaDB knows a few of the new ones as well.
-    fn of(session: &mut Conn) -> Self {
-        match session.query_drop("SHOW MASTER STATUS") {
-            Ok(()) => Self::Master,
-            Err(mysql::Error::MySqlError(error)) if error.code == SYNTAX_ERROR => Self::Source,
-            Err(error) => panic!("SHOW MASTER STATUS: {error}"),
-        }
-    }
-
-    fn show_position(self) -> &'static str {
-        match self {
-            Self::Source => "SHOW BINARY LOG STATUS",
-            Self::Master => "SHOW MASTER STATUS",
-        }
-    }
-
-    fn wait(self, file: &str, position: u64) -> String {
-        let function = match self {
-            Self::Source => "SOURCE_POS_WAIT",
-            Self::Master => "MASTER_POS_WAIT",
-        };
-        format!("SELECT {function}('{file}', {position}, {PATIENCE_SECONDS})")
-    }
-
-    fn show_replica(self) -> &'static str {
-        match self {
-            Self::Source => "SHOW REPLICA STATUS",
-            Self::Master => "SHOW SLAVE STATUS",
-        }
-    }
-
-    fn stop(self) -> &'static str {
-        match self {
-            Self::Source => "STOP REPLICA",
-            Self::Master => "STOP SLAVE",
-        }
-    }
-
-    fn start(self) -> &'static str {
-        match self {
-            Self::Source => "START REPLICA",
-            Self::Master => "START SLAVE",
-        }
-    }
-
-    /// Has a server replicate everything from the one at `port`.
-    fn follow(self, port: u16) -> [String; 2] {
-        match self {
-            Self::Source => [
-                format!(
-                    "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, \
-                     SOURCE_USER = 'repl', SOURCE_PASSWORD = 'repl', GET_SOURCE_PUBLIC_KEY = 1, \
-                     SOURCE_LOG_FILE = 'binlog.000001', SOURCE_LOG_POS = 4"
-                ),
-                self.start().into(),
-            ],
-            Self::Master => [
-                format!(
-                    "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, \
-                     MASTER_USER = 'repl', MASTER_PASSWORD = 'repl', \
-                     MASTER_LOG_FILE = 'binlog.000001', MASTER_LOG_POS = 4"
-                ),
-                self.start().into(),
-            ],
-        }
-    }
 }
 
 impl Side {
@@ -166,7 +82,7 @@ impl Pair {
                 .query_drop(sql)
                 .unwrap_or_else(|error| panic!("{sql}: {error}"));
         }
-        let words = Words::of(&mut session);
+        let words = ReplicationWords::of(&mut session);
         for sql in words.follow(primary.database.port()) {
             replica.database.execute(&sql);
         }
@@ -267,7 +183,7 @@ impl Pair {
         match replica.value::<Option<i64>>(&self.words.wait(&file, position)) {
             Some(0..) => Ok(()),
             Some(_) => panic!(
-                "the replica has not caught up in {PATIENCE_SECONDS} s: {}",
+                "the replica has not caught up: {}",
                 replica.show(&format!("{}\\G", self.words.show_replica()))
             ),
             None => Err(self.last_error()),

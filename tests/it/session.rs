@@ -71,7 +71,7 @@ impl Terminal {
     }
 
     fn sql(&mut self, statement: &str) {
-        self.gman.execute(&format!("USE shop"));
+        self.gman.execute("USE shop");
         self.gman.execute(statement);
         self.screen
             .push_str(&format!("$ mariadb shop -e '{statement}'\n"));

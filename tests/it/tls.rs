@@ -637,6 +637,24 @@ fn a_worker_says_why_it_has_no_tls_and_connects_once_it_has() {
 }
 
 #[test]
+fn a_worker_that_speaks_plain_to_a_server_with_tls_names_the_option() {
+    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let stunnel = Stunnel::start(&Certificates::new(), gearmand.port());
+    let options = [
+        format!("--gearmand={}", stunnel.address()),
+        format!("--redis={}", redis.address()),
+    ];
+    let worker = RedisWorker::start_bare(&[], &options);
+    wait_until(PATIENCE, "the worker to say what to do", || {
+        let log = worker.log();
+        match log.contains("if it speaks TLS, --gearmand-ca turns TLS on") {
+            true => Ok(()),
+            false => Err(log),
+        }
+    });
+}
+
+#[test]
 fn help_shows_no_secret_and_no_path_of_a_key() {
     for command in ["worker", "relay"] {
         let output = std::process::Command::new(crate::support::gman_program())

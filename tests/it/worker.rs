@@ -11,6 +11,7 @@ mod log;
 mod metrics;
 mod modes;
 mod order;
+mod partitions;
 mod sentinel;
 mod statistics;
 mod tls;

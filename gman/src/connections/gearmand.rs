@@ -1,9 +1,16 @@
 //! The Gearman job servers, and TLS to them.
 
+use std::io::{self, ErrorKind};
+use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use gearman_mysql_udf::gearman::servers::host_port::{self, HostPort};
+use gearman_mysql_udf::gearman::wire::connection::Connection;
+use gearman_mysql_udf::gearman::wire::deadline::Deadline;
+use gearman_mysql_udf::gearman::wire::protection::Protection;
 use gearman_mysql_udf::gearman::wire::tls::files::{self, Files, Names};
 
 use crate::error::{Error, Result};
@@ -54,6 +61,21 @@ pub(crate) struct GearmandOptions {
 }
 
 impl GearmandOptions {
+    /// How connections to the job servers are protected. `notice` hears of files that change and cannot be
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// As [`GearmandOptions::tls`].
+    pub(crate) fn protection(
+        &self,
+        notice: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Protection> {
+        let protection = Protection::default();
+        protection.set(self.tls()?, notice);
+        Ok(protection)
+    }
+
     /// What TLS to the job servers is made of; none without an authority.
     ///
     /// # Errors
@@ -78,6 +100,29 @@ impl GearmandOptions {
             names: &NAMES,
         }))
     }
+}
+
+/// Connects to a job server; tries the addresses of its host in turn, each for as long as `timeout`.
+///
+/// # Errors
+///
+/// Why the last address could not be used.
+pub(crate) fn connect(
+    server: &HostPort,
+    protection: &Protection,
+    timeout: Duration,
+) -> io::Result<Connection> {
+    let name = Arc::from(server.to_string());
+    let way = protection.way();
+    let mut problem = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
+        let deadline = Deadline::after(timeout);
+        match Connection::open(&name, &server.host, address, &way, &deadline) {
+            Ok(connection) => return Ok(connection),
+            Err(error) => problem = io::Error::other(error),
+        }
+    }
+    Err(problem)
 }
 
 fn check(

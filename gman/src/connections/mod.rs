@@ -1,10 +1,12 @@
 //! The servers that subcommands talk to: how they are named, and reached.
 
 mod gearmand;
+mod http;
 mod mysql;
 mod option_file;
 mod redis;
 
-pub(crate) use gearmand::GearmandOptions;
+pub(crate) use gearmand::{GearmandOptions, connect as connect_to_job_server};
+pub(crate) use http::{Answer, get};
 pub(crate) use mysql::{DatabaseServer, MysqlOptions, refused};
 pub(crate) use redis::RedisOptions;

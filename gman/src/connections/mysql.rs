@@ -1,6 +1,7 @@
 //! The database server, found as the client programs `mysql` and `mariadb` find it.
 
 use std::env;
+use std::error::Error as _;
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -343,11 +344,19 @@ fn cannot_connect(account: &Account, error: &mysql::Error) -> Error {
             "the database server at {account} refuses the connection: {} (error {})",
             error.message, error.code
         )),
-        error => Error::failed(format!(
-            "cannot reach the database server at {account}: {}; start it, or name another one \
-             with --mysql or --defaults-file",
-            reason(error)
-        )),
+        error => {
+            let reason = reason(error);
+            Error::failed(match reason.contains("certificate") {
+                true => format!(
+                    "cannot trust the database server at {account}: {reason}; ssl-ca names the authority \
+                     that signed its certificate, which with ssl-mode=VERIFY_IDENTITY has to be for this host"
+                ),
+                false => format!(
+                    "cannot reach the database server at {account}: {reason}; start it, or name another one \
+                     with --mysql or --defaults-file"
+                ),
+            })
+        }
     }
 }
 
@@ -369,6 +378,11 @@ pub(crate) fn refused(what: impl Display, error: &mysql::Error) -> Error {
 fn reason(error: &mysql::Error) -> String {
     match error {
         mysql::Error::IoError(error) => error.to_string(),
+        // Such as what TLS found wrong with a certificate.
+        mysql::Error::CodecError(error) => match error.source() {
+            Some(cause) => cause.to_string(),
+            None => error.to_string(),
+        },
         mysql::Error::DriverError(mysql::DriverError::CouldNotConnect(Some((_, text, _)))) => {
             text.clone()
         }

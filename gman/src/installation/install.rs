@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use gearman_mysql_udf::gearman::servers::host_port;
+use gearman_mysql_udf::installation::{FUNCTIONS, JSON_NAMES};
 
+use super::configuration;
 use super::files::{self, LIBRARY};
+use super::report::Report;
 use super::server::{self, NO_SUCH_SYMBOL, PLUGINS, Server};
-use super::{configuration, script};
 use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
-use crate::terminal::print;
 
 /// Put the library into the database server of this machine and create its functions
 ///
@@ -51,6 +52,10 @@ pub(crate) struct Install {
     /// they are, and the files are kept as FILE.c-plugin
     #[arg(long)]
     replace_c_plugins: bool,
+
+    /// Print JSON once it is done: what was done, what the server has now, what is left to do
+    #[arg(long)]
+    json: bool,
 }
 
 /// Reads a list and writes it again: nothing but names, addresses and ports gets into SQL.
@@ -63,56 +68,59 @@ fn job_servers(list: &str) -> std::result::Result<String, String> {
 /// Installs, and says what it did and what is still to be done.
 pub(crate) fn install(options: &Install) -> Result {
     let source = files::source(options.library.as_deref())?;
-    let mut server = Server::open(&options.mysql)?;
+    let mut report = Report::new(options.json);
+    let mut server = Server::open(&options.mysql, &mut report)?;
     if options.config.is_some() {
         configuration::require_plugin(&server.version)?;
     }
-    put_library(&server, &source, options.replace_c_plugins)?;
+    put_library(&server, &source, options.replace_c_plugins, &mut report)?;
     if options.replace_c_plugins {
-        replace_c_plugins(&mut server)?;
+        replace_c_plugins(&mut server, &mut report)?;
     } else {
-        mention_c_plugins(&mut server)?;
+        mention_c_plugins(&mut server, &mut report)?;
     }
-    let is_complete = create_functions(&mut server)?;
+    let is_complete = create_functions(&mut server, &mut report)?;
     if is_complete {
-        finish(&mut server, options)?;
+        finish(&mut server, options, &mut report)?;
     }
     let written = match &options.config {
         Some(file) => {
             let servers = options.gearmand.as_deref();
             let file = configuration::write(file.as_deref(), servers)?;
-            print(&format!("wrote {}", file.display()))?;
+            report.did(format!("wrote {}", file.display()))?;
             true
         }
         None => false,
     };
-    print_what_is_left(options, is_complete, written)
+    report.plugins = server.plugins()?.into_iter().map(str::to_owned).collect();
+    say_what_is_left(options, is_complete, written, &mut report);
+    report.end()
 }
 
 /// What needs all functions.
-fn finish(server: &mut Server, options: &Install) -> Result {
+fn finish(server: &mut Server, options: &Install, report: &mut Report) -> Result {
     if options.json_names {
-        let created = server.run_script(script::INSTALL_JSON_NAMES);
+        let created = server.run_script(JSON_NAMES);
         created.map_err(|error| server::failed("create json_object and json_array", &error))?;
     }
     if options.plugin {
-        install_plugins(server)?;
+        install_plugins(server, report)?;
     }
     if let Some(servers) = &options.gearmand {
         let sql = format!("SELECT gman_servers_set('{servers}')");
         let set: String = server.value("set the job servers", &sql)?;
-        print(&format!("job servers: {set}"))?;
+        report.did(format!("job servers: {set}"))?;
     }
     Ok(())
 }
 
-fn put_library(server: &Server, source: &Path, replace: bool) -> Result {
+fn put_library(server: &Server, source: &Path, replace: bool, report: &mut Report) -> Result {
     let target = server.plugin_dir.join(LIBRARY);
     if files::is_same(source, &target) {
-        return print(&format!("{LIBRARY} is there, as the package has it"));
+        return report.did(format!("{LIBRARY} is there, as the package has it"));
     }
     if files::is_equal(source, &target) {
-        return print(&format!("{LIBRARY} is there already"));
+        return report.did(format!("{LIBRARY} is there already"));
     }
     if target.exists() && !files::is_ours(&target) {
         if !replace {
@@ -121,16 +129,16 @@ fn put_library(server: &Server, source: &Path, replace: bool) -> Result {
                 "{target} is the C plugin; use --replace-c-plugins to take its place"
             )));
         }
-        print(&files::keep(&target)?)?;
+        report.did(files::keep(&target)?)?;
     }
     files::replace(&target, &files::read(source)?)?;
-    print(&format!("copied {LIBRARY}"))
+    report.did(format!("copied {LIBRARY}"))
 }
 
-fn mention_c_plugins(server: &mut Server) -> Result {
+fn mention_c_plugins(server: &mut Server, report: &mut Report) -> Result {
     for library in server.foreign_libraries()? {
         if !files::is_link_to_ours(&server.plugin_dir.join(&library)) {
-            print(&format!(
+            report.did(format!(
                 "{library} has functions of these names: --replace-c-plugins takes its place"
             ))?;
         }
@@ -138,7 +146,7 @@ fn mention_c_plugins(server: &mut Server) -> Result {
     Ok(())
 }
 
-fn replace_c_plugins(server: &mut Server) -> Result {
+fn replace_c_plugins(server: &mut Server, report: &mut Report) -> Result {
     for library in server.foreign_libraries()? {
         let file = server.plugin_dir.join(&library);
         if files::is_link_to_ours(&file) {
@@ -152,18 +160,18 @@ fn replace_c_plugins(server: &mut Server) -> Result {
             )));
         }
         if file.exists() {
-            print(&files::keep(&file)?)?;
+            report.did(files::keep(&file)?)?;
         }
         // One file behind all names: they share their settings and connections, and an upgrade is one.
         files::link_to_ours(&file)?;
-        print(&format!("{library} is {LIBRARY} now"))?;
+        report.did(format!("{library} is {LIBRARY} now"))?;
     }
     Ok(())
 }
 
 /// Whether the server has all functions now.
-fn create_functions(server: &mut Server) -> Result<bool> {
-    match server.run_script(script::INSTALL) {
+fn create_functions(server: &mut Server, report: &mut Report) -> Result<bool> {
+    match server.run_script(FUNCTIONS) {
         Ok(()) => {}
         Err(mysql::Error::MySqlError(error)) if error.code == NO_SUCH_SYMBOL => {
             let what = "drop the procedure mysql.gman_install";
@@ -173,15 +181,15 @@ fn create_functions(server: &mut Server) -> Result<bool> {
         Err(error) => return Err(server::failed("create the functions", &error)),
     }
     let functions = server.functions()?;
-    let names: Vec<&str> = functions.iter().map(|(name, _)| name.as_str()).collect();
-    print(&format!("functions: {}", names.join(" ")))?;
+    report.functions = functions.into_iter().map(|(name, _)| name).collect();
+    report.did(format!("functions: {}", report.functions.join(" ")))?;
     Ok(true)
 }
 
-fn install_plugins(server: &mut Server) -> Result {
+fn install_plugins(server: &mut Server, report: &mut Report) -> Result {
     let there = server.plugins()?;
     for plugin in PLUGINS {
-        print(&if there.contains(&plugin) {
+        report.did(if there.contains(&plugin) {
             format!("the plugin {plugin} is there already")
         } else if server.install_plugin(plugin)? {
             format!("installed the plugin {plugin}")
@@ -192,32 +200,32 @@ fn install_plugins(server: &mut Server) -> Result {
     Ok(())
 }
 
-fn print_what_is_left(options: &Install, is_complete: bool, config_written: bool) -> Result {
-    let mut steps = Vec::new();
+fn say_what_is_left(
+    options: &Install,
+    is_complete: bool,
+    config_written: bool,
+    report: &mut Report,
+) {
     if !is_complete {
-        steps.push(
+        report.left(
             "restart the server when it suits you, then run this again: it still runs another \
              version, which does not have all functions",
         );
     } else if config_written {
-        steps.push("restart the server when it suits you: the configuration takes effect then");
+        report.left("restart the server when it suits you: the configuration takes effect then");
     }
     match (&options.gearmand, config_written) {
-        (None, false) => steps.push(
+        (None, false) => report.left(
             "name the job servers: gman install --config --gearmand HOST:PORT, or SELECT \
              gman_servers_set('HOST:PORT') after every start of the server",
         ),
-        (None, true) => steps.push("look whether the job servers in the configuration are yours"),
-        (Some(_), false) => steps.push(
+        (None, true) => report.left("look whether the job servers in the configuration are yours"),
+        (Some(_), false) => report.left(
             "keep the job servers over the server's next start: gman install --config, or \
              gman_servers in its configuration",
         ),
         (Some(_), true) => {}
     }
-    steps.push("create triggers: gman triggers DATABASE.TABLE");
-    steps.push("start a worker: systemctl enable --now gman-worker, or gman worker");
-    print("still to be done:")?;
-    steps
-        .iter()
-        .try_for_each(|step| print(&format!("  - {step}")))
+    report.left("create triggers: gman triggers DATABASE.TABLE");
+    report.left("start a worker: systemctl enable --now gman-worker, or gman worker");
 }

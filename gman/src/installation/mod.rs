@@ -6,6 +6,7 @@
 mod configuration;
 mod files;
 mod install;
+mod report;
 mod script;
 mod server;
 mod uninstall;

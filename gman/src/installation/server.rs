@@ -6,10 +6,10 @@ use mysql::Conn;
 use mysql::prelude::{FromRow, FromValue, Queryable};
 
 use super::files::LIBRARY;
+use super::report::Report;
 use super::script;
 use crate::connections::{MysqlOptions, refused};
 use crate::error::{Error, Result};
-use crate::terminal;
 
 /// Errors of an account that may not do what it tries: `ER_DBACCESS_DENIED_ERROR`,
 /// `ER_TABLEACCESS_DENIED_ERROR`, `ER_SPECIFIC_ACCESS_DENIED_ERROR`, `ER_PROCACCESS_DENIED_ERROR`.
@@ -36,7 +36,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Connects, and says to what.
-    pub(super) fn open(options: &MysqlOptions) -> Result<Self> {
+    pub(super) fn open(options: &MysqlOptions, report: &mut Report) -> Result<Self> {
         let mut server = Self {
             session: options.connect()?,
             plugin_dir: PathBuf::new(),
@@ -44,7 +44,7 @@ impl Server {
         };
         server.version = server.value("read the version", "SELECT VERSION()")?;
         let folder: String = server.value("read plugin_dir", "SELECT @@plugin_dir")?;
-        terminal::print(&format!(
+        report.did(format!(
             "server {}, plugin directory {folder}",
             server.version
         ))?;

@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::configuration;
 use super::files::{self, KEPT, LIBRARY};
+use super::report::Report;
 use super::server::Server;
 use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
-use crate::terminal::print;
 
 /// Drop the functions, remove the library and restore the C plugins
 ///
@@ -26,31 +26,36 @@ pub(crate) struct Uninstall {
     /// Although triggers, routines, events or views call the functions, which fail then
     #[arg(long)]
     force: bool,
+
+    /// Print JSON once it is done: what was done, what the server has now, what is left to do
+    #[arg(long)]
+    json: bool,
 }
 
 /// Uninstalls, and says what it did and what is still to be done.
 pub(crate) fn uninstall(options: &Uninstall) -> Result {
-    let mut server = Server::open(&options.mysql)?;
+    let mut report = Report::new(options.json);
+    let mut server = Server::open(&options.mysql, &mut report)?;
     if !options.force {
         refuse_while_in_use(&mut server)?;
     }
     for plugin in server.plugins()?.iter().rev() {
         server.uninstall_plugin(plugin)?;
-        print(&format!("uninstalled the plugin {plugin}"))?;
+        report.did(format!("uninstalled the plugin {plugin}"))?;
     }
     for (function, library) in server.functions()? {
-        drop_function(&mut server, &function, &library)?;
+        drop_function(&mut server, &function, &library, &mut report)?;
     }
-    put_c_plugins_back(&server)?;
-    take_links_away(&server)?;
-    take_library_away(&server, options)?;
+    put_c_plugins_back(&server, &mut report)?;
+    take_links_away(&server, &mut report)?;
+    take_library_away(&server, options, &mut report)?;
+    let functions = server.functions()?.into_iter();
+    report.functions = functions.map(|(name, _)| name).collect();
     for file in configuration::written() {
         let file = file.display();
-        print(&format!(
-            "still to be done: remove {file}, which loads the plugins"
-        ))?;
+        report.left(format!("remove {file}, which loads the plugins"));
     }
-    Ok(())
+    report.end()
 }
 
 fn refuse_while_in_use(server: &mut Server) -> Result {
@@ -102,52 +107,57 @@ fn callers(server: &mut Server) -> Result<Vec<String>> {
 }
 
 /// A function that a C plugin has, which comes back, stays.
-fn drop_function(server: &mut Server, function: &str, library: &str) -> Result {
+fn drop_function(
+    server: &mut Server,
+    function: &str,
+    library: &str,
+    report: &mut Report,
+) -> Result {
     let file = server.plugin_dir.join(library);
     let kept = files::with_suffix(&file, KEPT);
     if files::has_symbol(&kept, function) {
-        return print(&format!("left {function}, which {library} has too"));
+        return report.did(format!("left {function}, which {library} has too"));
     }
     if kept.exists() || library == LIBRARY || files::is_link_to_ours(&file) {
         let what = format!("drop {function}");
         server.execute(&what, &format!("DROP FUNCTION `{function}`"))?;
-        print(&format!("dropped {function}"))?;
+        report.did(format!("dropped {function}"))?;
     }
     Ok(())
 }
 
-fn put_c_plugins_back(server: &Server) -> Result {
+fn put_c_plugins_back(server: &Server, report: &mut Report) -> Result {
     for kept in files::list(&server.plugin_dir)? {
         let Some(name) = files::name(&kept).strip_suffix(KEPT).map(str::to_owned) else {
             continue;
         };
         files::rename(&kept, &server.plugin_dir.join(&name))?;
-        print(&format!(
+        report.did(format!(
             "put {name} back; the server runs it after its next start"
         ))?;
     }
     Ok(())
 }
 
-fn take_links_away(server: &Server) -> Result {
+fn take_links_away(server: &Server, report: &mut Report) -> Result {
     for file in files::list(&server.plugin_dir)? {
         if files::is_link_to_ours(&file) {
             files::remove(&file)?;
-            print(&format!("removed {}", files::name(&file)))?;
+            report.did(format!("removed {}", files::name(&file)))?;
         }
     }
     Ok(())
 }
 
-fn take_library_away(server: &Server, options: &Uninstall) -> Result {
+fn take_library_away(server: &Server, options: &Uninstall, report: &mut Report) -> Result {
     let file = server.plugin_dir.join(LIBRARY);
     if !files::is_ours(&file) {
         return Ok(());
     }
     let source = files::source(options.library.as_deref());
     if source.is_ok_and(|source| files::is_same(&source, &file)) {
-        return print(&format!("{LIBRARY} goes with the package"));
+        return report.did(format!("{LIBRARY} goes with the package"));
     }
     files::remove(&file)?;
-    print(&format!("removed {LIBRARY}"))
+    report.did(format!("removed {LIBRARY}"))
 }

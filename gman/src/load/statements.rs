@@ -39,7 +39,7 @@ impl Target {
                 jobs.clear();
             }
             if is_too_long {
-                statements.push(self.from_the_table(source, parcel));
+                statements.push(self.taken_from_the_table(source, parcel));
                 continue;
             }
             if !jobs.is_empty() {
@@ -58,7 +58,7 @@ impl Target {
     }
 
     /// A row that is that large has a job of its own.
-    fn from_the_table(&self, source: &Source, parcel: &Parcel<'_>) -> String {
+    fn taken_from_the_table(&self, source: &Source, parcel: &Parcel<'_>) -> String {
         let (row, at) = parcel.first;
         let hand_over = &source.hand_overs[at];
         let mut form = self.form("SELECT ");

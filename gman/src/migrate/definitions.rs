@@ -5,6 +5,7 @@ use gearman_mysql_udf::old_sql::charset::Charset;
 use gearman_mysql_udf::old_sql::tokens::Dialect;
 use mysql::prelude::{FromRow, Queryable};
 use mysql::{Conn, Row, Value};
+use serde::Serialize;
 
 use super::rewrite::{Names, Rewritten, rewrite};
 use crate::connections::refused;
@@ -14,7 +15,8 @@ use crate::sql::quoted;
 /// The schemas that belong to the server.
 const SYSTEM_SCHEMAS: &str = "('mysql', 'information_schema', 'performance_schema', 'sys')";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     Trigger,
     Procedure,
@@ -125,7 +127,8 @@ impl Definition {
     }
 }
 
-fn label(kind: &str, schema: &str, name: &str) -> String {
+/// For people, such as `trigger shop.changed`.
+pub(super) fn label(kind: &str, schema: &str, name: &str) -> String {
     format!("{} {schema}.{name}", kind.to_lowercase())
 }
 

@@ -3,11 +3,13 @@
 //!
 //! - [`rewrite`]: renames calls in a text;
 //! - [`definitions`]: what a server has that may call them;
+//! - [`findings`]: the same for who parses;
 //! - [`script`]: the statements that replace it;
 //! - [`apply`]: replaces it.
 
 mod apply;
 mod definitions;
+mod findings;
 mod rewrite;
 mod script;
 
@@ -20,6 +22,7 @@ use gearman_mysql_udf::old_sql::tokens::Dialect;
 use mysql::Conn;
 
 use self::definitions::{Definition, Kind};
+use self::findings::{Finding, Findings};
 use self::rewrite::RENAMED;
 use self::script::{Change, Side};
 use crate::connections::MysqlOptions;
@@ -45,6 +48,10 @@ pub(crate) struct Options {
     /// Rewrite a dump instead, from stdin to stdout; make one with --no-data if it is large
     #[arg(long, conflicts_with_all = ["apply", "yes", "keep"])]
     dump: bool,
+
+    /// Print what was found as JSON, with the statements in it
+    #[arg(long, conflicts_with_all = ["dump", "apply"])]
+    json: bool,
 
     /// Replace the definitions, after showing the difference and asking
     #[arg(long)]
@@ -80,46 +87,45 @@ pub(crate) fn run(options: &Options) -> Result {
         terminal::say(
             "neither json_object nor json_array is a loadable function here: nothing calls one",
         );
-        return Ok(());
+        return match options.json {
+            true => Findings::default().print(&[]),
+            false => Ok(()),
+        };
     }
-    let missing: Vec<&str> = names
-        .iter()
-        .map(|(_, new)| *new)
-        .filter(|new| !is_loadable(new))
-        .collect();
-    for name in &missing {
-        terminal::say(&format!(
-            "the server has no {name} yet: run gman install or sql/install.sql before the printed statements"
-        ));
-    }
+    let missing = names.iter().map(|(_, new)| *new);
+    let mut findings = Findings {
+        missing_functions: missing
+            .filter(|new| !is_loadable(new))
+            .map(str::to_owned)
+            .collect(),
+        ..Findings::default()
+    };
     let found = definitions::find(&mut conn)?;
-    for unreadable in &found.unreadable {
-        terminal::say(unreadable);
-    }
-    for column in definitions::columns(&mut conn)? {
-        terminal::say(&format!(
-            "column {column}: look at its definition; ALTER TABLE changes it"
-        ));
-    }
+    findings.unreadable = found.unreadable;
+    findings.columns = definitions::columns(&mut conn)?;
     let mut changes = Vec::new();
     for definition in found.definitions {
-        changes.extend(change(&mut conn, definition, &names)?);
+        let (finding, change) = examine(&mut conn, definition, &names)?;
+        findings.definitions.extend(finding);
+        changes.extend(change);
     }
-    terminal::say(&format!(
-        "{} to be replaced",
-        counted(changes.len(), "thing")
-    ));
-    if options.apply {
-        if let Some(name) = missing.first() {
-            return Err(Error::failed(format!(
-                "nothing was changed: {name} is missing; run gman install or sql/install.sql first"
-            )));
-        }
-        replace(&mut conn, &changes, options)?;
+    let unread = findings.unreadable.len();
+    if options.json {
+        findings.print(&changes)?;
     } else {
-        terminal::print_bytes(&script::script(&changes, Side::New))?;
+        report(&findings, changes.len());
+        if options.apply {
+            if let Some(name) = findings.missing_functions.first() {
+                return Err(Error::failed(format!(
+                    "nothing was changed: {name} is missing; run gman install or sql/install.sql first"
+                )));
+            }
+            replace(&mut conn, &changes, options)?;
+        } else {
+            terminal::print_bytes(&script::script(&changes, Side::New))?;
+        }
     }
-    match found.unreadable.len() {
+    match unread {
         0 => Ok(()),
         unread => Err(Error::failed(format!(
             "{} could not be read; see above",
@@ -128,35 +134,66 @@ pub(crate) fn run(options: &Options) -> Result {
     }
 }
 
-/// What a definition becomes, if it calls one of the functions.
-fn change(
+/// Says what was found, for people.
+fn report(findings: &Findings, changes: usize) {
+    for name in &findings.missing_functions {
+        terminal::say(&format!(
+            "the server has no {name} yet: run gman install or sql/install.sql before the printed statements"
+        ));
+    }
+    for unreadable in &findings.unreadable {
+        terminal::say(unreadable);
+    }
+    for column in &findings.columns {
+        terminal::say(&format!(
+            "column {column}: look at its definition; ALTER TABLE changes it"
+        ));
+    }
+    for finding in &findings.definitions {
+        let label = finding.label();
+        for line in &finding.suspect_lines {
+            terminal::say(&format!(
+                "{label}: look at its line {line}: a string may hold a call; it is as it was"
+            ));
+        }
+        if finding.calls > 0 {
+            terminal::say(&format!("{label}: {}", counted(finding.calls, "call")));
+        }
+    }
+    terminal::say(&format!("{} to be replaced", counted(changes, "thing")));
+}
+
+/// What there is to say of a definition, and what becomes of it if it calls one of the functions.
+fn examine(
     conn: &mut Conn,
     definition: Definition,
     names: &rewrite::Names,
-) -> Result<Option<Change>> {
-    let label = definition.label();
+) -> Result<(Option<Finding>, Option<Change>)> {
     let done = definition.rewritten(names);
-    for line in done.suspects {
-        terminal::say(&format!(
-            "{label}: look at its line {line}: a string may hold a call; it is as it was"
-        ));
-    }
+    let is_worth_saying = done.calls > 0 || !done.suspects.is_empty();
+    let finding = is_worth_saying.then(|| Finding {
+        kind: definition.kind,
+        schema: definition.schema.clone(),
+        name: definition.name.clone(),
+        calls: done.calls,
+        suspect_lines: done.suspects,
+    });
     if done.calls == 0 {
-        return Ok(None);
+        return Ok((finding, None));
     }
-    terminal::say(&format!("{label}: {}", counted(done.calls, "call")));
     let (mut place, mut grants) = (None, Vec::new());
     match definition.kind {
         Kind::Trigger => place = Some(definitions::place(conn, &definition)?),
         Kind::Procedure | Kind::Function => grants = definitions::grants(conn, &definition)?,
         Kind::View | Kind::Event => {}
     }
-    Ok(Some(Change {
+    let change = Change {
         text: done.text,
         definition,
         place,
         grants,
-    }))
+    };
+    Ok((finding, Some(change)))
 }
 
 fn replace(conn: &mut Conn, changes: &[Change], options: &Options) -> Result {

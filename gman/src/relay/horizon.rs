@@ -46,8 +46,13 @@ impl Horizon {
         if now >= self.look_at { 0 } else { self.at }
     }
 
-    /// A search from `from` took so long, and found these ids to submit, in their order, and perhaps
-    /// others that are under way.
+    /// Whether new rows with this id are not looked for any more.
+    pub(super) fn has_passed(&self, id: u64) -> bool {
+        id < self.at
+    }
+
+    /// A search from `from` took so long, and found these ids, in their order: all that are there up to the
+    /// last one, which are under way now.
     pub(super) fn searched(&mut self, from: u64, took: Duration, found: &[u64], now: Instant) {
         if from < self.at {
             self.look_at = now + LOOK.max(took * LOOK_SHARE);
@@ -66,7 +71,7 @@ impl Horizon {
         self.candidate.get_or_insert((last + 1, now));
     }
 
-    /// A row is to be submitted again.
+    /// A row is to be submitted again, or has come late.
     pub(super) fn given_back(&mut self, id: u64) {
         self.at = self.at.min(id);
         self.candidate = None;

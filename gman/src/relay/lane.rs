@@ -3,7 +3,8 @@
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use gearman_mysql_udf::gearman::delivery::background_batch::{BackgroundBatch, Outcome};
+use gearman_mysql_udf::gearman::delivery::background_batch::BackgroundBatch;
+use gearman_mysql_udf::gearman::delivery::batch_outcome::Outcome;
 use gearman_mysql_udf::gearman::delivery::confirmed_batch::ConfirmedBatch;
 use gearman_mysql_udf::gearman::limits::Limits;
 use gearman_mysql_udf::gearman::wire::job::{Job, Mode, Priority};
@@ -150,8 +151,9 @@ impl<'a> Lane<'a> {
         {
             self.report(Report::Dead(row.id, error.to_string()));
             dealt_with += 1;
-        }
-        if self.term.may_submit() {
+            // It stands in nobody's way any more.
+            self.is_well();
+        } else if self.term.may_submit() {
             let text = match batch.rows.get(outcome.acknowledged) {
                 Some(row) if outcome.refused => format!("row {}: {error}", row.id),
                 _ => error.to_string(),

@@ -41,6 +41,8 @@ pub(super) struct Lease {
 #[derive(Debug)]
 pub(super) struct Candidate {
     owner: String,
+    /// Whose row is watched.
+    server: String,
     seen: Option<(Seen, Instant)>,
 }
 
@@ -48,7 +50,17 @@ impl Candidate {
     pub(super) fn new(owner: &str) -> Self {
         Self {
             owner: owner.to_owned(),
+            server: String::new(),
             seen: None,
+        }
+    }
+
+    /// Watches the row of this server from now on. What was seen on another one says nothing of it: behind
+    /// one address a replica may follow that had not received the last changes.
+    pub(super) fn watch(&mut self, server: String) {
+        if self.server != server {
+            self.server = server;
+            self.seen = None;
         }
     }
 
@@ -60,7 +72,7 @@ impl Candidate {
             return Ok(None);
         }
         conn.exec_drop(
-            "UPDATE gman_outbox_state SET owner = ?, epoch = epoch + 1, beat = 0
+            "UPDATE gman_outbox_state SET owner = ?, epoch = epoch + 1, beat = 0, beat_at = NOW(3)
               WHERE one = 1 AND owner = ? AND epoch = ? AND beat = ?",
             (&self.owner, &seen.owner, seen.epoch, seen.beat),
         )?;
@@ -109,7 +121,7 @@ impl Lease {
     /// lease was ours. Call [`Lease::extend`] once that is committed.
     pub(super) fn beat(&self, conn: &mut Conn) -> mysql::Result<bool> {
         conn.query_drop(format!(
-            "UPDATE gman_outbox_state SET beat = beat + 1 WHERE one = 1 AND owner = '{}' AND epoch = {}",
+            "UPDATE gman_outbox_state SET beat = beat + 1, beat_at = NOW(3) WHERE one = 1 AND owner = '{}' AND epoch = {}",
             self.owner, self.epoch
         ))?;
         Ok(conn.affected_rows() == 1)
@@ -157,6 +169,18 @@ mod tests {
         assert!(!candidate.is_free(&seen(2), start + EXPIRY));
         assert!(!candidate.is_free(&seen(2), start + EXPIRY + EXPIRY / 2));
         assert!(candidate.is_free(&seen(2), start + 2 * EXPIRY));
+    }
+
+    #[test]
+    fn another_server_is_watched_anew() {
+        let mut candidate = Candidate::new("we");
+        let start = Instant::now();
+        candidate.watch("first".to_owned());
+        assert!(!candidate.is_free(&seen(1), start));
+        candidate.watch("second".to_owned());
+        assert!(!candidate.is_free(&seen(1), start + EXPIRY));
+        candidate.watch("second".to_owned());
+        assert!(candidate.is_free(&seen(1), start + 2 * EXPIRY));
     }
 
     #[test]

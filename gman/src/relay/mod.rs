@@ -29,12 +29,10 @@ use std::time::Duration;
 use gearman_mysql_udf::gearman::delivery::client::Client;
 use gearman_mysql_udf::gearman::delivery::events::Event;
 use mysql::Conn;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
 
 use crate::connections::{DatabaseServer, refused};
 use crate::error::{Error, Result};
-use crate::service::{Backoff, Stop, report, serve_metrics};
+use crate::service::{Backoff, Stop, exit_with_any_thread, handle_signals, report, serve_metrics};
 use lease::{Candidate, Lease};
 pub(crate) use options::Options;
 use reader::Reader;
@@ -59,15 +57,21 @@ const FATAL: [u16; 7] = [1044, 1045, 1049, 1054, 1142, 1143, 1146];
 /// If an option cannot be read, or the server refuses the account or has no outbox when the relay
 /// starts; servers that are unreachable are waited for.
 pub(crate) fn run(options: &Options) -> Result {
+    exit_with_any_thread();
     let relay = Relay::new(options)?;
-    relay.handle_signals()?;
+    let told = Arc::clone(&relay.statistics);
+    handle_signals(&relay.stop, options.stop_timeout(), move || {
+        say(told.line());
+    })?;
     if let Some(address) = options.metrics {
         serve_metrics(address, Arc::clone(&relay.statistics))?;
     }
     let mut backoff = Backoff::new();
+    // Kept when a connection breaks: a lease that expires meanwhile need not be waited for again.
+    let mut candidate = Candidate::new(&relay.owner);
     let mut is_first = true;
     while !relay.stop.requested() {
-        match relay.serve() {
+        match relay.serve(&mut candidate) {
             Ok(()) => backoff = Backoff::new(),
             Err(problem) => {
                 let problem = relay.judge(problem, is_first)?;
@@ -145,27 +149,10 @@ impl<'a> Relay<'a> {
         })
     }
 
-    /// SIGUSR1 prints the statistics; SIGTERM and SIGINT ask to stop, and once more to stop at once.
-    fn handle_signals(&self) -> Result {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
-            .map_err(|error| Error::failed(format!("cannot receive signals: {error}")))?;
-        let (stop, statistics) = (Arc::clone(&self.stop), Arc::clone(&self.statistics));
-        let patience = self.options.stop_timeout();
-        thread::spawn(move || {
-            for signal in signals.forever() {
-                match signal {
-                    SIGUSR1 => say(statistics.line()),
-                    _ => stop.request(patience),
-                }
-            }
-        });
-        Ok(())
-    }
-
     /// One term, from the connection to its end.
-    fn serve(&self) -> Step<()> {
+    fn serve(&self, candidate: &mut Candidate) -> Step<()> {
         let mut conn = self.connect()?;
-        let Some(lease) = self.wait_for_lease(&mut conn)? else {
+        let Some(lease) = self.wait_for_lease(&mut conn, candidate)? else {
             return Ok(());
         };
         server::delete_acknowledged(&mut conn)?;
@@ -191,6 +178,9 @@ impl<'a> Relay<'a> {
         });
         self.statistics.leads.set(0);
         let mut conn = conn?;
+        if let Some(problem) = server::problem(&mut conn)? {
+            return Err(Problem::Unfit(problem));
+        }
         Ok(term.lease.release(&mut conn)?)
     }
 
@@ -204,8 +194,8 @@ impl<'a> Relay<'a> {
     }
 
     /// Waits until no other relay has the lease; `None` if somebody asks to stop.
-    fn wait_for_lease(&self, conn: &mut Conn) -> Step<Option<Lease>> {
-        let mut candidate = Candidate::new(&self.owner);
+    fn wait_for_lease(&self, conn: &mut Conn, candidate: &mut Candidate) -> Step<Option<Lease>> {
+        candidate.watch(server::identity(conn)?);
         let mut shown = String::new();
         while !self.stop.requested() {
             if let Some(problem) = server::problem(conn)? {

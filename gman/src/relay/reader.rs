@@ -6,6 +6,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use mysql::Conn;
+use mysql::prelude::Queryable;
 
 use super::batch::{Batch, deal};
 use super::flight::{Function, Snapshot};
@@ -129,23 +130,35 @@ impl<'scope, 'env> Reader<'scope, 'env> {
         let from = self.horizon.search_from(began);
         let found = rows::search(&mut self.conn, from, self.most, &under_way)?;
         let took = began.elapsed();
-        self.horizon
-            .searched(from, took, &found.ids, Instant::now());
+        let new: Vec<u64> = found.rows.iter().map(|row| row.id).collect();
+        if let Some(&first) = new.first()
+            && self.horizon.has_passed(first)
+        {
+            self.horizon.given_back(first);
+            self.tell_of_passed(first)?;
+        }
         let has_more = found.rows.len() >= self.most;
         let batches = deal(found.rows, &under_way, self.most);
-        let dealt = self.dispatch(batches, &under_way)?;
+        let dispatched = self.dispatch(batches, &under_way)?;
+        let left = first_left(&new, &dispatched);
+        let searched = found
+            .ids
+            .partition_point(|id| left.is_none_or(|left| *id < left));
+        self.horizon
+            .searched(from, took, &found.ids[..searched], Instant::now());
         if let Some(from) = self.horizon.wants_dirty_read(Instant::now()) {
             let lowest = rows::dirty_lowest(&mut self.conn, from)?;
             self.horizon.dirty_read(lowest);
         }
-        Ok(has_more && dealt)
+        Ok(has_more && !dispatched.is_empty())
     }
 
-    /// Hands the batches to their lanes; returns whether there were any.
-    fn dispatch(&mut self, batches: Vec<Batch>, under_way: &Snapshot) -> mysql::Result<bool> {
+    /// Hands the batches to their lanes; returns the rows that have left, in the order of their ids.
+    fn dispatch(&mut self, batches: Vec<Batch>, under_way: &Snapshot) -> mysql::Result<Vec<u64>> {
+        let mut dispatched = Vec::new();
         if batches.is_empty() {
             self.beat_if_due()?;
-            return Ok(false);
+            return Ok(dispatched);
         }
         // InnoDB shows a commit to others before its log is on disk. A commit of our own waits for the
         // log, and with it for every commit that we have seen: what is submitted survives a crash.
@@ -162,6 +175,7 @@ impl<'scope, 'env> Reader<'scope, 'env> {
             if batch.rows.is_empty() || !self.has_lane(&batch.function, under_way) {
                 continue;
             }
+            dispatched.extend(batch.ids());
             let flight = &self.term.flight;
             flight.depart(&batch.function, batch.ids(), batch.large_bytes());
             if let Some(lane) = self.lanes.get(&batch.function) {
@@ -169,7 +183,21 @@ impl<'scope, 'env> Reader<'scope, 'env> {
                 let _ = lane.send(batch);
             }
         }
-        Ok(true)
+        dispatched.sort_unstable();
+        Ok(dispatched)
+    }
+
+    /// Writes down that ids begin again, or that one was passed that was still to come.
+    fn tell_of_passed(&mut self, id: u64) -> mysql::Result<()> {
+        let text = format!(
+            "row {id} has an id that was passed: was gman_outbox truncated? DELETE its rows instead"
+        );
+        self.conn.exec_drop(
+            "UPDATE gman_outbox_state SET last_error = ?, last_error_at = NOW(3) WHERE one = 1",
+            (&text,),
+        )?;
+        super::say(&text);
+        Ok(())
     }
 
     /// Whether the function has a lane; starts one, in the place of an idle one if there are too many.
@@ -219,5 +247,28 @@ impl<'scope, 'env> Reader<'scope, 'env> {
     /// A settler that has ended has ended the term.
     fn report(&self, report: Report) {
         let _ = self.reports.send(report);
+    }
+}
+
+/// The first of the new rows that has not left: the next search must not begin behind it. Both are in the
+/// order of their ids.
+fn first_left(new: &[u64], dispatched: &[u64]) -> Option<u64> {
+    let has_left = |place: usize, id: &u64| dispatched.get(place) == Some(id);
+    let mut places = new.iter().enumerate();
+    places
+        .find(|(place, id)| !has_left(*place, id))
+        .map(|(_, id)| *id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_row_that_has_not_left_is_found() {
+        assert_eq!(first_left(&[], &[]), None);
+        assert_eq!(first_left(&[1, 2, 5], &[1, 2, 5]), None);
+        assert_eq!(first_left(&[1, 2, 5], &[1, 5]), Some(2));
+        assert_eq!(first_left(&[1, 2], &[]), Some(1));
     }
 }

@@ -33,8 +33,8 @@ pub(super) struct Found {
     pub(super) rows: Vec<Row>,
 }
 
-/// The rows from `from` on that lanes would take, `most` of them at most. It is one statement, as only
-/// one sees either both or neither of two changes of a row.
+/// The rows from `from` on that lanes would take, `most` of them at most; none of a server that is
+/// read-only. It is one statement, as only one sees either both or neither of two changes of a row.
 pub(super) fn search(
     conn: &mut Conn,
     from: u64,
@@ -47,7 +47,8 @@ pub(super) fn search(
     let except = except(&under_way.full);
     let sql = format!(
         "SELECT id, `function`, IF(id > {known} AND LENGTH(workload) <= {INLINE_BYTES}, workload, NULL), LENGTH(workload)
-           FROM gman_outbox FORCE INDEX (PRIMARY) WHERE id >= {from}{except} ORDER BY id LIMIT {limit}"
+           FROM gman_outbox FORCE INDEX (PRIMARY)
+          WHERE id >= {from}{except} AND NOT @@GLOBAL.read_only ORDER BY id LIMIT {limit}"
     );
     let mut found = Found::default();
     let mut missing = Vec::new();

@@ -27,6 +27,14 @@ pub(super) fn set_session(conn: &mut Conn) -> mysql::Result<()> {
     conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 }
 
+/// Tells one server from another behind the same address, through restarts.
+pub(super) fn identity(conn: &mut Conn) -> mysql::Result<String> {
+    let identity: Option<String> = conn.query_first(
+        "SELECT CONCAT_WS(' ', @@GLOBAL.hostname, @@GLOBAL.port, @@GLOBAL.datadir, @@GLOBAL.server_id)",
+    )?;
+    Ok(identity.unwrap_or_default())
+}
+
 /// Asks the server what it is.
 pub(super) fn describe(conn: &mut Conn) -> mysql::Result<Server> {
     let is_galera = variable(conn, "wsrep_on")?.is_some_and(|value| value == "ON");

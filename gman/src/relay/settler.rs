@@ -104,20 +104,59 @@ impl<'a> Settler<'a> {
         }
     }
 
-    /// One transaction; without the lease it changes nothing and ends the term.
+    /// Sets rows aside and deletes what is done, in one transaction: a row that is submitted again after a crash
+    /// must not come after others that were behind it. Rows that cannot be set aside keep no others back.
     fn settle(&mut self) -> mysql::Result<()> {
         if self.done.is_empty() && self.dead.is_empty() && !self.term.lease.is_due() {
             return Ok(());
         }
         self.done.sort_unstable();
+        let deletes = deletes(&self.done);
+        let dead = std::mem::take(&mut self.dead);
+        let outcome = self.transact(|conn| {
+            set_aside(conn, &dead)?;
+            run_all(conn, &deletes)
+        });
+        match outcome {
+            Ok(true) => self.settled(&dead),
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                let could_be_the_dead = !dead.is_empty() && !self.done.is_empty();
+                self.dead = dead;
+                if could_be_the_dead && self.transact(|conn| run_all(conn, &deletes))? {
+                    self.settled(&[]);
+                }
+                return Err(error);
+            }
+        }
+        self.troubles.remove(&Who::Settler);
+        Ok(())
+    }
+
+    /// What is done has left the outbox, and what is dead.
+    fn settled(&mut self, dead: &[(u64, String)]) {
+        self.term.statistics.relayed.inc_by(self.done.len() as u64);
+        self.term.statistics.dead.inc_by(dead.len() as u64);
+        self.done.extend(dead.iter().map(|(id, _)| *id));
+        self.term.flight.settled(&self.done);
+        self.done.clear();
+    }
+
+    /// Makes changes, and last that of the lease's row, which others need. Returns whether the lease was ours:
+    /// without it nothing is changed, and the term ends.
+    fn transact(
+        &mut self,
+        change: impl FnOnce(&mut Conn) -> mysql::Result<()>,
+    ) -> mysql::Result<bool> {
         let began = Instant::now();
         self.conn.query_drop("START TRANSACTION")?;
-        match self.change() {
+        let changed = change(&mut self.conn).and_then(|()| self.term.lease.beat(&mut self.conn));
+        match changed {
             Ok(true) => self.conn.query_drop("COMMIT")?,
             Ok(false) => {
                 self.conn.query_drop("ROLLBACK")?;
                 self.term.end();
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => {
                 // A connection that is gone rolls back by itself.
@@ -126,32 +165,7 @@ impl<'a> Settler<'a> {
             }
         }
         self.term.lease.extend(began);
-        self.troubles.remove(&Who::Settler);
-        self.term.statistics.relayed.inc_by(self.done.len() as u64);
-        self.term.statistics.dead.inc_by(self.dead.len() as u64);
-        let dead = self.dead.drain(..).map(|(id, _)| id);
-        self.done.extend(dead);
-        self.term.flight.settled(&self.done);
-        self.done.clear();
-        Ok(())
-    }
-
-    /// The changes, and last the row of the lease, which others need; returns whether it was ours.
-    fn change(&mut self) -> mysql::Result<bool> {
-        for (id, error) in &self.dead {
-            let error: String = error.chars().take(ERROR_CHARACTERS).collect();
-            self.conn.exec_drop(
-                "INSERT INTO gman_outbox_dead (id, `function`, workload, created, error)
-                 SELECT id, `function`, workload, created, ? FROM gman_outbox WHERE id = ?",
-                (error, id),
-            )?;
-            self.conn
-                .exec_drop("DELETE FROM gman_outbox WHERE id = ?", (id,))?;
-        }
-        for sql in deletes(&self.done) {
-            self.conn.query_drop(sql)?;
-        }
-        self.term.lease.beat(&mut self.conn)
+        Ok(true)
     }
 
     /// Writes down the first trouble, or that there is none, if that has changed.
@@ -180,6 +194,23 @@ impl<'a> Settler<'a> {
         self.noted = Some(trouble);
         Ok(())
     }
+}
+
+fn run_all(conn: &mut Conn, statements: &[String]) -> mysql::Result<()> {
+    statements.iter().try_for_each(|sql| conn.query_drop(sql))
+}
+
+fn set_aside(conn: &mut Conn, dead: &[(u64, String)]) -> mysql::Result<()> {
+    for (id, error) in dead {
+        let error: String = error.chars().take(ERROR_CHARACTERS).collect();
+        conn.exec_drop(
+            "INSERT INTO gman_outbox_dead (id, `function`, workload, created, error)
+             SELECT id, `function`, workload, created, ? FROM gman_outbox WHERE id = ?",
+            (error, id),
+        )?;
+        conn.exec_drop("DELETE FROM gman_outbox WHERE id = ?", (id,))?;
+    }
+    Ok(())
 }
 
 /// Statements that delete the rows: as a range, which is found faster, if nobody else's id is between

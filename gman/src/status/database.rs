@@ -1,4 +1,4 @@
-//! The database server: the library in it, settings, counters, triggers, the outbox.
+//! The database server: the library in it, settings, counters, triggers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,12 @@ use mysql::Conn;
 use mysql::prelude::{FromRow, Queryable};
 use serde::{Deserialize, Serialize};
 
+use super::outbox::Outbox;
 use crate::connections::refused;
 use crate::error::Result;
 use crate::sql::quoted;
 use crate::triggers::check::{self, Finding, Scope};
+use crate::triggers::lanes::Lanes;
 
 /// The file of the library.
 const LIBRARY: &str = "libgearman_mysql_udf.so";
@@ -32,7 +34,9 @@ const TABLES: &str =
   WHERE ACTION_STATEMENT LIKE '%gman\\_do%' OR ACTION_STATEMENT LIKE '%gman\\_outbox%'
   GROUP BY EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE ORDER BY 1, 2";
 
-const OUTBOXES: &str = "SELECT TABLE_SCHEMA FROM information_schema.TABLES WHERE TABLE_NAME = 'gman_outbox_status' ORDER BY 1";
+/// Triggers that spread their jobs over lanes.
+const SPREADING: &str = "SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS
+  WHERE EVENT_MANIPULATION = 'INSERT' AND ACTION_STATEMENT LIKE '%, 1 + CRC32(%'";
 
 /// What the server says of itself.
 #[derive(Debug, Serialize)]
@@ -51,6 +55,8 @@ pub(super) struct Database {
     pub(super) rates: BTreeMap<String, f64>,
     pub(super) tables: Vec<Table>,
     pub(super) findings: Vec<Finding>,
+    /// Lanes by their Gearman function: how many the triggers fill.
+    pub(super) lanes: BTreeMap<String, u16>,
     pub(super) outboxes: Vec<Outbox>,
     /// What `gman_check` says.
     pub(super) checks: Vec<Check>,
@@ -61,17 +67,6 @@ pub(super) struct Database {
 pub(super) struct Table {
     pub(super) table: String,
     pub(super) uses_outbox: bool,
-}
-
-/// An outbox, and how its relay is.
-#[derive(Debug, Serialize)]
-pub(super) struct Outbox {
-    pub(super) schema: String,
-    pub(super) depth: u64,
-    pub(super) oldest_seconds: Option<f64>,
-    pub(super) dead: u64,
-    pub(super) failing_since: Option<String>,
-    pub(super) last_error: Option<String>,
 }
 
 /// A job server as the database server sees it.
@@ -118,7 +113,8 @@ impl Database {
                 })
                 .collect(),
             findings: check::findings(conn, &Scope::default())?,
-            outboxes: outboxes(conn)?,
+            lanes: lanes(conn)?,
+            outboxes: Outbox::read_all(conn)?,
             checks: checks.unwrap_or_default(),
         })
     }
@@ -153,27 +149,18 @@ fn checks(conn: &mut Conn) -> Option<Vec<Check>> {
     serde_json::from_slice(&text.unwrap_or_default()).ok()
 }
 
-fn outboxes(conn: &mut Conn) -> Result<Vec<Outbox>> {
-    let schemas: Vec<String> = rows(conn, OUTBOXES)?;
-    let mut outboxes = Vec::new();
-    for schema in schemas {
-        type Found = (u64, Option<f64>, u64, Option<String>, Option<String>);
-        let sql = format!(
-            "SELECT depth, oldest_seconds + 0e0, dead, CONCAT(failing_since), last_error FROM {}.gman_outbox_status",
-            quoted(&schema)
-        );
-        for (depth, oldest_seconds, dead, failing_since, last_error) in rows::<Found>(conn, &sql)? {
-            outboxes.push(Outbox {
-                schema: schema.clone(),
-                depth,
-                oldest_seconds,
-                dead,
-                failing_since,
-                last_error,
-            });
-        }
+/// Tables may share a function with other numbers of lanes: the largest counts.
+fn lanes(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
+    let mut lanes = BTreeMap::new();
+    let bodies = rows::<Vec<u8>>(conn, SPREADING)?;
+    for one in bodies
+        .iter()
+        .filter_map(|body| Lanes::of(&String::from_utf8_lossy(body)))
+    {
+        let count = lanes.entry(one.function).or_insert(0);
+        *count = one.count.max(*count);
     }
-    Ok(outboxes)
+    Ok(lanes)
 }
 
 /// Whether the server's process has a library open whose file has been replaced. One on another machine,
@@ -185,7 +172,7 @@ fn awaits_restart(pid_file: &str) -> Option<bool> {
     Some(ours.any(|line| line.ends_with(" (deleted)")))
 }
 
-fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> Result<Vec<T>> {
+pub(super) fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> Result<Vec<T>> {
     let what = "ask the database server how it is";
     let rows: Vec<mysql::Row> = conn.query(sql).map_err(|error| refused(what, &error))?;
     rows.into_iter()

@@ -1,8 +1,10 @@
-//! `gman status`: the whole way of a change at a glance; `docs/status.md` describes it.
+//! `gman status`: the whole path of a change at a glance; `docs/status.md` describes it.
 //!
 //! - [`options`]: the options;
-//! - [`database`]: the server, the library in it, its settings and counters, triggers, the outbox;
+//! - [`database`]: the server, the library in it, its settings and counters, triggers;
+//! - [`outbox`]: the outboxes, and who relays them;
 //! - [`queues`]: what waits in the job servers;
+//! - [`worker`]: how the workers are, by their numbers ([`samples`]) at their addresses ([`worker_address`]);
 //! - [`memory`]: how Redis is;
 //! - [`problems`]: what is wrong, in plain words, and what to do;
 //! - [`seen`]: all of it together;
@@ -11,15 +13,20 @@
 mod database;
 mod memory;
 mod options;
+mod outbox;
 mod problems;
 mod queues;
+mod samples;
 mod screen;
 mod seen;
+mod worker;
+mod worker_address;
 
 use std::io::{self, IsTerminal};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gearman_mysql_udf::gearman::wire::protection::Protection;
 use mysql::Conn;
 
 use self::database::Database;
@@ -27,22 +34,37 @@ use self::memory::Memory;
 pub(crate) use self::options::Options;
 use self::problems::Severity;
 use self::seen::Status;
+use self::worker::Worker;
 use crate::error::{Error, Result};
+use crate::service::report;
 use crate::terminal;
 
 /// Between two looks at the counters, for their rates.
 const BETWEEN: Duration = Duration::from_secs(1);
 
+/// What was counted at one time.
+struct Counted {
+    database: Database,
+    workers: Vec<Worker>,
+    at: Instant,
+}
+
 /// # Errors
 ///
 /// If something is broken, or the database cannot be asked.
 pub(crate) fn run(options: &Options) -> Result {
+    let protection = options
+        .gearmand
+        .protection(|problem| report("status", problem))?;
     let mut conn = options.mysql.connect()?;
-    let mut before = Database::read(&mut conn)?;
-    let mut since = Instant::now();
+    let mut before = Counted {
+        database: Database::read(&mut conn)?,
+        workers: worker::read(&options.workers, &[], Duration::ZERO),
+        at: Instant::now(),
+    };
     thread::sleep(BETWEEN);
     loop {
-        let status = look(options, &mut conn, &before, since.elapsed())?;
+        let status = look(options, &protection, &mut conn, &before)?;
         if options.json {
             let text = serde_json::to_string_pretty(&status).map_err(Error::failed)?;
             terminal::print(&text)?;
@@ -52,26 +74,32 @@ pub(crate) fn run(options: &Options) -> Result {
         let Some(pause) = options.pause() else {
             return outcome(&status);
         };
-        (before, since) = (status.database, Instant::now());
+        before = Counted {
+            database: status.database,
+            workers: status.workers,
+            at: Instant::now(),
+        };
         thread::sleep(pause);
     }
 }
 
 fn look(
     options: &Options,
+    protection: &Protection,
     conn: &mut Conn,
-    before: &Database,
-    elapsed: Duration,
+    before: &Counted,
 ) -> Result<Status> {
     let mut database = Database::read(conn)?;
-    database.count_since(before, elapsed);
-    let job_servers = queues::read(&database, &options.gearmand);
+    database.count_since(&before.database, before.at.elapsed());
+    let workers = worker::read(&options.workers, &before.workers, before.at.elapsed());
+    let job_servers = queues::read(&database, &options.gearmand.job_servers, protection);
     let redis = Memory::read(&options.redis)?;
-    let problems = problems::find(&database, &job_servers, &redis);
+    let problems = problems::find(&database, &job_servers, &workers, &redis);
     Ok(Status {
         problems,
         database,
         job_servers,
+        workers,
         redis,
     })
 }

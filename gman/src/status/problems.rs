@@ -1,16 +1,23 @@
 //! What is wrong, in plain words, and what to do.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::database::Database;
 use super::memory::Memory;
+use super::outbox::Outbox;
 use super::queues::JobServer;
+use super::worker::{Ages, Worker};
 
-/// An outbox whose oldest job waits for so long does not move.
+/// An outbox whose oldest job waits for so long does not move, and changes that take so long are late.
 const OLD_SECONDS: f64 = 10.0;
 
 /// So many jobs in a queue are more than a moment's.
 const MANY_JOBS: u64 = 10_000;
+
+/// Clocks that differ by less are those of any two machines.
+const SKEW_SECONDS: f64 = 0.5;
 
 /// How bad it is; the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -53,7 +60,12 @@ impl Problems {
 }
 
 /// All problems, the worst first.
-pub(super) fn find(database: &Database, job_servers: &[JobServer], redis: &Memory) -> Vec<Problem> {
+pub(super) fn find(
+    database: &Database,
+    job_servers: &[JobServer],
+    workers: &[Worker],
+    redis: &Memory,
+) -> Vec<Problem> {
     let mut problems = Problems::default();
     for finding in &database.findings {
         problems.add(
@@ -67,6 +79,10 @@ pub(super) fn find(database: &Database, job_servers: &[JobServer], redis: &Memor
     outboxes(database, &mut problems);
     for server in job_servers {
         queues(server, &mut problems);
+    }
+    lanes(database, job_servers, &mut problems);
+    for one in workers {
+        worker(one, &mut problems);
     }
     memory(redis, &mut problems);
     problems.0.sort_by_key(|problem| problem.severity);
@@ -149,18 +165,18 @@ fn outboxes(database: &Database, problems: &mut Problems) {
         let schema = &outbox.schema;
         let error = outbox.last_error.clone().unwrap_or_default();
         let oldest = outbox.oldest_seconds.unwrap_or(0.0);
-        if let Some(since) = &outbox.failing_since {
+        if let Some(error) = &outbox.error {
+            problems.broken(
+                format!("the outbox of {schema} cannot be read: {error}"),
+                "SHOW FULL PROCESSLIST shows who has locked its tables; if they were altered or their \
+                 definer is gone, run outbox.sql or outbox-plain.sql again",
+            );
+        } else if !outbox.is_relayed() {
+            unrelayed(outbox, has_events, problems);
+        } else if let Some(since) = &outbox.failing_since {
             problems.broken(
                 format!("the outbox of {schema} fails since {since}: {error}"),
                 "SELECT gman_check() in the database, or the log of gman relay",
-            );
-        } else if oldest > OLD_SECONDS && !has_events {
-            problems.broken(
-                format!(
-                    "{} jobs wait in the outbox of {schema}, and event_scheduler is off",
-                    outbox.depth
-                ),
-                "SET GLOBAL event_scheduler = ON, or run gman relay",
             );
         } else if oldest > OLD_SECONDS {
             problems.broken(
@@ -168,7 +184,7 @@ fn outboxes(database: &Database, problems: &mut Problems) {
                     "{} jobs wait in the outbox of {schema}, the oldest for {oldest:.0} s",
                     outbox.depth
                 ),
-                "look whether SHOW EVENTS has gman_outbox_relay ENABLED, or gman relay runs",
+                "look at the log of the relay, and whether more is written than it submits",
             );
         }
         if outbox.dead > 0 {
@@ -183,12 +199,50 @@ fn outboxes(database: &Database, problems: &mut Problems) {
     }
 }
 
+/// Nobody relays the outbox: says why, if that can be seen.
+fn unrelayed(outbox: &Outbox, has_events: bool, problems: &mut Problems) {
+    let schema = &outbox.schema;
+    let enable = format!("ALTER EVENT {schema}.gman_outbox_relay ENABLE, or run gman relay");
+    let (why, remedy) = match &outbox.event {
+        Some(event) if event.definer_exists == Some(false) => (
+            format!("its event runs as {}, which is no account", event.definer),
+            format!("ALTER DEFINER = CURRENT_USER EVENT {schema}.gman_outbox_relay ENABLE"),
+        ),
+        Some(event) if event.status != "ENABLED" => {
+            (format!("its event is {}", event.status), enable)
+        }
+        Some(_) if !has_events => (
+            "event_scheduler is off".to_owned(),
+            "SET GLOBAL event_scheduler = ON, or run gman relay".to_owned(),
+        ),
+        _ if outbox.owner.is_empty() => (
+            "no relay has the lease".to_owned(),
+            "run gman relay".to_owned(),
+        ),
+        _ => (
+            format!(
+                "{} has been silent for {:.0} s",
+                outbox.owner,
+                outbox.beat_seconds.unwrap_or(0.0)
+            ),
+            "look at its log, or at the error log for the event; whether its host and its disk are well"
+                .to_owned(),
+        ),
+    };
+    let depth = outbox.depth;
+    let text = format!("nobody relays the outbox of {schema}, in which {depth} jobs wait: {why}");
+    match depth {
+        0 => problems.warning(text, remedy),
+        _ => problems.broken(text, remedy),
+    }
+}
+
 fn queues(server: &JobServer, problems: &mut Problems) {
     let address = &server.address;
     if let Some(error) = &server.error {
         problems.warning(
             format!("the queues of gearmand {address} cannot be seen from here: {error}"),
-            "--gearmand names another address",
+            "--gearmand names another address, --gearmand-ca turns TLS on",
         );
     }
     for queue in &server.queues {
@@ -206,6 +260,106 @@ fn queues(server: &JobServer, problems: &mut Problems) {
                 "look at the worker's log: Redis may be slow or away; --threads",
             );
         }
+    }
+}
+
+/// Compares the lanes of the triggers with those that workers serve. Says nothing while a job server is not
+/// seen: the worker that is missing may be there.
+fn lanes(database: &Database, job_servers: &[JobServer], problems: &mut Problems) {
+    if job_servers.iter().any(|server| server.error.is_some()) {
+        return;
+    }
+    for (function, &count) in &database.lanes {
+        let lane = |name: &str| -> Option<u16> {
+            name.strip_prefix(function.as_str())?
+                .strip_prefix('.')?
+                .parse()
+                .ok()
+        };
+        let queues = job_servers.iter().flat_map(|server| &server.queues);
+        let queues = queues.filter_map(|queue| Some((lane(&queue.function)?, queue)));
+        let served: BTreeSet<u16> = queues
+            .filter(|(_, queue)| queue.workers > 0)
+            .map(|(lane, _)| lane)
+            .collect();
+        let missing: Vec<String> = (1..=count)
+            .filter(|lane| !served.contains(lane))
+            .map(|lane| lane.to_string())
+            .collect();
+        if !missing.is_empty() {
+            problems.broken(
+                format!(
+                    "the triggers spread {function} over {count} lanes, and no worker serves lane {}",
+                    missing.join(", ")
+                ),
+                format!("gman worker --lane {}/{count}", missing[0]),
+            );
+        }
+        if let Some(lane) = served.iter().rfind(|lane| **lane > count) {
+            problems.warning(
+                format!("a worker serves lane {lane} of {function}, and the triggers fill only {count}"),
+                format!(
+                    "start the workers with --lane K/{count}, or the triggers with --lanes for as many"
+                ),
+            );
+        }
+    }
+}
+
+fn worker(worker: &Worker, problems: &mut Problems) {
+    let address = &worker.address;
+    if let Some(error) = &worker.error {
+        problems.broken(
+            format!("the worker at {address} cannot be asked: {error}"),
+            "start it with --metrics, or name its address with --worker",
+        );
+        return;
+    }
+    for trouble in &worker.troubles {
+        problems.broken(
+            format!("the worker at {address} says: {trouble}"),
+            "its log says since when, and what it does about it",
+        );
+    }
+    if !worker.recent_redis_errors.is_empty() {
+        let errors = worker.recent_redis_errors.iter();
+        let errors: Vec<String> = errors
+            .map(|(error, count)| format!("{error} ({count})"))
+            .collect();
+        problems.broken(
+            format!(
+                "Redis refuses what the worker at {address} writes, or is lost: {}",
+                errors.join(", ")
+            ),
+            "its log has the whole text; jobs are kept meanwhile",
+        );
+    }
+    if let Some(failed) = worker.jobs.get("failed") {
+        problems.warning(
+            format!("{failed} jobs have failed in the worker at {address} since it started"),
+            "its log has a line for each; gman verify",
+        );
+    }
+    if let Some(Ages {
+        p50_seconds,
+        are_recent: true,
+        ..
+    }) = worker.ages
+        && p50_seconds.is_none_or(|seconds| seconds > OLD_SECONDS)
+    {
+        problems.warning(
+            format!("half of the changes are older than {OLD_SECONDS} s when the worker at {address} has written them"),
+            "look at the queues below: more --threads, or --lanes",
+        );
+    }
+    if worker.clock_skew_seconds > SKEW_SECONDS {
+        problems.warning(
+            format!(
+                "the database's clock has been {:.1} s ahead of that of the worker at {address}",
+                worker.clock_skew_seconds
+            ),
+            "keep both in time (NTP), or the ages of changes are wrong",
+        );
     }
 }
 

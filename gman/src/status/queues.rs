@@ -1,16 +1,17 @@
 //! What waits in the job servers: gearmand's admin command `status`.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io;
 use std::time::Duration;
 
 use gearman_mysql_udf::gearman::servers::host_port::{self, HostPort};
+use gearman_mysql_udf::gearman::wire::deadline::Deadline;
+use gearman_mysql_udf::gearman::wire::protection::Protection;
 use serde::Serialize;
 
 use super::database::Database;
-use crate::connections::GearmandOptions;
+use crate::connections::connect_to_job_server;
 
-/// How long a job server may take.
+/// How long a job server may take to connect, and to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many lines are read at most: somebody else may listen on the port.
@@ -35,21 +36,25 @@ pub(super) struct Queue {
     pub(super) workers: u64,
 }
 
-/// Asks the job servers that the database server names, or else those of `--gearmand`.
-pub(super) fn read(database: &Database, options: &GearmandOptions) -> Vec<JobServer> {
+/// Asks the job servers that the database server names, or else `others`.
+pub(super) fn read(
+    database: &Database,
+    others: &[HostPort],
+    protection: &Protection,
+) -> Vec<JobServer> {
     let named = database
         .checks
         .iter()
         .filter_map(|check| check.server.as_deref());
     let named: Vec<HostPort> = named.flat_map(host_port::parse).flatten().collect();
     let servers = match named.is_empty() {
-        true => &options.job_servers,
+        true => others,
         false => &named,
     };
     servers
         .iter()
         .map(|address| {
-            let (queues, error) = match ask(address) {
+            let (queues, error) = match ask(address, protection) {
                 Ok(queues) => (queues, None),
                 Err(error) => (Vec::new(), Some(error.to_string())),
             };
@@ -62,32 +67,27 @@ pub(super) fn read(database: &Database, options: &GearmandOptions) -> Vec<JobSer
         .collect()
 }
 
-fn ask(address: &HostPort) -> io::Result<Vec<Queue>> {
-    let mut problem = io::Error::other("the name has no address");
-    for address in (address.host.as_str(), address.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, TIMEOUT) {
-            Ok(stream) => return queues(stream),
-            Err(error) => problem = error,
-        }
-    }
-    Err(problem)
-}
-
-fn queues(mut stream: TcpStream) -> io::Result<Vec<Queue>> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    stream.write_all(b"status\n")?;
+fn ask(address: &HostPort, protection: &Protection) -> io::Result<Vec<Queue>> {
+    let mut connection = connect_to_job_server(address, protection, TIMEOUT)?;
+    let deadline = Deadline::after(TIMEOUT);
+    connection
+        .send(|_| {}, b"status\n", &deadline)
+        .map_err(io::Error::other)?;
     let mut queues = Vec::new();
-    for line in BufReader::new(stream).lines().take(MAX_LINES) {
-        let line = line?;
+    for _ in 0..MAX_LINES {
+        let line = connection
+            .receive_line(&deadline)
+            .map_err(io::Error::other)?;
+        let line = String::from_utf8_lossy(line);
         if line == "." {
+            connection.mark_answered();
             return Ok(queues);
         }
         queues.push(queue(&line).ok_or_else(|| {
             io::Error::other("it does not answer the admin command status; is this gearmand?")
         })?);
     }
-    Err(io::Error::other("it closed the connection"))
+    Err(io::Error::other("it names too many functions"))
 }
 
 /// `function <tab> jobs <tab> running <tab> workers`

@@ -1,9 +1,12 @@
-//! The status as text: what is wrong, then the way of a change from the database to Redis.
+//! The status as text: what is wrong, then the path of a change from the database to Redis.
+
+use std::collections::BTreeMap;
 
 use super::database::Database;
 use super::problems::Severity;
 use super::queues::JobServer;
 use super::seen::Status;
+use super::worker::{Ages, Worker};
 
 /// Settings that are shown first, if the server has them.
 const SETTINGS: [&str; 5] = [
@@ -51,6 +54,9 @@ pub(super) fn lines(status: &Status) -> Vec<String> {
     outboxes(&status.database, &mut lines);
     for server in &status.job_servers {
         job_server(server, &status.database, &mut lines);
+    }
+    for one in &status.workers {
+        worker(one, &mut lines);
     }
     redis(status, &mut lines);
     lines
@@ -101,10 +107,8 @@ fn database(database: &Database, lines: &mut Vec<String>) {
     ));
     let counters = COUNTERS.iter().filter_map(|name| {
         let value = database.counters.get(*name)?;
-        let rate = database.rates.get(*name);
-        let rate = rate.map_or_else(String::new, |rate| format!(" ({rate:.0}/s)"));
         let short = name.trim_start_matches("Gman_").replace('_', " ");
-        Some(format!("{short} {value}{rate}"))
+        Some(format!("{short} {value}{}", rate(&database.rates, name)))
     });
     let counters: Vec<String> = counters.collect();
     if !counters.is_empty() {
@@ -114,13 +118,30 @@ fn database(database: &Database, lines: &mut Vec<String>) {
 
 fn outboxes(database: &Database, lines: &mut Vec<String>) {
     for outbox in &database.outboxes {
+        let schema = &outbox.schema;
+        if outbox.error.is_some() {
+            lines.push(format!("outbox      {schema}: cannot be read"));
+            continue;
+        }
         lines.push(format!(
-            "outbox      {}: {} jobs, the oldest {:.1} s, {} set aside",
-            outbox.schema,
+            "outbox      {schema}: {} jobs, the oldest {:.1} s, {} set aside; confirmed by {}",
             outbox.depth,
             outbox.oldest_seconds.unwrap_or(0.0),
-            outbox.dead
+            outbox.dead,
+            match outbox.confirm.as_str() {
+                "worker" => "the worker",
+                _ => "gearmand",
+            }
         ));
+        lines.push(match outbox.beat_seconds {
+            Some(seconds) if !outbox.owner.is_empty() => {
+                format!(
+                    "            relayed by {}, {seconds:.1} s ago",
+                    outbox.owner
+                )
+            }
+            _ => "            relayed by nobody".to_owned(),
+        });
     }
 }
 
@@ -142,6 +163,69 @@ fn job_server(server: &JobServer, database: &Database, lines: &mut Vec<String>) 
             queue.function, queue.jobs, queue.running, queue.workers
         ));
     }
+}
+
+fn worker(worker: &Worker, lines: &mut Vec<String>) {
+    let address = &worker.address;
+    if worker.error.is_some() {
+        lines.push(format!("worker      {address}: unreachable"));
+        return;
+    }
+    let outcomes = ["written", "left_out", "failed", "given_back"];
+    let outcomes = outcomes.iter().filter_map(|outcome| {
+        let jobs = worker.jobs.get(*outcome)?;
+        Some(format!(
+            "{jobs} {}{}",
+            outcome.replace('_', " "),
+            rate(&worker.rates, outcome)
+        ))
+    });
+    let outcomes: Vec<String> = outcomes.collect();
+    let jobs = match outcomes.is_empty() {
+        true => "none done".to_owned(),
+        false => outcomes.join(", "),
+    };
+    lines.push(format!(
+        "worker      {address}: jobs {jobs}; {} in flight",
+        worker.in_flight
+    ));
+    if let Some(ages) = worker.ages {
+        lines.push(format!("            {}", age(ages)));
+    }
+    let errors = worker.redis_errors.iter();
+    let errors: Vec<String> = errors
+        .map(|(error, count)| format!("{error} {count}"))
+        .collect();
+    if !errors.is_empty() {
+        lines.push(format!(
+            "            errors of Redis: {}; {} reconnects",
+            errors.join(", "),
+            worker.redis_reconnects
+        ));
+    }
+}
+
+fn age(ages: Ages) -> String {
+    let bound = |seconds: Option<f64>| match seconds {
+        None => "more than an hour".to_owned(),
+        Some(seconds) if seconds < 1.0 => format!("at most {} ms", seconds * 1000.0),
+        Some(seconds) => format!("at most {seconds} s"),
+    };
+    let when = match ages.are_recent {
+        true => "",
+        false => ", since it started",
+    };
+    format!(
+        "age of changes once Redis has them: half {}, 99 % {}{when}",
+        bound(ages.p50_seconds),
+        bound(ages.p99_seconds)
+    )
+}
+
+/// How fast a counter grows, if it does.
+fn rate(rates: &BTreeMap<String, f64>, name: &str) -> String {
+    let rate = rates.get(name);
+    rate.map_or_else(String::new, |rate| format!(" ({rate:.0}/s)"))
 }
 
 fn redis(status: &Status, lines: &mut Vec<String>) {

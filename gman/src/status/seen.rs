@@ -6,6 +6,7 @@ use super::database::Database;
 use super::memory::Memory;
 use super::problems::Problem;
 use super::queues::JobServer;
+use super::worker::Worker;
 
 /// Everything that was seen.
 #[derive(Debug, Serialize)]
@@ -14,5 +15,6 @@ pub(super) struct Status {
     pub(super) problems: Vec<Problem>,
     pub(super) database: Database,
     pub(super) job_servers: Vec<JobServer>,
+    pub(super) workers: Vec<Worker>,
     pub(super) redis: Memory,
 }

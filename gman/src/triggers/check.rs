@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::cascade;
 use super::copies;
 use super::describe::{self, Described, Existing};
+use super::lanes::Lanes;
 use super::script::{LOOKUP_RECORD, RECORD};
 use super::table::{Dialect, EVENTS, Row, default_prefix, trigger_name};
 use crate::connections::MysqlOptions;
@@ -381,14 +382,6 @@ fn recorded(variable: &str, body: &str) -> Option<String> {
     Some(copies::text(after))
 }
 
-/// Over how many functions its jobs are spread.
-fn lanes(body: &str) -> Option<&str> {
-    let (_, after) = body.split_once(" + CRC32(")?;
-    let (_, after) = after.split_once(" % ")?;
-    let end = after.find(|letter: char| !letter.is_ascii_digit())?;
-    Some(&after[..end])
-}
-
 /// The options that a trigger was made with.
 fn options(trigger: &Existing) -> String {
     let Ok(body) = hand_over::read(&trigger.body) else {
@@ -418,8 +411,8 @@ fn options(trigger: &Existing) -> String {
     if let Some(names) = recorded(LOOKUP_RECORD, &trigger.body) {
         options.push(format!("--lookup {}", shell(&names)));
     }
-    if let Some(lanes) = lanes(&trigger.body) {
-        options.push(format!("--lanes {lanes}"));
+    if let Some(lanes) = Lanes::of(&trigger.body) {
+        options.push(format!("--lanes {}", lanes.count));
     }
     options
         .into_iter()

@@ -3,8 +3,10 @@
 //! - [`describe`]: what the server says of a table;
 //! - [`table`]: what is sent of it;
 //! - [`script`]: the statements that create the triggers, as pure text;
+//! - [`lanes`]: over which Gearman functions they spread their jobs;
 //! - [`cascade`]: triggers on the tables that its foreign keys refer to;
 //! - [`install`]: creates and drops them;
+//! - [`listed`]: what was done with them, for who parses;
 //! - [`check`]: finds those that do not fit their tables any more;
 //! - [`copies`]: finds those that belong to another schema.
 
@@ -13,6 +15,8 @@ pub(crate) mod check;
 pub(crate) mod copies;
 pub(crate) mod describe;
 mod install;
+pub(crate) mod lanes;
+mod listed;
 mod script;
 pub(crate) mod table;
 
@@ -20,6 +24,7 @@ use clap::Args;
 use mysql::Conn;
 
 use self::describe::Described;
+use self::listed::{Action, Listed};
 use self::script::{Delivery, Style, Trigger};
 use self::table::{Column, Dialect};
 use crate::connections::MysqlOptions;
@@ -48,8 +53,8 @@ pub(crate) struct Options {
     #[arg(value_name = "DATABASE.TABLE", required_unless_present = "check")]
     tables: Vec<String>,
 
-    /// With --check: print JSON
-    #[arg(long, requires = "check")]
+    /// Print JSON: each trigger with its statement and what was done with it, or with --check the problems
+    #[arg(long)]
     json: bool,
 
     /// Create or replace the triggers; the table is locked meanwhile, so that no change is missed
@@ -91,7 +96,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "syncRowToRedis")]
     function: String,
 
-    /// Spread the jobs over so many Gearman functions, NAME.1 to NAME.N, for as many workers: gman worker
+    /// Spread the jobs over N Gearman functions, NAME.1 to NAME.N, for as many workers: gman worker
     /// --lane K/N; all jobs of a key go to the same one
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -138,7 +143,11 @@ pub(crate) fn run(options: &Options) -> Result {
     };
     let mut conn = options.mysql.connect()?;
     if options.drop {
-        return tables.iter().try_for_each(|table| drop(&mut conn, table));
+        let mut dropped = Vec::new();
+        for table in &tables {
+            dropped.extend(drop(&mut conn, table, options.json)?);
+        }
+        return print_if_json(options, &dropped);
     }
     let style = style(options);
     // All of them before the first is changed.
@@ -152,18 +161,39 @@ pub(crate) fn run(options: &Options) -> Result {
             Ok(described)
         })
         .collect::<Result<Vec<_>>>()?;
+    let mut listed = Vec::new();
     for described in &described {
-        let cascading = cascading(&mut conn, options, described, &style)?;
+        let mut triggers = script::triggers(&described.table, &style);
+        triggers.extend(cascading(&mut conn, options, described, &style)?);
         warn(options, described);
+        let action = match options.create {
+            true => Action::Created,
+            false => Action::Printed,
+        };
+        let these: Vec<Listed> = triggers
+            .iter()
+            .map(|trigger| Listed::new(trigger, action))
+            .collect();
         if options.create {
-            create(&mut conn, described, &style, cascading)?;
-        } else {
-            let mut triggers = script::triggers(&described.table, &style);
-            triggers.extend(cascading);
-            terminal::print_bytes(script::script(&triggers, &style).as_bytes())?;
+            install::create(&mut conn, &triggers)?;
+            say_what_is_sent_from_now_on(described);
+        }
+        match (options.json, action) {
+            (true, _) => listed.extend(these),
+            (false, Action::Printed) => {
+                terminal::print_bytes(script::script(&triggers, &style).as_bytes())?;
+            }
+            (false, _) => these.iter().try_for_each(Listed::print)?,
         }
     }
-    Ok(())
+    print_if_json(options, &listed)
+}
+
+fn print_if_json(options: &Options, listed: &[Listed]) -> Result {
+    match options.json {
+        true => listed::print_json(listed),
+        false => Ok(()),
+    }
 }
 
 fn style(options: &Options) -> Style {
@@ -293,18 +323,7 @@ fn cascading(
     Ok(cascading.triggers)
 }
 
-fn create(
-    conn: &mut Conn,
-    described: &Described,
-    style: &Style,
-    cascading: Vec<Trigger>,
-) -> Result {
-    let mut triggers = script::triggers(&described.table, style);
-    triggers.extend(cascading);
-    install::create(conn, &triggers)?;
-    triggers.iter().try_for_each(|trigger| {
-        terminal::print(&format!("created {}", printable(&trigger.name.quoted())))
-    })?;
+fn say_what_is_sent_from_now_on(described: &Described) {
     let columns = check::newly_sent(described);
     if !columns.is_empty() {
         terminal::say(&format!(
@@ -313,26 +332,28 @@ fn create(
             check::load(&described.table.name)
         ));
     }
-    Ok(())
 }
 
-fn drop(conn: &mut Conn, table: &TableName) -> Result {
-    let ours: Vec<TableName> = describe::all_triggers(conn)?
-        .into_iter()
-        .filter(|trigger| is_ours(trigger, table))
-        .map(|trigger| trigger.name)
-        .collect();
+/// Drops those of a table, and says so at once if that is not JSON.
+fn drop(conn: &mut Conn, table: &TableName, json: bool) -> Result<Vec<Listed>> {
+    let mut ours = describe::all_triggers(conn)?;
+    ours.retain(|trigger| is_ours(trigger, table));
     if ours.is_empty() {
         terminal::say(&format!(
             "{} has no triggers of ours that this account may see",
             table.quoted()
         ));
     }
-    for name in ours {
-        install::drop(conn, &name)?;
-        terminal::print(&format!("dropped {}", printable(&name.quoted())))?;
+    let mut dropped = Vec::new();
+    for trigger in &ours {
+        install::drop(conn, &trigger.name)?;
+        let listed = Listed::dropped(trigger);
+        if !json {
+            listed.print()?;
+        }
+        dropped.push(listed);
     }
-    Ok(())
+    Ok(dropped)
 }
 
 /// Whether a trigger is one of those that are made for `table`, or that came with it when it was called
@@ -340,8 +361,4 @@ fn drop(conn: &mut Conn, table: &TableName) -> Result {
 fn is_ours(trigger: &describe::Existing, table: &TableName) -> bool {
     let on_itself = trigger.on == *table && check::table_of(trigger).is_some();
     on_itself || cascade::is_for(trigger, table)
-}
-
-fn printable(text: &str) -> String {
-    terminal::printable(text).into_owned()
 }

@@ -36,7 +36,7 @@ pub(super) fn find(
     }
     let table = Table {
         look,
-        lookups: lookups::prefixes(look.source, &options.prefix),
+        lookups: lookups::prefixes(look.source, &options.rows.prefix),
     };
     for prefix in &look.prefixes {
         let mut suspects = Orphans::new();

@@ -126,6 +126,18 @@ impl Change {
         }
     }
 
+    /// Whether it says all that the key holds: what was changed before does not matter then.
+    pub(super) fn is_whole(&self) -> bool {
+        match self.write {
+            Write::Set(_)
+            | Write::Name(_)
+            | Write::Delete
+            | Write::Replace(_)
+            | Write::Document(_) => true,
+            Write::Merge(_) | Write::DeleteIf(_) => false,
+        }
+    }
+
     /// The slot of the key, if Redis is a cluster.
     pub(super) fn slot(&self) -> u16 {
         redis_client::slot(self.key.as_bytes())

@@ -8,16 +8,17 @@ use gearman_mysql_udf::gearman::servers::host_port::HostPort;
 use gearman_mysql_udf::gearman::wire::packet::{Command, Packet};
 use gearman_mysql_udf::gearman::wire::protection::Protection;
 
+use super::catch_up::CatchUp;
 use super::connection::{Connection, Finished};
 use super::format::{self, Format, Task};
 use super::inbox::{Inbox, Item, TooLarge};
+use super::intake::Intake;
 use super::job::{Job, Outcomes, Row};
-use super::lane::Lanes;
 use super::log::{self, say};
 use super::options::Options;
 use super::statistics::Statistics;
 use super::store::Outcome;
-use super::window::Window;
+use super::writers::Writers;
 use crate::service::{Backoff, Stop};
 
 /// After this long without a word the job server is asked for a job: gearmand looks at jobs whose
@@ -42,7 +43,7 @@ pub(super) struct JobServer {
     in_flight_bytes: usize,
     max_workload: usize,
     verbose: bool,
-    lanes: Lanes,
+    writers: Writers,
     statistics: Arc<Statistics>,
     stop: Arc<Stop>,
 }
@@ -51,8 +52,8 @@ pub(super) struct JobServer {
 enum Arrival {
     /// A job, and what it asks for: one row at least.
     Job(Arc<Job>, Vec<Task>),
-    /// A job that nobody can do.
-    Malformed(Finished),
+    /// A job that is not to be done.
+    Settled(Finished),
     NoJob,
     Noop,
 }
@@ -63,7 +64,7 @@ impl JobServer {
         protection: &Protection,
         functions: &[String],
         options: &Options,
-        lanes: &Lanes,
+        writers: &Writers,
         statistics: &Arc<Statistics>,
         stop: &Arc<Stop>,
     ) -> Self {
@@ -77,7 +78,7 @@ impl JobServer {
             in_flight_bytes: options.in_flight_bytes,
             max_workload: options.max_workload,
             verbose: options.verbose,
-            lanes: lanes.clone(),
+            writers: writers.clone(),
             statistics: Arc::clone(statistics),
             stop: Arc::clone(stop),
         }
@@ -115,12 +116,12 @@ impl JobServer {
 
     fn connect(&self) -> io::Result<Connection> {
         let functions = &self.functions;
-        let window = Window::new(self.in_flight, self.in_flight_bytes);
+        let intake = Intake::new(self.in_flight, self.in_flight_bytes);
         let connection = Connection::open(
             &self.address,
             &self.protection,
             functions,
-            window,
+            intake,
             &self.statistics,
         )?;
         let (address, functions) = (&self.address, functions.join(" and "));
@@ -153,6 +154,7 @@ impl JobServer {
     /// Takes jobs until somebody asks to stop and they are finished, or there is no time for that.
     fn take_jobs(&self, connection: &Arc<Connection>) -> io::Result<()> {
         let mut inbox = Inbox::new(self.max_workload);
+        let mut catch_up = CatchUp::new();
         let mut heard = Instant::now();
         loop {
             if self.stop.requested() {
@@ -166,12 +168,12 @@ impl JobServer {
             }
             if connection.read(inbox.bytes())? > 0 {
                 heard = Instant::now();
-                let arrivals = self.arrivals(connection, &mut inbox)?;
+                let arrivals = self.arrivals(connection, &mut inbox, &mut catch_up)?;
                 self.pass_on(connection, arrivals)?;
             } else if heard.elapsed() > SILENCE && connection.awaits_an_answer() {
                 return Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"));
             } else if heard.elapsed() > ASK_AGAIN {
-                connection.update(Window::woken)?;
+                connection.update(Intake::woken)?;
             }
         }
     }
@@ -181,6 +183,7 @@ impl JobServer {
         &self,
         connection: &Arc<Connection>,
         inbox: &mut Inbox,
+        catch_up: &mut CatchUp,
     ) -> io::Result<Vec<Arrival>> {
         let mut arrivals = Vec::new();
         while let Some(item) = inbox.next()? {
@@ -192,8 +195,11 @@ impl JobServer {
                 }
             };
             match packet.command {
-                Command::JobAssign => arrivals.push(self.job(connection, &packet)),
-                Command::NoJob => arrivals.push(Arrival::NoJob),
+                Command::JobAssign => arrivals.push(self.job(connection, &packet, catch_up)),
+                Command::NoJob => {
+                    catch_up.end();
+                    arrivals.push(Arrival::NoJob);
+                }
                 Command::Noop => arrivals.push(Arrival::Noop),
                 // Such as about a job that an administrator has cancelled meanwhile.
                 Command::Error => {
@@ -208,50 +214,62 @@ impl JobServer {
 
     /// Notes what has arrived, before anybody can finish it, and deals it out.
     fn pass_on(&self, connection: &Connection, arrivals: Vec<Arrival>) -> io::Result<()> {
-        let noted = connection.update(|window| {
+        let noted = connection.update(|intake| {
             for arrival in &arrivals {
                 let bytes = match arrival {
                     Arrival::Job(job, _) => job.bytes(),
-                    Arrival::Malformed(job) => job.bytes,
+                    Arrival::Settled(job) => job.bytes,
                     Arrival::NoJob => {
-                        window.found_none();
+                        intake.found_none();
                         continue;
                     }
                     Arrival::Noop => {
-                        window.woken();
+                        intake.woken();
                         continue;
                     }
                 };
                 connection.count_assigned(bytes);
-                window.assigned(bytes);
+                intake.assigned(bytes);
             }
         });
         for arrival in arrivals {
             match arrival {
                 Arrival::Job(job, tasks) => {
                     let rows = tasks.into_iter().map(|task| Row::new(&job, task));
-                    rows.for_each(|row| self.lanes.hand_in(row));
+                    rows.for_each(|row| self.writers.hand_in(row));
                 }
-                Arrival::Malformed(job) => connection.finish([&job].into_iter()),
+                Arrival::Settled(job) => connection.finish([&job].into_iter()),
                 Arrival::NoJob | Arrival::Noop => {}
             }
         }
         noted
     }
 
-    fn job(&self, connection: &Arc<Connection>, packet: &Packet<'_>) -> Arrival {
+    fn job(
+        &self,
+        connection: &Arc<Connection>,
+        packet: &Packet<'_>,
+        catch_up: &mut CatchUp,
+    ) -> Arrival {
         let (function, workload) = (packet.argument(1), packet.argument(2));
         let handle = packet.argument(0).to_vec();
-        let (tasks, outcomes) = self.tasks(function, workload);
+        let (mut tasks, mut outcomes) = self.tasks(function, workload);
+        tasks.retain(|task| {
+            let is_overtaken = catch_up.is_overtaken(function, &handle, &task.change);
+            if is_overtaken {
+                outcomes.add(Outcome::LeftOut);
+            }
+            !is_overtaken
+        });
         let bytes = workload.len() + tasks.len().saturating_sub(1) * ROW_BYTES;
         if tasks.is_empty() {
-            return malformed(handle, bytes, outcomes);
+            return settled(handle, outcomes, bytes);
         }
         let job = Job::new(connection, handle, bytes, tasks.len(), outcomes);
         Arrival::Job(Arc::new(job), tasks)
     }
 
-    /// What a job asks for, row by row. A row that cannot be read fails alone.
+    /// What a job asks for, row by row. A row that cannot be read fails alone: trying again would not help.
     fn tasks(&self, function: &[u8], workload: &[u8]) -> (Vec<Task>, Outcomes) {
         let name = String::from_utf8_lossy(function);
         let (mut tasks, mut outcomes) = (Vec::new(), Outcomes::default());
@@ -288,7 +306,7 @@ impl JobServer {
         ));
         let mut outcomes = Outcomes::default();
         outcomes.add(Outcome::Impossible);
-        malformed(job.handle, 0, outcomes)
+        settled(job.handle, outcomes, 0)
     }
 
     fn task(&self, function: &[u8], workload: &[u8]) -> Result<Task, String> {
@@ -300,9 +318,8 @@ impl JobServer {
     }
 }
 
-/// Trying again would not help, so it ends here.
-fn malformed(handle: Vec<u8>, bytes: usize, outcomes: Outcomes) -> Arrival {
-    Arrival::Malformed(Finished {
+fn settled(handle: Vec<u8>, outcomes: Outcomes, bytes: usize) -> Arrival {
+    Arrival::Settled(Finished {
         handle,
         outcomes,
         bytes,

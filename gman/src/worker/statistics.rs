@@ -22,7 +22,7 @@ pub(super) struct Statistics {
     registry: Registry,
     /// Jobs whose change Redis has.
     pub(super) written: IntCounter,
-    /// Jobs that were older than what Redis has.
+    /// Jobs that were older than what Redis has, or gets from a newer job.
     pub(super) left_out: IntCounter,
     /// Jobs that cannot be done by anybody.
     pub(super) failed: IntCounter,
@@ -164,7 +164,7 @@ impl Statistics {
 fn jobs(registry: &Registry) -> prometheus::Result<IntCounterVec> {
     let options = Opts::new(
         name("jobs_total"),
-        "Jobs that have ended: written to Redis, left out because Redis had a newer version, failed, \
+        "Jobs that have ended: written to Redis, left out because there was a newer version or job, failed, \
          or given back to a job server",
     );
     let jobs = IntCounterVec::new(options, &["outcome"])?;

@@ -29,7 +29,7 @@ const REPLICAS_MS: &str = "1000";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
-    /// Redis has a newer one.
+    /// Redis has a newer one, or will.
     LeftOut,
     /// It can never be done.
     Impossible,
@@ -43,7 +43,7 @@ pub(super) struct Round {
     pub(super) problem: Option<Fault>,
 }
 
-/// The connections of one lane.
+/// The connections of one writer.
 pub(super) struct Store {
     routes: Arc<Routes>,
     connections: HashMap<Node, Connection>,

@@ -145,6 +145,22 @@ impl ByteQueue {
         }
     }
 
+    /// Writes `bytes` over what is at `position`, as far as there is any.
+    pub(crate) fn overwrite(&mut self, position: usize, mut bytes: &[u8]) {
+        let mut offset = self.gone + position;
+        for segment in &mut self.segments {
+            if let Some(place) = segment.get_mut(offset..) {
+                let (now, later) = bytes.split_at(place.len().min(bytes.len()));
+                place[..now.len()].copy_from_slice(now);
+                bytes = later;
+            }
+            offset = offset.saturating_sub(segment.len());
+            if bytes.is_empty() {
+                return;
+            }
+        }
+    }
+
     /// A place in the queue, to read on from.
     pub(crate) fn at(&self, position: usize) -> Position<'_> {
         let mut place = Position {
@@ -228,6 +244,7 @@ mod tests {
         Append(Vec<usize>),
         Pop(usize),
         Truncate(usize),
+        Overwrite(usize, usize),
         Copy(usize, usize),
     }
 
@@ -241,6 +258,7 @@ mod tests {
             large.clone().prop_map(Step::Pop),
             large.clone().prop_map(Step::Truncate),
             vec(0..SEGMENT_BYTES, 0..4).prop_map(Step::Append),
+            (large.clone(), 0..100_usize).prop_map(|(at, length)| Step::Overwrite(at, length)),
             (large.clone(), large).prop_map(|(start, length)| Step::Copy(start, length)),
         ]
     }
@@ -282,6 +300,12 @@ mod tests {
                     Step::Pop(count) => {
                         queue.pop(count);
                         model.drain(..count.min(model.len()));
+                    }
+                    Step::Overwrite(at, length) => {
+                        let bytes = some(length);
+                        queue.overwrite(at, &bytes);
+                        let places = model.iter_mut().skip(at);
+                        places.zip(bytes).for_each(|(place, byte)| *place = byte);
                     }
                     Step::Copy(start, length) => {
                         let mut copied = Vec::new();

@@ -2,7 +2,8 @@
 //!
 //! Knows no sockets, threads or clocks. Requests are kept as bytes, in the order they were accepted
 //! in, until the job server has answered them; it answers in the order they arrive in. When a
-//! connection breaks, everything that is left is sent again, from the first request on.
+//! connection breaks, everything that is left is sent again, from the first request on; what the server may
+//! have by then gets another unique id.
 //!
 //! ```text
 //!   answered | written, not answered | may be written | behind a gate | being accepted
@@ -14,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::gearman::delivery::byte_queue::ByteQueue;
-use crate::gearman::wire::job::MAX_FUNCTION_BYTES;
+use crate::gearman::wire::job::{self, MAX_FUNCTION_BYTES, MAX_HEAD_BYTES};
 use crate::gearman::wire::packet::{self, HEADER_BYTES};
 
 /// How many bytes may be written ahead of their answers; a longer request is written whole all the
@@ -202,11 +203,28 @@ impl Window {
         }
     }
 
-    /// The connection is gone: what was written and not answered has to be written again. Answers
-    /// how many requests that is.
+    /// The connection is gone: what was written and not answered has to be written again, under other
+    /// unique ids. Returns how many requests that is.
     pub(crate) fn broke(&mut self) -> u64 {
+        self.renew_uniques();
         (self.written, self.begun) = (0, 0);
         std::mem::take(&mut self.begun_requests)
+    }
+
+    fn renew_uniques(&mut self) {
+        let mut position = 0;
+        while position < self.begun
+            && let Some(length) = self.request_at(position)
+        {
+            let mut head = [0; MAX_HEAD_BYTES];
+            let filled = self.bytes.at(position).read(&mut head);
+            let head = &mut head[..filled.min(length)];
+            if let Some(changed) = job::renew_unique(head) {
+                let place = position + changed.start;
+                self.bytes.overwrite(place, &head[changed]);
+            }
+            position += length;
+        }
     }
 
     /// Whether nothing waits for an answer.

@@ -282,6 +282,11 @@ impl Connection {
         self.way.is_outdated()
     }
 
+    /// Whether the connection is over TLS.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
     /// Gives back what a big packet needed.
     pub fn trim(&mut self) {
         self.received.trim();

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 
 use uuid::{Builder, Uuid};
 
@@ -25,6 +26,19 @@ const MAX_EPOCH_DIGITS: usize = 20;
 
 /// A UUID, in bytes: RFC 9562.
 const UUID_BYTES: usize = 16;
+
+/// How many bytes of a fresh id, the last ones, count how often its job was sent again; the others say
+/// which job it is.
+const ATTEMPT_BYTES: usize = 2;
+
+/// The digits of that count.
+const ATTEMPT_DIGITS: usize = 2 * ATTEMPT_BYTES;
+
+/// Where the version is in the text of a UUID.
+const VERSION_DIGIT: usize = 14;
+
+/// RFC 9562 leaves what is in a UUID of this version to those who make it: so ours are told from others.
+const OWN_VERSION: u8 = b'8';
 
 /// How many UUIDs a thread asks the system for at once.
 const STORED_UUIDS: usize = 64;
@@ -82,7 +96,8 @@ pub struct Job<'a> {
 }
 
 /// A caller's own id, or a fresh one. It belongs to the job, so that a retry after a lost reply
-/// says the same id and the job server can tell that it knows the job.
+/// says the same id and the job server can tell that it knows the job; [`renew_unique`] is for those who
+/// repeat several jobs.
 #[derive(Clone)]
 enum Unique<'a> {
     Given(&'a [u8]),
@@ -178,10 +193,32 @@ impl fmt::Debug for Job<'_> {
 impl Unique<'_> {
     fn fresh() -> Self {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        let uuid = Builder::from_random_bytes(random_bytes()).into_uuid();
+        let mut bytes = random_bytes();
+        bytes[UUID_BYTES - ATTEMPT_BYTES..].fill(0);
+        let uuid = Builder::from_custom_bytes(bytes).into_uuid();
         uuid.hyphenated().encode_lower(&mut text);
         Self::Fresh(text)
     }
+}
+
+/// Gives the request that `head` begins with another unique id, unless the id is the caller's; returns what
+/// of `head` has changed.
+///
+/// Several jobs that are repeated after a lost connection need that. Of two that a job server knows it drops
+/// the second and keeps the place of the first: the repetition of an older job, which was done meanwhile, would
+/// come after a newer one whose repetition was dropped. A caller's id asks for just that dropping.
+pub(crate) fn renew_unique(head: &mut [u8]) -> Option<Range<usize>> {
+    let mut names = head.get(packet::HEADER_BYTES..)?.split(|&byte| byte == 0);
+    let begin = packet::HEADER_BYTES + names.next()?.len() + 1;
+    let end = begin + names.next()?.len();
+    let unique = &head[begin..end];
+    let is_ours =
+        unique.len() == uuid::fmt::Hyphenated::LENGTH && unique[VERSION_DIGIT] == OWN_VERSION;
+    let digits = end.checked_sub(ATTEMPT_DIGITS).filter(|_| is_ours)?..end;
+    let attempt = std::str::from_utf8(&head[digits.clone()]).ok()?;
+    let attempt = u16::from_str_radix(attempt, 16).ok()?.wrapping_add(1);
+    head[digits.clone()].copy_from_slice(format!("{attempt:04x}").as_bytes());
+    Some(digits)
 }
 
 /// Random bytes from the system, which is asked for many at once: asking costs as much as the rest of
@@ -284,6 +321,33 @@ mod tests {
         job.encode_head(&mut first);
         job.encode_head(&mut again);
         assert_eq!(first, again);
+    }
+
+    #[test]
+    fn a_fresh_id_is_renewed_and_a_callers_is_not() {
+        for mode in [MODE, Mode::Epoch(1)] {
+            let job = Job::new(mode, b"f", b"workload", None).unwrap();
+            let mut head = Vec::new();
+            job.encode_head(&mut head);
+            let first = head.clone();
+            for attempt in ["0001", "0002"] {
+                let changed = renew_unique(&mut head).expect("an id of ours");
+                assert_eq!(&head[changed], attempt.as_bytes());
+            }
+            let differences = first.iter().zip(&head).filter(|(a, b)| a != b).count();
+            assert_eq!(differences, 1);
+        }
+        for own in ["mine", "0b5b0e4c-9d3c-4a6b-8f7e-2d1c0b9a8f7e", ""] {
+            let mut head = [
+                &[0; packet::HEADER_BYTES],
+                b"f\0".as_slice(),
+                own.as_bytes(),
+                b"\0",
+            ]
+            .concat();
+            assert_eq!(renew_unique(&mut head), None, "{own}");
+        }
+        assert_eq!(renew_unique(&mut [0; 5]), None);
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn an_acknowledged_row_whose_delete_fails_is_not_sent_again() {
 #[test]
 fn an_acknowledged_row_that_somebody_has_locked_is_not_sent_again() {
     let server = FakeJobServer::always(Reply::Handle);
-    let mut outbox = Outbox::start_with(&["--innodb-lock-wait-timeout=1"]);
+    let mut outbox = Outbox::start();
     outbox.set_servers(&server.address());
     outbox.stop_relay();
     outbox.execute("INSERT INTO gman_outbox (`function`, workload) VALUES ('f', '1'), ('f', '2')");
@@ -93,6 +93,25 @@ fn a_row_that_fails_again_and_again_while_others_get_through_is_set_aside() {
     sent.retain(|workload| workload != "poison");
     sent.dedup();
     assert_eq!(sent, ["1", "3", "4"]);
+}
+
+/// Ids begin again after a TRUNCATE.
+#[test]
+fn a_dead_row_that_had_the_same_id_is_in_nobodys_way() {
+    let server = FakeJobServer::always(Reply::Handle);
+    let mut outbox = Outbox::start();
+    outbox.set_servers(&server.address());
+    for id in 1..=10 {
+        outbox.execute(&format!(
+            "INSERT INTO gman_outbox_dead (id, `function`, workload, error) VALUES ({id}, 'x', '', 'x')"
+        ));
+    }
+    outbox.execute(
+        "INSERT INTO gman_outbox (`function`, workload) VALUES ('', 'refused'), ('f', '1')",
+    );
+    outbox.drain();
+    assert_eq!(outbox.status().dead, 11);
+    assert_eq!(workloads(&server), ["1"]);
 }
 
 #[test]

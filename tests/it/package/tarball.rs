@@ -51,6 +51,30 @@ fn gman_install_asks_the_server_for_its_folder_and_says_what_it_did() {
 }
 
 #[test]
+fn gman_install_tells_as_json_what_it_did_and_what_the_server_has() {
+    let database = Database::start();
+    let tarball = Tarball::unpack();
+    let told = |output: std::process::Output| -> serde_json::Value {
+        assert!(output.status.success(), "{}", said(&output));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    };
+    let first = told(tarball.try_install(&database, &["--json", "--gearmand=127.0.0.1:1"]));
+    let done = first["done"].to_string();
+    assert!(done.contains(&format!("copied {FILE_NAME}")), "{first}");
+    assert_eq!(first["functions"], serde_json::json!(functions(&database)));
+    assert_eq!(first["plugins"], serde_json::json!(plugins(&database)));
+    assert!(
+        first["to_do"].to_string().contains("gman triggers"),
+        "{first}"
+    );
+
+    let last = told(tarball.try_uninstall(&database, &["--json"]));
+    let done = last["done"].to_string();
+    assert!(done.contains(&format!("removed {FILE_NAME}")), "{last}");
+    assert_eq!(last["functions"], serde_json::json!([]));
+}
+
+#[test]
 fn gman_install_writes_a_configuration_with_which_the_server_starts_with_the_plugin() {
     let mut database = Database::start();
     let tarball = Tarball::unpack();

@@ -1,6 +1,7 @@
 //! What arrives when servers and relays die in the middle of it, and what others do to the tables.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 
@@ -57,12 +58,26 @@ fn what_others_do_to_the_tables_is_named_and_passes() {
     outbox.wait_until_empty();
     outbox.wait_until_well();
 
-    // Emptied, so that ids begin again.
+    // Emptied, so that ids begin again; by now the relay searches from later ones on.
+    let settled = Instant::now() + SETTLING;
+    let mut numbers = vec!["1", "2", "3"];
+    while Instant::now() < settled {
+        outbox.write("f", ["4"]);
+        outbox.wait_until_empty();
+        numbers.push("4");
+    }
     outbox.execute("TRUNCATE gman_outbox");
-    outbox.write("f", ["4"]);
+    outbox.write("f", ["5"]);
     outbox.wait_until_empty();
-    assert_eq!(texts(&worker.wait_for(4)), ["1", "2", "3", "4"]);
+    numbers.push("5");
+    assert_eq!(texts(&worker.wait_for(numbers.len())), numbers);
+    let error: String = outbox.row("SELECT last_error FROM gman_outbox_status");
+    assert!(error.contains("was gman_outbox truncated?"), "{error}");
+    outbox.wait_until_well();
 }
+
+/// After so long the relay does not search the first ids any more.
+const SETTLING: Duration = Duration::from_secs(6);
 
 /// The table of the status cannot be read while the other one is locked, but the state can.
 fn outbox_trouble(outbox: &mut Outbox, part: &str) {
@@ -77,10 +92,46 @@ fn outbox_trouble(outbox: &mut Outbox, part: &str) {
 }
 
 #[test]
+fn a_row_that_cannot_be_set_aside_stands_in_the_way_of_no_other() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let _relay = outbox.relay(&gearmand.address());
+    // Ids begin again after a TRUNCATE.
+    outbox.execute(
+        "INSERT INTO gman_outbox_dead (id, `function`, workload, error) VALUES (1, 'x', '', 'x')",
+    );
+    outbox.write("", ["bad"]);
+    outbox.write("f", ["1"]);
+    outbox.wait_until_empty();
+    let dead: u64 = outbox.row("SELECT dead FROM gman_outbox_status");
+    assert_eq!(dead, 2);
+
+    outbox.execute("RENAME TABLE gman_outbox_dead TO away");
+    outbox.write("", ["bad"]);
+    outbox_trouble(&mut outbox, "gman_outbox_dead' doesn't exist");
+    let mut expected = vec!["1".to_owned()];
+    for number in numbers(2, 40) {
+        outbox.write("f", [number.as_str()]);
+        expected.push(number);
+        worker.wait_for(expected.len());
+        wait_until(PATIENCE, "all but one row to leave", || {
+            match outbox.row::<u64>("SELECT COUNT(*) FROM gman_outbox") {
+                1 => Ok(()),
+                rows => Err(rows),
+            }
+        });
+    }
+    outbox.execute("RENAME TABLE away TO gman_outbox_dead");
+    outbox.wait_until_empty();
+    outbox.wait_until_well();
+    assert_eq!(texts(&worker.jobs()), expected);
+}
+
+#[test]
 fn many_dead_rows_and_many_functions_stand_in_nobodys_way() {
     let (mut outbox, gearmand) = outbox_and_gearmand();
     outbox.execute("INSERT INTO gman_outbox_dead (id, `function`, workload, error) VALUES (1000000, 'x', '', 'x')");
-    for _ in 0..12 {
+    for _ in 0..17 {
         outbox.execute("INSERT INTO gman_outbox_dead (id, `function`, workload, error) SELECT id + (SELECT COUNT(*) FROM gman_outbox_dead AS d), 'x', '', 'x' FROM gman_outbox_dead AS e");
     }
     outbox.confirm("worker");
@@ -92,6 +143,12 @@ fn many_dead_rows_and_many_functions_stand_in_nobodys_way() {
     let worker = RecordingWorker::start(gearmand.port(), &["f"]);
     outbox.write("f", as_strs(&numbers(1, 100)));
     assert_eq!(texts(&worker.wait_for(100)), numbers(1, 100));
+    let began = Instant::now();
+    let dead: u64 = outbox.row("SELECT dead FROM gman_outbox_status");
+    let took = began.elapsed();
+    println!("the status counted {dead} dead rows in {took:?}");
+    assert_eq!(dead, 1 << 17);
+    assert!(took < PATIENCE / 10, "{took:?}");
 }
 
 #[test]

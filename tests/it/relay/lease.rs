@@ -6,19 +6,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Port, RecordingWorker, RelayProcess, wait_until};
+use crate::support::{Port, RecordingWorker, wait_until};
 
-use super::{PATIENCE, as_strs, numbers, outbox_and_gearmand, texts};
+use super::{PATIENCE, as_strs, numbers, outbox_and_gearmand, texts, wait_for_log};
 
 /// How soon another relay must take over from one that died.
-const TAKE_OVER: Duration = Duration::from_secs(10);
-
-fn wait_for_log(relay: &RelayProcess, part: &str) {
-    wait_until(PATIENCE, &format!("the relay to say {part}"), || {
-        let log = relay.log();
-        if log.contains(part) { Ok(()) } else { Err(log) }
-    });
-}
+pub(super) const TAKE_OVER: Duration = Duration::from_secs(10);
 
 #[test]
 fn one_relays_and_another_takes_over_when_it_dies() {

@@ -12,8 +12,10 @@ use mysql::prelude::{FromRow, FromValue, Queryable};
 use mysql::{Conn, OptsBuilder};
 use tempfile::{NamedTempFile, TempDir};
 
+use super::clock::Clock;
 use super::folder;
 use super::library::{FILE_NAME, Library};
+use super::own_disk;
 use super::ports::Port;
 use super::process::{Process, run};
 use super::server_kind::ServerKind;
@@ -47,9 +49,20 @@ pub(crate) struct Database {
     process: Process,
     kind: ServerKind,
     options: Vec<String>,
-    programs: Option<PathBuf>,
+    surroundings: Surroundings,
     port: Port,
     folder: TempDir,
+}
+
+/// What a server finds around itself.
+#[derive(Debug, Default)]
+struct Surroundings {
+    /// A folder with programs that it starts before all others.
+    programs: Option<PathBuf>,
+    /// Variables of its environment.
+    variables: Vec<(&'static str, String)>,
+    /// Whether its data is on a disk of its own.
+    has_own_disk: bool,
 }
 
 /// A server that is about to be started.
@@ -59,13 +72,26 @@ pub(crate) struct Builder {
     options: Vec<String>,
     configuration: String,
     library: Option<&'static Library>,
-    programs: Option<PathBuf>,
+    surroundings: Surroundings,
 }
 
 impl Builder {
     /// Puts a folder with programs that the server starts before all others.
     pub(crate) fn programs(mut self, folder: PathBuf) -> Self {
-        self.programs = Some(folder);
+        self.surroundings.programs = Some(folder);
+        self
+    }
+
+    /// Lets the server go by this clock.
+    pub(crate) fn clock(mut self, clock: &Clock) -> Self {
+        self.surroundings.variables.extend(clock.variables());
+        self
+    }
+
+    /// Puts the data on a disk of its own, which [`Database::leave_room`] makes small; ask
+    /// [`own_disk::problem`] first. Such a server cannot be restarted.
+    pub(crate) fn own_disk(mut self) -> Self {
+        self.surroundings.has_own_disk = true;
         self
     }
 
@@ -91,20 +117,31 @@ impl Builder {
     pub(crate) fn start(self) -> Database {
         let folder = folder::temporary();
         configure(folder.path(), &self.configuration);
-        self.kind.make_data_directory(&folder.path().join("data"));
+        let data = if self.surroundings.has_own_disk {
+            "seed"
+        } else {
+            "data"
+        };
+        self.kind.make_data_directory(&folder.path().join(data));
         let plugins = folder.path().join("plugin");
         fs::create_dir(&plugins).unwrap_or_else(|error| panic!("{}: {error}", plugins.display()));
         if let Some(library) = self.library {
             copy_library(library, &plugins, FILE_NAME);
         }
         let port = Port::free();
-        let programs = self.programs.as_deref();
-        let process = launch(&self.kind, folder.path(), &port, &self.options, programs);
+        let surroundings = self.surroundings;
+        let process = launch(
+            &self.kind,
+            folder.path(),
+            &port,
+            &self.options,
+            &surroundings,
+        );
         let mut database = Database {
             process,
             kind: self.kind,
             options: self.options,
-            programs: self.programs,
+            surroundings,
             port,
             folder,
         };
@@ -134,7 +171,7 @@ impl Database {
             options: Vec::new(),
             configuration: String::new(),
             library: None,
-            programs: None,
+            surroundings: Surroundings::default(),
         }
     }
 
@@ -318,9 +355,14 @@ impl Database {
             self.folder.path(),
             &self.port,
             &self.options,
-            self.programs.as_deref(),
+            &self.surroundings,
         );
         self.wait_until_ready();
+    }
+
+    /// Makes the server's own disk so small that it has room for so many bytes more.
+    pub(crate) fn leave_room(&self, bytes: u64) {
+        own_disk::leave_room(self.pid(), &self.data_dir(), bytes);
     }
 
     /// Stops the server in order.
@@ -385,7 +427,7 @@ fn launch(
     folder: &Path,
     port: &Port,
     options: &[String],
-    programs: Option<&Path>,
+    surroundings: &Surroundings,
 ) -> Process {
     let place = |name: &str| folder.join(name);
     let mut command = kind.server(&folder.join(CONFIGURATION), &folder.join("data"));
@@ -397,12 +439,18 @@ fn launch(
         .arg(format!("--plugin-dir={}", place("plugin").display()))
         .arg(format!("--tmpdir={}", folder.display()))
         .args(options);
-    if let Some(programs) = programs {
+    if let Some(programs) = &surroundings.programs {
         let path = env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", programs.display()));
     }
     if let Some(library) = env::var_os(PRELOAD) {
         command.env("LD_PRELOAD", library);
+    }
+    for (name, value) in &surroundings.variables {
+        command.env(name, value);
+    }
+    if surroundings.has_own_disk {
+        command = own_disk::starting(&command, &place("data"), &place("seed"));
     }
     Process::start(command, &folder.join("log"))
 }

@@ -1,5 +1,6 @@
 //! A server as a child process.
 
+use std::cell::RefCell;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
@@ -28,6 +29,16 @@ const FREEZING: Duration = Duration::from_secs(20);
 
 /// How much of the log a failure shows: MySQL 5.6 ends its own with 50 lines about its plugins.
 const TAIL_LINES: usize = 80;
+
+thread_local! {
+    /// The file of the network in which this thread starts processes, if that is another one than ours.
+    static NETWORK: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// From now on this thread starts processes in the network of this file, as nsenter(1) takes it.
+pub(super) fn start_in_network(file: String) {
+    NETWORK.set(Some(file));
+}
 
 /// A running child. Dropping it ends it; it also ends when this process is killed.
 #[derive(Debug)]
@@ -254,12 +265,20 @@ pub(crate) fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The same command, killed by the kernel when the thread that spawned it ends.
+/// The same command, killed by the kernel when the thread that spawned it ends, and in the network of this
+/// thread.
 ///
 /// setpriv(1) of util-linux sets `PR_SET_PDEATHSIG` and becomes the command, which needs no
 /// `unsafe` code here.
 fn ending_with_us(command: &Command) -> Command {
-    let mut wrapped = Command::new("setpriv");
+    let mut wrapped = match NETWORK.with_borrow(Clone::clone) {
+        None => Command::new("setpriv"),
+        Some(network) => {
+            let mut wrapped = Command::new("nsenter");
+            wrapped.args([&format!("--net={network}"), "setpriv"]);
+            wrapped
+        }
+    };
     wrapped
         .args(["--pdeathsig", "KILL", "--"])
         .arg(command.get_program())

@@ -29,6 +29,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     cut: bool,
+    holds_answers: bool,
     /// Unique ids whose `JOB_CREATED` has been handed on.
     acknowledged: HashSet<String>,
 }
@@ -67,6 +68,16 @@ impl Proxy {
         self.shared.lock().cut = false;
     }
 
+    /// The job server gets everything, and what it answers does not pass any more.
+    pub(crate) fn hold_answers(&self) {
+        self.shared.lock().holds_answers = true;
+    }
+
+    /// Answers pass again, on connections that are still open.
+    pub(crate) fn let_answers_pass(&self) {
+        self.shared.lock().holds_answers = false;
+    }
+
     /// The unique ids that the library has been told the job server has.
     pub(crate) fn acknowledged(&self) -> HashSet<String> {
         self.shared.lock().acknowledged.clone()
@@ -85,7 +96,11 @@ impl Shared {
 
     /// Waits while the wire is cut.
     fn pass(&self) {
-        while self.lock().cut {
+        self.wait_while(|state| state.cut);
+    }
+
+    fn wait_while(&self, is_held: impl Fn(&State) -> bool) {
+        while is_held(&self.lock()) {
             thread::sleep(LOOK);
         }
     }
@@ -110,6 +125,7 @@ fn connect(client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
         })
     };
     let answers = forward(&server, &client, shared, |kind, _| {
+        shared.wait_while(|state| state.holds_answers);
         let unique = submitted.lock().expect("not poisoned").pop_front();
         if kind == JOB_CREATED {
             shared.lock().acknowledged.extend(unique);

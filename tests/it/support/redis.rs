@@ -19,6 +19,7 @@ use super::process::Process;
 pub(crate) struct Redis {
     /// Before `folder`: the server ends before its files go.
     process: Process,
+    host: Ipv4Addr,
     port: Port,
     options: Vec<String>,
     password: &'static str,
@@ -32,11 +33,17 @@ impl Redis {
 
     /// Starts with further options, and a password unless it is empty.
     pub(crate) fn start_with(options: Vec<String>, password: &'static str) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST, options, password)
+    }
+
+    /// At an address of this machine, from which its own connections come too.
+    pub(crate) fn start_at(host: Ipv4Addr, options: Vec<String>, password: &'static str) -> Self {
         let folder = folder::temporary();
         let port = Port::free();
-        let process = launch(folder.path(), &port, &options, password);
+        let process = launch(folder.path(), host, &port, &options, password);
         let mut redis = Self {
             process,
+            host,
             port,
             options,
             password,
@@ -50,13 +57,17 @@ impl Redis {
         self.port.number()
     }
 
+    pub(crate) fn host(&self) -> Ipv4Addr {
+        self.host
+    }
+
     /// `127.0.0.1:port`.
     pub(crate) fn address(&self) -> String {
-        format!("{}:{}", Ipv4Addr::LOCALHOST, self.port())
+        format!("{}:{}", self.host, self.port())
     }
 
     pub(crate) fn connect(&self) -> redis::Connection {
-        open(self.port(), self.password)
+        open(&self.address(), self.password)
             .unwrap_or_else(|error| panic!("cannot connect to Redis: {error}"))
     }
 
@@ -112,22 +123,27 @@ impl Redis {
     /// Stops the server, if it runs, and starts it again on its data and port.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        self.process = launch(self.folder.path(), &self.port, &self.options, self.password);
+        self.process = launch(
+            self.folder.path(),
+            self.host,
+            &self.port,
+            &self.options,
+            self.password,
+        );
         self.wait_until_ready();
     }
 
     fn wait_until_ready(&mut self) {
-        let (port, password) = (self.port(), self.password);
+        let (address, password) = (self.address(), self.password);
         // PING is refused while the data is being loaded.
         self.process.wait_until_ready(|| {
-            let mut connection = open(port, password)?;
+            let mut connection = open(&address, password)?;
             redis::cmd("PING").query::<String>(&mut connection)
         });
     }
 }
 
-fn open(port: u16, password: &str) -> redis::RedisResult<redis::Connection> {
-    let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+fn open(address: &str, password: &str) -> redis::RedisResult<redis::Connection> {
     let url = match password {
         "" => format!("redis://{address}/"),
         password => format!("redis://:{password}@{address}/"),
@@ -140,10 +156,20 @@ pub(super) fn program() -> String {
     env::var("GMAN_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
-fn launch(folder: &Path, port: &Port, options: &[String], password: &str) -> Process {
+fn launch(
+    folder: &Path,
+    host: Ipv4Addr,
+    port: &Port,
+    options: &[String],
+    password: &str,
+) -> Process {
     let mut command = Command::new(program());
+    let host = host.to_string();
     command
-        .args(["--bind", "127.0.0.1", "--appendonly", "yes", "--save", ""])
+        .args(["--bind", &host, "--bind-source-addr", &host])
+        // It would take other addresses of this machine than 127.0.0.1 for strangers.
+        .args(["--protected-mode", "no"])
+        .args(["--appendonly", "yes", "--save", ""])
         .arg("--dir")
         .arg(folder)
         .arg("--port")

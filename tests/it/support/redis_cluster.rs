@@ -39,17 +39,28 @@ impl RedisCluster {
         Self::of(2 * MASTERS, options)
     }
 
+    /// Each node at an address of its own, so that it can be cut off.
+    pub(crate) fn start_apart() -> Self {
+        let host = |node: u8| Ipv4Addr::new(127, 0, 0, 11 + node);
+        Self::at((0..6).map(host), &[])
+    }
+
     /// Without replicas.
     pub(crate) fn of_masters() -> Self {
         Self::of(MASTERS, &[])
     }
 
     fn of(nodes: usize, options: &[&str]) -> Self {
-        let bus_ports: Vec<Port> = (0..nodes).map(|_| Port::free()).collect();
-        let nodes: Vec<Redis> = bus_ports
-            .iter()
-            .map(|bus| Redis::start_with(node_options(bus, options), ""))
-            .collect();
+        Self::at((0..nodes).map(|_| Ipv4Addr::LOCALHOST), options)
+    }
+
+    fn at(hosts: impl Iterator<Item = Ipv4Addr>, options: &[&str]) -> Self {
+        let start = |host| {
+            let bus = Port::free();
+            let node = Redis::start_at(host, node_options(&bus, options), "");
+            (bus, node)
+        };
+        let (bus_ports, nodes) = hosts.map(start).unzip();
         let cluster = Self { nodes, bus_ports };
         cluster.meet();
         cluster
@@ -118,7 +129,7 @@ impl RedisCluster {
             if keys.is_empty() {
                 return;
             }
-            let host = Ipv4Addr::LOCALHOST.to_string();
+            let host = self.nodes[to].host().to_string();
             let mut migrate = redis::cmd("MIGRATE");
             migrate
                 .arg(&[&host, &port, "", "0", "5000", "KEYS"])
@@ -179,8 +190,8 @@ impl RedisCluster {
             let (first, last) = (slots.start.to_string(), (slots.end - 1).to_string());
             self.order(master, &["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
         }
-        let host = Ipv4Addr::LOCALHOST.to_string();
         for (node, bus) in self.nodes.iter().zip(&self.bus_ports).skip(1) {
+            let host = node.host().to_string();
             let (port, bus) = (node.port().to_string(), bus.number().to_string());
             self.order(0, &["CLUSTER", "MEET", &host, &port, &bus]);
         }

@@ -24,22 +24,45 @@ pub(crate) struct RedisSentinel {
     /// The first is the master when it starts.
     pub(crate) nodes: [Redis; 2],
     sentinels: Vec<Sentinel>,
+    /// That of the nodes; that of the Sentinels is [`of_sentinels`]. Empty for none.
+    password: &'static str,
 }
 
 #[derive(Debug)]
 struct Sentinel {
     process: Process,
+    host: Ipv4Addr,
     port: Port,
+    password: String,
     _folder: TempDir,
 }
 
 impl RedisSentinel {
     /// Starts with further options for both, and waits until the Sentinels know everybody.
     pub(crate) fn start_with(options: &[&str]) -> Self {
+        Self::start_at([Ipv4Addr::LOCALHOST; 3], options, "")
+    }
+
+    /// Nobody is let in without a password.
+    pub(crate) fn start_with_password(password: &'static str) -> Self {
+        let options = ["--masterauth", password];
+        Self::start_at([Ipv4Addr::LOCALHOST; 3], &options, password)
+    }
+
+    /// Each Redis, and the Sentinels together, at an address of their own, so that they can be cut off.
+    pub(crate) fn start_apart() -> Self {
+        Self::start_at(
+            [11, 12, 13].map(|host| Ipv4Addr::new(127, 0, 0, host)),
+            &[],
+            "",
+        )
+    }
+
+    fn start_at(hosts: [Ipv4Addr; 3], options: &[&str], password: &'static str) -> Self {
         let options: Vec<String> = options.iter().map(|word| (*word).to_owned()).collect();
-        let master = Redis::start_with(options.clone(), "");
+        let master = Redis::start_at(hosts[0], options.clone(), password);
         let port = master.port().to_string();
-        let host = Ipv4Addr::LOCALHOST.to_string();
+        let host = hosts[0].to_string();
         let of_master = [
             "--replicaof",
             &host,
@@ -49,24 +72,35 @@ impl RedisSentinel {
         ];
         let mut of_replica = options;
         of_replica.extend(of_master.iter().map(|word| (*word).to_owned()));
-        let replica = Redis::start_with(of_replica, "");
-        let sentinels = (0..3).map(|_| Sentinel::start(master.port())).collect();
+        let replica = Redis::start_at(hosts[1], of_replica, password);
+        let sentinels = (0..3)
+            .map(|_| Sentinel::start(hosts[2], &master, password))
+            .collect();
         let all = Self {
             nodes: [master, replica],
             sentinels,
+            password,
         };
         all.wait_until_complete();
         all
     }
 
+    /// Where the Sentinels are.
+    pub(crate) fn host(&self) -> Ipv4Addr {
+        self.sentinels[0].host
+    }
+
     /// As `--redis` takes it.
     pub(crate) fn url(&self) -> String {
-        let addresses: Vec<String> = self
-            .sentinels
-            .iter()
-            .map(|sentinel| format!("{}:{}", Ipv4Addr::LOCALHOST, sentinel.port.number()))
-            .collect();
-        format!("redis-sentinel://{}/?master={MASTER}", addresses.join(","))
+        let addresses: Vec<String> = self.sentinels.iter().map(Sentinel::address).collect();
+        let addresses = addresses.join(",");
+        match self.password {
+            "" => format!("redis-sentinel://{addresses}/?master={MASTER}"),
+            password => format!(
+                "redis-sentinel://:{password}@{addresses}/?master={MASTER}&sentinel_password={}",
+                of_sentinels(password)
+            ),
+        }
     }
 
     /// Waits until the Sentinels name the replica as the master.
@@ -99,39 +133,68 @@ impl RedisSentinel {
 }
 
 impl Sentinel {
-    fn start(master: u16) -> Self {
+    fn start(host: Ipv4Addr, master: &Redis, password: &str) -> Self {
         let (folder, port) = (folder::temporary(), Port::free());
         let file = folder.path().join("sentinel.conf");
-        let host = Ipv4Addr::LOCALHOST;
-        let configuration = format!(
-            "bind {host}\nport {}\ndir {}\nsentinel monitor {MASTER} {host} {master} 2\n\
+        let (master_host, master_port) = (master.host(), master.port());
+        let mut configuration = format!(
+            "bind {host}\nbind-source-addr {host}\nprotected-mode no\nport {}\ndir {}\n\
+             sentinel monitor {MASTER} {master_host} {master_port} 2\n\
              sentinel down-after-milliseconds {MASTER} 1000\n\
              sentinel failover-timeout {MASTER} 5000\n",
             port.number(),
             folder.path().display()
         );
+        if !password.is_empty() {
+            let own = of_sentinels(password);
+            configuration += &format!(
+                "sentinel auth-pass {MASTER} {password}\n\
+                 requirepass {own}\nsentinel sentinel-pass {own}\n"
+            );
+        }
         fs::write(&file, configuration).expect("a file in a temporary folder");
         let mut command = Command::new(program());
         command.arg(&file).arg("--sentinel");
         let mut sentinel = Self {
             process: Process::start(command, &folder.path().join("log")),
+            host,
             port,
+            password: of_sentinels(password),
             _folder: folder,
         };
-        let number = sentinel.port.number();
+        let url = sentinel.url();
         sentinel
             .process
-            .wait_until_ready(|| ask::<String>(number, &["PING"]));
+            .wait_until_ready(|| ask::<String>(&url, &["PING"]));
         sentinel
+    }
+
+    fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port.number())
     }
 
     fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
-        ask(self.port.number(), words)
+        ask(&self.url(), words)
+    }
+
+    fn url(&self) -> String {
+        match self.password.as_str() {
+            "" => format!("redis://{}/", self.address()),
+            password => format!("redis://:{password}@{}/", self.address()),
+        }
     }
 }
 
-fn ask<T: redis::FromRedisValue>(port: u16, words: &[&str]) -> redis::RedisResult<T> {
-    let client = redis::Client::open((Ipv4Addr::LOCALHOST.to_string(), port))?;
+/// The password of the Sentinels, where the nodes have this one.
+fn of_sentinels(password: &str) -> String {
+    match password {
+        "" => String::new(),
+        password => format!("{password}-too"),
+    }
+}
+
+fn ask<T: redis::FromRedisValue>(url: &str, words: &[&str]) -> redis::RedisResult<T> {
+    let client = redis::Client::open(url)?;
     let mut command = redis::cmd(words[0]);
     command
         .arg(&words[1..])

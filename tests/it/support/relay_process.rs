@@ -20,11 +20,17 @@ pub(crate) struct RelayProcess {
 impl RelayProcess {
     /// Starts a relay of the outbox in the database `test` with the options given.
     pub(crate) fn start(options: &[String]) -> Self {
+        Self::start_with(options, &[])
+    }
+
+    /// As [`RelayProcess::start`], with variables of its environment.
+    pub(crate) fn start_with(options: &[String], variables: &[(&str, String)]) -> Self {
         let folder = folder::temporary();
         let mut command = Command::new(gman_program());
         command
             .args(["relay", "test", "--defaults-file=/dev/null"])
-            .args(options);
+            .args(options)
+            .envs(variables.iter().map(|(name, value)| (name, value)));
         let process = Process::start(command, &folder.path().join("log"));
         Self {
             process,

@@ -90,6 +90,13 @@ impl ServerKind {
         command
     }
 
+    /// A plugin that the server brings, by the name of its file; `None` if there is none, or if it is not known
+    /// where it would be.
+    pub(crate) fn plugin(&self, file: &str) -> Option<PathBuf> {
+        let plugins = prepared_folder(&self.name).join("root/usr/lib/mysql/plugin");
+        Some(plugins.join(file)).filter(|plugin| plugin.is_file())
+    }
+
     /// Puts an empty data directory at `target`.
     pub(crate) fn make_data_directory(&self, target: &Path) {
         match &self.data {

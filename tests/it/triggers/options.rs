@@ -7,7 +7,7 @@ use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 
 use super::{FUNCTION, Path, without_time};
-use crate::support::{Port, gman_program, product_file, unsupported};
+use crate::support::{Port, gman_program, gman_succeeds, product_file, unsupported};
 
 const NAMES: [&str; 3] = [
     "`test`.`t_insert_to_redis`",
@@ -403,5 +403,41 @@ fn what_is_wrong_is_one_line_that_says_what_to_do() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains("stdout"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_done_with_each_trigger_is_told_as_json() {
+    let mut path = Path::start();
+    path.gman
+        .execute("CREATE TABLE t (id INT PRIMARY KEY, n INT)");
+    let list = |path: &Path, options: &[&str]| -> Vec<Value> {
+        let arguments = [&["triggers", "test.t", "--json"], options].concat();
+        let printed = gman_succeeds(&path.gman.database, &arguments);
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+    };
+    for (options, action, are_there) in [
+        (&[][..], "printed", 0),
+        (&["--create"], "created", 3),
+        (&["--drop"], "dropped", 0),
+    ] {
+        let listed = list(&path, options);
+        let told = |name: &str| -> Vec<&str> {
+            let values = listed.iter().map(|one| one[name].as_str());
+            values.map(|value| value.expect("a text")).collect()
+        };
+        let mut names = told("trigger");
+        names.sort_unstable();
+        let mut expected = NAMES;
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        assert_eq!(told("action"), [action; 3]);
+        assert_eq!(told("table"), ["`test`.`t`"; 3]);
+        for one in &listed {
+            let statement = one["statement"].as_str();
+            let is_told = statement.is_some_and(|sql| sql.starts_with("CREATE TRIGGER"));
+            assert_eq!(is_told, action != "dropped", "{one}");
+        }
+        assert_eq!(path.triggers().len(), are_there);
     }
 }

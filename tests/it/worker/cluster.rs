@@ -118,6 +118,27 @@ fn a_node_that_is_away_holds_up_its_own_keys_alone() {
 }
 
 #[test]
+fn a_cluster_that_is_down_is_waited_for() {
+    let (gearmand, cluster) = (Gearmand::start(), RedisCluster::of_masters());
+    let worker = start_for(&gearmand, &cluster.url(), &["--mode=hash"]);
+    cluster.nodes[2].freeze();
+    wait_until(PATIENCE, "the cluster to be down", || {
+        let info: String = cluster.nodes[0]
+            .command(&["CLUSTER", "INFO"])
+            .expect("CLUSTER INFO");
+        match info.contains("cluster_state:fail") {
+            true => Ok(()),
+            false => Err(info),
+        }
+    });
+    submit_marks(&gearmand, "k", 0..JOBS);
+    wait_for_lines(&worker, "CLUSTERDOWN", 1);
+    cluster.nodes[2].thaw();
+    wait_for_an_empty_queue(&gearmand, FUNCTION);
+    assert_all_in_order(&cluster, JOBS, &worker);
+}
+
+#[test]
 fn no_job_is_lost_or_overtaken_while_slots_move() {
     let (gearmand, cluster) = (Gearmand::start(), RedisCluster::start());
     let worker = start_for(&gearmand, &cluster.url(), &["--mode=hash"]);

@@ -54,6 +54,28 @@ fn a_full_redis_is_waited_for() {
 }
 
 #[test]
+fn a_redis_that_reads_its_data_is_waited_for() {
+    const KEYS: usize = 5_000;
+    // For five seconds at least, with a word to its clients after every 1,024th key.
+    let slowly = ["--key-load-delay", "1000"].map(str::to_owned);
+    let (gearmand, mut redis) = (Gearmand::start(), Redis::start_with(slowly.to_vec(), ""));
+    let mut connection = redis.connect();
+    let mut pipeline = redis::pipe();
+    for key in 0..KEYS {
+        pipeline.set(format!("old{key}"), key).ignore();
+    }
+    let () = pipeline.query(&mut connection).expect("SET");
+    let worker = start_for(&gearmand, &redis.address(), &[]);
+    redis.stop();
+    Submitter::to(&gearmand).submit(FUNCTION, [r#"{"id":1,"name":"sm"}"#.to_owned()]);
+    wait_for_lines(&worker, "keeping the job", 1);
+    redis.restart();
+    wait_for_lines(&worker, "LOADING", 1);
+    wait_for_an_empty_queue(&gearmand, FUNCTION);
+    assert_eq!(redis.get("1").as_deref(), Some("sm"));
+}
+
+#[test]
 fn a_replica_is_waited_for_until_it_may_be_written_to() {
     let (gearmand, master, redis) = (Gearmand::start(), Redis::start(), Redis::start());
     let port = master.port().to_string();

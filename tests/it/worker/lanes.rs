@@ -97,16 +97,24 @@ fn workers_of_one_lane_each_keep_the_order_of_every_key() {
     assert!(!gearmand.status().contains_key("syncRowToRedis"));
 }
 
-/// The jobs of a killed worker come again behind all others.
-#[test]
-fn with_versions_the_jobs_of_a_killed_worker_are_not_written_after_newer_ones() {
+/// The jobs of a killed worker come again behind all others, and last of all the oldest.
+fn kill_each_worker_with_its_hands_full(options: &[&str]) {
     let (gearmand, redis) = (Gearmand::start(), Redis::start());
     let mut gman = table(&gearmand, &[]);
-    let mut workers = workers(&gearmand, &redis, &["--version-field=n"]);
+    let mut workers = workers(&gearmand, &redis, options);
     change(&mut gman, 5);
     for lane in 1..=LANES {
+        // So that the worker holds all of these.
+        redis.freeze();
         change_all(&mut gman);
+        wait_until(PATIENCE, "the worker to hold its jobs", || {
+            match gearmand.status()[&function(lane)] {
+                status if status.running == status.queued => Ok(()),
+                status => Err(status),
+            }
+        });
         workers[lane as usize - 1].kill();
+        redis.thaw();
         change_all(&mut gman);
         wait_until(
             PATIENCE,
@@ -117,12 +125,23 @@ fn with_versions_the_jobs_of_a_killed_worker_are_not_written_after_newer_ones() 
             },
         );
         let option = format!("--lane={lane}/{LANES}");
-        workers[lane as usize - 1] = start(&gearmand, &redis, &[&option, "--version-field=n"]);
+        workers[lane as usize - 1] =
+            start(&gearmand, &redis, &[&[option.as_str()], options].concat());
     }
     for lane in 1..=LANES {
         wait_for_an_empty_queue(&gearmand, &function(lane));
     }
     assert_all_current(&mut gman, &redis);
+}
+
+#[test]
+fn the_jobs_of_a_killed_worker_are_not_written_after_newer_ones() {
+    kill_each_worker_with_its_hands_full(&[]);
+}
+
+#[test]
+fn with_versions_the_jobs_of_a_killed_worker_are_not_written_after_newer_ones() {
+    kill_each_worker_with_its_hands_full(&["--version-field=n"]);
 }
 
 fn change_all(gman: &mut Gman) {

@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{PATIENCE, run_job, start, submit_marks, wait_for_an_empty_queue};
 use crate::support::{
-    FUNCTION, Gearmand, Port, Prometheus, ROW_FUNCTION, Redis, RedisWorker, wait_until,
+    FUNCTION, Gearmand, Port, Prometheus, ROW_FUNCTION, Ran, Redis, RedisWorker, gman_program, ran,
+    wait_until,
 };
 
 /// A worker and where its numbers are.
@@ -42,6 +43,15 @@ impl Watched {
             .unwrap_or_else(|error| panic!("{path}: {error}"));
         let text = answer.body_mut().read_to_string().expect("a text");
         (answer.status().as_u16(), text)
+    }
+
+    /// `gman health`
+    fn health(&self) -> Ran {
+        let mut command = Command::new(gman_program());
+        let output = command
+            .args(["health", &Self::address(&self.port)])
+            .output();
+        ran(output.expect("gman starts"))
     }
 
     fn value(&self, name: &str) -> f64 {
@@ -144,10 +154,15 @@ fn healthz_says_what_is_wrong() {
     let watched = Watched::start(&gearmand, &redis);
     assert_eq!(watched.get("/healthz"), (200, "ok\n".to_owned()));
     assert_eq!(watched.get("/").0, 404);
+    assert_eq!(watched.health().status, Some(0));
     redis.stop();
     let (status, text) = watched.get("/healthz");
     assert_eq!(status, 503);
     assert!(text.contains(&redis.address()), "{text}");
+    let health = watched.health();
+    assert_eq!(health.status, Some(1));
+    let expected = format!("gman: not well: {}", text.trim_end());
+    assert_eq!(health.said.trim_end(), expected);
     redis.restart();
     assert_eq!(watched.get("/healthz").0, 200);
     gearmand.kill();

@@ -1,7 +1,8 @@
 //! A Redis behind Sentinels, whose master is lost in the middle of jobs.
 
 use super::{
-    ALL_IN_ORDER, count, start_for, submit_marks, wait_for_a_mark, wait_for_an_empty_queue,
+    ALL_IN_ORDER, count, run_job, start_for, submit_marks, wait_for_a_mark,
+    wait_for_an_empty_queue, wait_for_lines,
 };
 use crate::support::{FUNCTION, Gearmand, RedisSentinel};
 
@@ -45,4 +46,22 @@ fn no_job_is_lost_or_overtaken_when_the_master_is_cut_off_and_comes_back() {
         "{}",
         worker.log()
     );
+}
+
+#[test]
+fn sentinels_and_their_redis_have_passwords_of_their_own() {
+    const PASSWORD: &str = "s3cret";
+    let gearmand = Gearmand::start();
+    let all = RedisSentinel::start_with_password(PASSWORD);
+    let worker = start_for(&gearmand, &all.url(), &[]);
+    run_job(&gearmand, FUNCTION, r#"{"id":1,"name":"sm"}"#);
+    assert_eq!(all.nodes[0].get("1").as_deref(), Some("sm"));
+    let stranger = all
+        .url()
+        .replace("sentinel_password=", "sentinel_password=not-");
+    let stranger = start_for(&gearmand, &stranger, &[]);
+    wait_for_lines(&stranger, "refuses the password", 1);
+    for log in [worker.log(), stranger.log()] {
+        assert!(!log.contains(PASSWORD), "{log}");
+    }
 }

@@ -1,6 +1,9 @@
-//! A Galera cluster, which several sessions on one node or on all write to: what arrives, and who relays.
+//! Clusters, which several sessions on one node or on all write to: what arrives, and who relays.
 //!
 //! `scripts/outbox-faults` runs these with the numbers of a soak; by default they are small.
+
+mod galera;
+mod group_replication;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,8 +14,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use crate::support::{
-    Database, FILE_NAME, Galera, Gearmand, Library, RecordingWorker, RelayProcess, product_file,
-    scale, unsupported, wait_until,
+    Database, Gearmand, Nodes, RecordingWorker, RelayProcess, product_file, scale, wait_until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -23,10 +25,6 @@ const ROWS: u32 = 50;
 /// How many sessions change them.
 const WRITERS: u32 = 6;
 
-/// How soon another relay must take over from one that died with its node: the group takes five seconds to
-/// give the node up, and the lease as long; a busy machine more.
-const TAKE_OVER: Duration = Duration::from_secs(40);
-
 /// For how long they do.
 fn seconds() -> Duration {
     Duration::from_secs(scale("GMAN_GALERA_SECONDS", 5).into())
@@ -35,14 +33,14 @@ fn seconds() -> Duration {
 /// A cluster whose table `t` has a trigger that hands over `id:n:tag`; the tags of committed changes are
 /// in the table `committed`.
 struct Cluster {
-    galera: Galera,
+    nodes: Nodes,
     gearmand: Gearmand,
 }
 
 impl Cluster {
     /// `statement` is the body of the trigger, with JOB for the workload.
-    fn new(galera: Galera, statement: &str) -> Self {
-        let first = &galera.nodes[0];
+    fn new(nodes: Nodes, statement: &str) -> Self {
+        let first = &nodes[0];
         first.execute(
             "CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL, tag VARCHAR(40) NOT NULL) ENGINE=InnoDB",
         );
@@ -55,13 +53,13 @@ impl Cluster {
             "CREATE TRIGGER changed AFTER UPDATE ON t FOR EACH ROW {body}"
         ));
         Self {
-            galera,
+            nodes,
             gearmand: Gearmand::start(),
         }
     }
 
     fn node(&self, number: usize) -> &Database {
-        &self.galera.nodes[number]
+        &self.nodes[number]
     }
 
     fn relay_at(&self, node: usize) -> RelayProcess {
@@ -157,6 +155,22 @@ impl Cluster {
         count
     }
 
+    /// Waits until the job of a change has been done.
+    #[track_caller]
+    fn wait_for_tag(&self, worker: &RecordingWorker, tag: &str) {
+        let end = format!(":{tag}");
+        wait_until(PATIENCE, "the job of a change", || {
+            let jobs = worker.jobs();
+            match jobs
+                .iter()
+                .any(|job| job.workload.ends_with(end.as_bytes()))
+            {
+                true => Ok(()),
+                false => Err(jobs.len()),
+            }
+        });
+    }
+
     fn wait_until_empty(&self, node: usize) {
         wait_until(PATIENCE, "the outbox to be empty", || {
             match self
@@ -228,182 +242,8 @@ impl Count {
 
 const INSERT: &str = "INSERT INTO gman_outbox (`function`, workload) VALUES ('f', JOB)";
 
-const ONE_AND_ALL: [&[usize]; 2] = [&[0], &[0, 1, 2]];
-
-/// A cluster with an outbox for `gman relay`; or why there is none.
-fn plain() -> Result<Cluster, String> {
-    let galera = Galera::start(&[])?;
-    galera.nodes[0].run_script(&product_file("sql/outbox-plain.sql"));
-    Ok(Cluster::new(galera, INSERT))
-}
-
-/// A cluster with the library; or why there is none.
-fn with_library() -> Result<Galera, String> {
-    let galera = Galera::start(&["--event-scheduler=ON"])?;
-    for node in &galera.nodes {
-        node.copy_library(Library::release(), FILE_NAME);
-    }
-    galera.nodes[0].run_script(&product_file("sql/install.sql"));
-    Ok(galera)
-}
-
-fn set_servers(cluster: &Cluster) {
-    for node in &cluster.galera.nodes {
-        let address = cluster.gearmand.address();
-        let _: String = node.value(&format!("SELECT gman_servers_set('{address}')"));
-    }
-}
-
-#[test]
-fn gman_relay_loses_and_makes_up_nothing_whoever_writes() {
-    let cluster = match plain() {
-        Ok(cluster) => cluster,
-        Err(reason) => unsupported!("{reason}"),
-    };
-    let worker = RecordingWorker::start(cluster.gearmand.port(), &["f"]);
-    let _relays = [0, 1, 2].map(|node| cluster.relay_at(node));
-    for nodes in ONE_AND_ALL {
-        cluster.write(nodes);
-        cluster.wait_until_empty(0);
-        let what = format!("gman relay, {} nodes write", nodes.len());
-        cluster.count(0, &worker).check(&what);
-    }
-}
-
-#[test]
-fn another_relay_takes_over_when_a_node_dies_with_its_own() {
-    let mut cluster = match plain() {
-        Ok(cluster) => cluster,
-        Err(reason) => unsupported!("{reason}"),
-    };
-    let worker = RecordingWorker::start(cluster.gearmand.port(), &["f"]);
-    let first = cluster.relay_at(2);
-    wait_until(PATIENCE, "the first relay", || {
-        let log = first.log();
-        if log.contains("relaying") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
-    let _others = [0, 1].map(|node| cluster.relay_at(node));
-    cluster.write(&[0, 1]);
-    cluster.galera.nodes[2].kill();
-    let died = Instant::now();
-    // The group notices first that a node is gone.
-    let tag = wait_until(PATIENCE, "a change to be possible", || {
-        let mut session = cluster.node(0).connect();
-        change_row(&mut session, 1).map_err(|error| error.to_string())
-    });
-    wait_until(PATIENCE, "another relay", || {
-        let jobs = worker.jobs();
-        let tag = format!(":{tag}");
-        let arrived = jobs
-            .iter()
-            .any(|job| job.workload.ends_with(tag.as_bytes()));
-        if arrived { Ok(()) } else { Err(jobs.len()) }
-    });
-    let took = died.elapsed();
-    println!("another relay took over {took:?} after the node had died");
-    assert!(took < TAKE_OVER, "{took:?}");
-    cluster.wait_until_empty(0);
-    cluster.count(0, &worker).check("a node killed");
-}
-
-#[test]
-fn the_event_relays_on_one_node_and_on_another_when_that_dies() {
-    let galera = match with_library() {
-        Ok(galera) => galera,
-        Err(reason) => unsupported!("{reason}"),
-    };
-    galera.nodes[0].execute("DROP FUNCTION gman_do_background");
-    galera.nodes[0].run_script(&product_file("sql/outbox.sql"));
-    // Enabled where it was created, and nowhere else.
-    for node in &galera.nodes[1..] {
-        let mut session = node.connect();
-        for sql in [
-            "SET SESSION wsrep_on = OFF",
-            "ALTER EVENT gman_outbox_relay ENABLE",
-        ] {
-            session
-                .query_drop(sql)
-                .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        }
-    }
-    for node in &galera.nodes {
-        let state: String = node.value("SELECT status FROM information_schema.events");
-        assert_eq!(state, "ENABLED");
-    }
-    let mut cluster = Cluster::new(galera, INSERT);
-    set_servers(&cluster);
-    let worker = RecordingWorker::start(cluster.gearmand.port(), &["f"]);
-    cluster.write(&[0, 1, 2]);
-    cluster.wait_until_empty(0);
-    cluster
-        .count(0, &worker)
-        .check("the event, three nodes write");
-
-    let owner: String = cluster
-        .node(0)
-        .value("SELECT owner FROM gman_outbox_status");
-    let is_owner = |node: &Database| owner.contains(&format!(" {} ", node.port()));
-    let relaying = cluster
-        .galera
-        .nodes
-        .iter()
-        .position(is_owner)
-        .expect("a node");
-    let other = (relaying + 1) % 3;
-    cluster.galera.nodes[relaying].kill();
-    let died = Instant::now();
-    wait_until(PATIENCE, "a change to be possible", || {
-        let mut session = cluster.node(other).connect();
-        change_row(&mut session, 1).map_err(|error| error.to_string())
-    });
-    wait_until(PATIENCE, "another node to relay", || {
-        match cluster
-            .node(other)
-            .value::<u64>("SELECT depth FROM gman_outbox_status")
-        {
-            0 => Ok(()),
-            depth => Err(depth),
-        }
-    });
-    let took = died.elapsed();
-    println!("another node relayed {took:?} after the one that did had died");
-    assert!(took < TAKE_OVER, "{took:?}");
-    cluster
-        .count(other, &worker)
-        .check("the event, a node killed");
-}
-
-#[test]
-fn committed_sends_nothing_that_certification_aborts() {
-    let galera = match with_library() {
-        Ok(galera) => galera,
-        Err(reason) => unsupported!("{reason}"),
-    };
-    for plugin in ["gman", "gman_commit"] {
-        let install = format!("INSTALL PLUGIN {plugin} SONAME '{FILE_NAME}'");
-        galera.nodes[0].execute(&install);
-    }
-    for node in &galera.nodes {
-        // Once it has applied the installation.
-        wait_until(PATIENCE, "the delivery", || {
-            node.connect()
-                .query_drop("SET GLOBAL gman_delivery = 'committed'")
-                .map_err(|error| error.to_string())
-        });
-    }
-    let cluster = Cluster::new(galera, "SET @handle = gman_do_background('f', JOB)");
-    set_servers(&cluster);
-    let worker = RecordingWorker::start(cluster.gearmand.port(), &["f"]);
-    cluster.write(&[0, 1, 2]);
-    for node in &cluster.galera.nodes {
-        assert_eq!(node.value::<u64>("SELECT gman_flush(10000)"), 0);
-    }
-    let count = cluster.count(0, &worker);
-    count.print("committed, three nodes write");
-    // Each node hands over its own jobs, so the order of a row that several write is not kept.
-    assert_eq!((count.lost, count.phantom), (0, 0), "{count:?}");
+/// A cluster with an outbox for `gman relay`.
+fn plain(nodes: Nodes) -> Cluster {
+    nodes[0].run_script(&product_file("sql/outbox-plain.sql"));
+    Cluster::new(nodes, INSERT)
 }

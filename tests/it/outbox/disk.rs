@@ -1,0 +1,46 @@
+//! A disk that is full, while the event relays.
+
+use mysql::prelude::Queryable;
+
+use super::{Outbox, texts};
+use crate::support::{Database, Gearmand, RecordingWorker, own_disk, unsupported};
+
+/// What is left at first: rows go in until it is full.
+const ROOM: u64 = 4 << 20;
+
+/// Room enough for everything.
+const PLENTY: u64 = 1 << 30;
+
+#[test]
+fn what_was_committed_before_the_disk_was_full_is_relayed_and_the_rest_when_there_is_room() {
+    if let Some(problem) = own_disk::problem() {
+        unsupported!("{problem}");
+    }
+    let mut outbox = Outbox::on(Database::builder().own_disk());
+    outbox.database.leave_room(ROOM);
+    let mut written = 0_u32;
+    // What is too large for its page needs more room to be rolled back: for want of it MariaDB aborts.
+    let error = loop {
+        let workload = format!("{written} {}", "x".repeat(1_000));
+        let insert =
+            format!("INSERT INTO gman_outbox (`function`, workload) VALUES ('f', '{workload}')");
+        match outbox.session.query_drop(insert) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    println!("{written} rows fit: {error}");
+    let gearmand = Gearmand::start();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    outbox.set_servers(&gearmand.address());
+    worker.wait_for(written as usize);
+    outbox.drain();
+    outbox.database.leave_room(PLENTY);
+    outbox.execute("INSERT INTO gman_outbox (`function`, workload) VALUES ('f', 'last')");
+    outbox.drain();
+    let status = outbox.wait_for_status("the failure to pass", |status| !status.is_failing);
+    assert_eq!(status.dead, 0, "{status:?}");
+    let mut jobs = texts(&worker.wait_for(written as usize + 1));
+    jobs.dedup();
+    assert_eq!(jobs.last().map(String::as_str), Some("last"));
+}

@@ -1,0 +1,47 @@
+//! A disk that is full.
+
+use mysql::prelude::Queryable;
+
+use crate::support::{Database, Gearmand, RecordingWorker, own_disk, unsupported};
+
+use super::{Outbox, texts};
+
+/// What is left at first: rows go in until it is full.
+const ROOM: u64 = 4 << 20;
+
+/// Room enough for everything.
+const PLENTY: u64 = 1 << 30;
+
+#[test]
+fn what_was_committed_before_the_disk_was_full_is_relayed_and_the_rest_when_there_is_room() {
+    if let Some(problem) = own_disk::problem() {
+        unsupported!("{problem}");
+    }
+    let mut outbox = Outbox::on(Database::builder().own_disk());
+    outbox.database.leave_room(ROOM);
+    let mut written = 0_u32;
+    // What is too large for its page needs more room to be rolled back: for want of it MariaDB aborts.
+    let error = loop {
+        let workload = format!("{written} {}", "x".repeat(1_000));
+        let insert =
+            format!("INSERT INTO gman_outbox (`function`, workload) VALUES ('f', '{workload}')");
+        match outbox.session.query_drop(insert) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    println!("{written} rows fit: {error}");
+    let gearmand = Gearmand::start();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let _relay = outbox.relay(&gearmand.address());
+    worker.wait_for(written as usize);
+    // The rows leave although there is no room.
+    outbox.wait_until_empty();
+    outbox.database.leave_room(PLENTY);
+    outbox.write("f", ["last"]);
+    outbox.wait_until_empty();
+    outbox.wait_until_well();
+    let mut jobs = texts(&worker.wait_for(written as usize + 1));
+    jobs.dedup();
+    assert_eq!(jobs.last().map(String::as_str), Some("last"));
+}
