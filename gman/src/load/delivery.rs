@@ -20,7 +20,6 @@ const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
 const ER_LOCK_DEADLOCK: u16 = 1213;
 const ER_SP_DOES_NOT_EXIST: u16 = 1305;
-const ER_SP_WRONG_NO_OF_ARGS: u16 = 1318;
 /// What the functions fail with.
 const ER_UNKNOWN_ERROR: u16 = 1105;
 
@@ -207,13 +206,11 @@ fn route(conn: &mut Conn, source: &Source, rows_per_job: usize) -> Result<Route>
         Way::Outbox(table) => return Ok(Route::To(Target::Outbox(table.clone()))),
         Way::Call(function) => *function,
     };
-    match error_of(conn, &format!("SELECT {function}()"))? {
-        // A loadable function says that in its own words.
-        Some(ER_SP_WRONG_NO_OF_ARGS) => {
-            return Ok(Route::To(Target::Outbox("`gman_outbox`".to_owned())));
-        }
-        Some(ER_SP_DOES_NOT_EXIST) => return Err(missing(function)),
-        _ => {}
+    if error_of(conn, &format!("SELECT {function}()"))? == Some(ER_SP_DOES_NOT_EXIST) {
+        return Err(missing(function));
+    }
+    if is_stored(conn, function)? {
+        return Ok(Route::To(Target::Outbox("`gman_outbox`".to_owned())));
     }
     if rows_per_job > 1 || function != "gman_do_background" || has_window(conn)? {
         return Ok(Route::To(Target::Function(function)));
@@ -324,6 +321,16 @@ fn trouble(source: &Source, error: &mysql::Error) -> Trouble {
         }
     }
     Trouble::Final(refused(format!("send {}", source.name.quoted()), error))
+}
+
+/// Whether the function is the outbox's, which is stored in the table's schema.
+fn is_stored(conn: &mut Conn, function: &str) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM information_schema.ROUTINES
+               WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = ?";
+    let found: Option<u64> = conn
+        .exec_first(sql, (function,))
+        .map_err(|error| refused("look for the functions", &error))?;
+    Ok(found.unwrap_or(0) > 0)
 }
 
 /// The number of the error of a statement that needs no success.

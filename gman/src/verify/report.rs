@@ -115,7 +115,11 @@ impl Report {
         }
     }
 
-    pub(super) fn add_orphans(&mut self, orphans: Orphans) {
+    /// Keys have no row. One that is stale, too, is a lookup key of a row that is sent again.
+    pub(super) fn add_orphans(&mut self, mut orphans: Orphans) {
+        for stale in &self.stale {
+            orphans.remove(&stale.key);
+        }
         self.orphaned.extend(orphans.keys().cloned());
         self.orphans.extend(orphans);
     }
