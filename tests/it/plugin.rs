@@ -231,7 +231,7 @@ fn a_plugin_that_a_typo_has_turned_off_is_named_where_its_servers_are_missed() {
         .configuration(AT_START)
         // As in the packages' gman.cnf: MariaDB 10.5 ends at a setting that no active plugin knows.
         .configuration(&format!("loose-gman_servers={}", gearmand.address()))
-        .configuration("gman_timeout_ms=abc")
+        .configuration("loose-gman_timeout_ms=abc")
         .start();
     database.run_script(&product_file("sql/install.sql"));
     let check: String = database.value("SELECT gman_check()");
