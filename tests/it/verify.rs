@@ -1,7 +1,5 @@
 //! `gman verify`: whether Redis has what the tables have.
 
-mod schema_change;
-
 use std::time::{Duration, Instant};
 
 use redis::Commands;
