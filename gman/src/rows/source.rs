@@ -171,6 +171,20 @@ impl Source {
         Ok(rows)
     }
 
+    /// The jobs of the rows under any of these conditions.
+    ///
+    /// # Errors
+    ///
+    /// If the server fails.
+    pub(crate) fn under_any(&self, conn: &mut Conn, conditions: &[String]) -> Result<Vec<RowJobs>> {
+        if conditions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let condition = format!("({})", conditions.join(" OR "));
+        self.jobs(conn, &condition, Lock::None)
+            .map_err(|error| refused(format!("read {}", self.name.quoted()), &error))
+    }
+
     /// Hands over the jobs of each of these rows as it comes, so that not all are in memory.
     pub(crate) fn each(
         &self,

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mysql::Conn;
 
 use super::cache::Found;
+use super::compare::Reader;
 use super::key_text;
-use super::second_look::{GROUP, SecondLook};
 use crate::error::Result;
 use crate::rows::source::Source;
 use crate::triggers::copies;
@@ -15,6 +15,17 @@ use crate::worker::change::{Change, Left};
 
 /// A lookup key, and the key of the row that it leads to.
 pub(super) type Pair = (String, String);
+
+/// How many rows one statement asks for.
+const GROUP: usize = 500;
+
+/// The table of the rows.
+pub(super) struct Table<'a> {
+    pub(super) source: &'a Source,
+    pub(super) reader: &'a Reader,
+    /// What the keys of its rows begin with.
+    pub(super) prefixes: &'a BTreeSet<String>,
+}
 
 /// What the lookup keys of a table begin with, behind the worker's prefix.
 pub(super) fn prefixes(source: &Source, prefix: &str) -> Vec<String> {
@@ -42,14 +53,14 @@ pub(super) fn leads_elsewhere(change: &Change, found: &Found) -> Option<Pair> {
 /// Those of the pairs that the rows agree with now.
 pub(super) fn agreed(
     conn: &mut Conn,
-    look: &SecondLook<'_>,
+    table: &Table<'_>,
     pairs: &BTreeSet<Pair>,
 ) -> Result<BTreeSet<Pair>> {
-    let conditions: Vec<String> = conditions(conn, look, pairs)?.into_values().collect();
+    let conditions: Vec<String> = conditions(conn, table, pairs)?.into_values().collect();
     let mut agreed = BTreeSet::new();
     for group in conditions.chunks(GROUP) {
-        for row in look.rows(conn, group)? {
-            for change in look.reader.changes(&row)? {
+        for row in table.source.under_any(conn, group)? {
+            for change in table.reader.changes(&row)? {
                 if let Left::Name(row) = change.leaves() {
                     let row = row.to_owned();
                     agreed.insert((change.key, row));
@@ -63,11 +74,11 @@ pub(super) fn agreed(
 /// The conditions for the rows that the pairs name, by their keys.
 pub(super) fn conditions(
     conn: &mut Conn,
-    look: &SecondLook<'_>,
+    table: &Table<'_>,
     pairs: &BTreeSet<Pair>,
 ) -> Result<BTreeMap<String, String>> {
     let mut conditions = BTreeMap::new();
-    for prefix in &look.prefixes {
+    for prefix in table.prefixes {
         let named = pairs.iter().filter_map(|(_, row)| {
             let text = row.strip_prefix(prefix.as_str())?;
             Some((row, text))
@@ -76,7 +87,7 @@ pub(super) fn conditions(
         if texts.is_empty() {
             continue;
         }
-        let found = key_text::conditions(conn, &look.source.key, &texts)?;
+        let found = key_text::conditions(conn, &table.source.key, &texts)?;
         let known = rows.into_iter().zip(found);
         conditions.extend(known.filter_map(|(row, condition)| Some((row.clone(), condition?))));
     }

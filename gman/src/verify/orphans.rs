@@ -127,9 +127,9 @@ impl Table<'_> {
             .zip(rows)
             .filter_map(|(key, row)| Some((key, row?)))
             .collect();
-        let agreed = lookups::agreed(conn, self.look, &pairs)?;
+        let agreed = lookups::agreed(conn, &self.look.table(), &pairs)?;
         let wrong: BTreeSet<Pair> = pairs.difference(&agreed).cloned().collect();
-        let conditions = lookups::conditions(conn, self.look, &wrong)?;
+        let conditions = lookups::conditions(conn, &self.look.table(), &wrong)?;
         let orphan = |(key, row): Pair| {
             // What is no row's key is no row to be locked.
             let condition = conditions.get(&row).map_or("FALSE", String::as_str);
@@ -190,7 +190,7 @@ pub(super) fn keys_of(
     look: &SecondLook<'_>,
     conditions: &[String],
 ) -> Result<BTreeSet<String>> {
-    let rows = look.rows(conn, conditions)?;
+    let rows = look.source.under_any(conn, conditions)?;
     let mut keys = BTreeSet::new();
     for row in &rows {
         keys.extend(

@@ -9,12 +9,11 @@ use mysql::Conn;
 use super::cache::{Cache, Found};
 use super::compare::{self, Reader};
 use super::drain::Drain;
-use super::lookups::{self, Pair};
+use super::lookups::{self, Pair, Table};
 use super::report::Report;
-use crate::connections::refused;
 use crate::error::Result;
 use crate::rows::place::Place;
-use crate::rows::source::{Lock, RowJobs, Source};
+use crate::rows::source::Source;
 use crate::worker::change::{Change, Left};
 
 /// How often in succession a difference is seen before it counts. Once would do, but for a row that
@@ -153,20 +152,17 @@ impl SecondLook<'_> {
             .iter()
             .map(|place| self.source.key.is_at(place))
             .collect();
-        let rows = self.rows(conn, &conditions)?.into_iter();
+        let rows = self.source.under_any(conn, &conditions)?.into_iter();
         rows.map(|row| Ok((row.place.clone(), self.reader.changes(&row)?)))
             .collect()
     }
 
-    /// The jobs of the rows under any of these conditions.
-    pub(super) fn rows(&self, conn: &mut Conn, conditions: &[String]) -> Result<Vec<RowJobs>> {
-        if conditions.is_empty() {
-            return Ok(Vec::new());
+    pub(super) fn table(&self) -> Table<'_> {
+        Table {
+            source: self.source,
+            reader: self.reader,
+            prefixes: &self.prefixes,
         }
-        let condition = format!("({})", conditions.join(" OR "));
-        self.source
-            .jobs(conn, &condition, Lock::None)
-            .map_err(|error| refused(format!("read {}", self.source.name.quoted()), &error))
     }
 
     /// Which keys lead to another row than the one looked at, which has the same value.
@@ -183,7 +179,7 @@ impl SecondLook<'_> {
                 .collect::<Vec<_>>()
         };
         let elsewhere = now.iter().flat_map(of_row).collect();
-        lookups::agreed(conn, self, &elsewhere)
+        lookups::agreed(conn, &self.table(), &elsewhere)
     }
 
     fn report(place: &Place, history: &History, report: &mut Report) {

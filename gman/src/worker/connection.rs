@@ -9,8 +9,8 @@ use gearman_mysql_udf::gearman::wire::packet::{self, Command, Magic};
 use gearman_mysql_udf::gearman::wire::protection::Protection;
 
 use super::intake::{Ask, Intake};
-use super::job::Outcomes;
 use super::statistics::Statistics;
+use super::store::Outcomes;
 use super::stream::Stream;
 use crate::connections::connect_to_job_server;
 

@@ -7,7 +7,7 @@ use super::at::At;
 use super::change::Change;
 use super::connection::{Connection, Finished};
 use super::format::Task;
-use super::store::Outcome;
+use super::store::{Outcome, Outcomes};
 
 /// A job that is held. It is finished once the last of its rows is.
 pub(super) struct Job {
@@ -24,24 +24,6 @@ struct Progress {
     outcomes: Outcomes,
     /// Whether its job server knows that it waits for a Redis that is away.
     parked: bool,
-}
-
-/// How many of a job's rows had which outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Outcomes {
-    pub(super) done: u64,
-    pub(super) left_out: u64,
-    pub(super) impossible: u64,
-}
-
-impl Outcomes {
-    pub(super) fn add(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Done => self.done += 1,
-            Outcome::LeftOut => self.left_out += 1,
-            Outcome::Impossible => self.impossible += 1,
-        }
-    }
 }
 
 impl Job {

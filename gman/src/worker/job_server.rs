@@ -13,11 +13,11 @@ use super::connection::{Connection, Finished};
 use super::format::{self, Format, Task};
 use super::inbox::{Inbox, Item, TooLarge};
 use super::intake::Intake;
-use super::job::{Job, Outcomes, Row};
+use super::job::{Job, Row};
 use super::log::{self, say};
 use super::options::Options;
 use super::statistics::Statistics;
-use super::store::Outcome;
+use super::store::{Outcome, Outcomes};
 use super::writers::Writers;
 use crate::service::{Backoff, Stop};
 

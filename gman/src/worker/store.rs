@@ -35,6 +35,24 @@ pub(super) enum Outcome {
     Impossible,
 }
 
+/// How many of a job's rows had which outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Outcomes {
+    pub(super) done: u64,
+    pub(super) left_out: u64,
+    pub(super) impossible: u64,
+}
+
+impl Outcomes {
+    pub(super) fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.done += 1,
+            Outcome::LeftOut => self.left_out += 1,
+            Outcome::Impossible => self.impossible += 1,
+        }
+    }
+}
+
 /// What became of several changes.
 pub(super) struct Round {
     /// Of each; `None` if it is to be made again.
