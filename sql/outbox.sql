@@ -110,7 +110,7 @@ SELECT (SELECT COUNT(*) FROM gman_outbox WHERE id <> s.kept) AS depth,
        UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(s.beat_at) AS beat_seconds,
        CASE
          WHEN s.owner = '' OR s.beat_at IS NULL
-           THEN 'nobody relays: start gman relay; or the event: see SHOW EVENTS and event_scheduler'
+           THEN 'nobody relays: start gman relay, whose log says if it cannot; or the event: see SHOW EVENTS and event_scheduler'
          WHEN UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) - UNIX_TIMESTAMP(s.beat_at) > 10
            THEN CONCAT('nobody relays since ', s.beat_at, ', last ', s.owner, ': it has ended, is stuck or cannot write (a full disk);',
                        ' or the event: see SHOW EVENTS (enabled? is its definer an account that exists?), event_scheduler and the error log')

@@ -11,6 +11,7 @@
 //! - [`settings`]: every setting with its default, unit and range.
 //! - [`mod@status`]: counters of what happened.
 //! - [`error`]: the one error type.
+//! - [`installation`]: the files that install the library in a server.
 //! - `memory`: asked for where its size is somebody else's to decide.
 //!
 //! Imports run downwards: `plugin` uses everything, `functions` all but `plugin`; `json`, `gearman` and `old_sql`
@@ -18,6 +19,7 @@
 
 pub mod error;
 pub mod gearman;
+pub mod installation;
 pub mod json;
 pub mod old_sql;
 pub mod settings;

@@ -11,7 +11,7 @@ use crate::settings::Text;
 /// What the setting in force says.
 static RULE: RwLock<Rule> = RwLock::new(Rule::All);
 
-/// Whether it is another than [`Rule::All`]; so that who is not restricted takes no lock.
+/// Whether the rule is another than [`Rule::All`]: without a restriction, calls take no lock.
 static IS_RESTRICTED: AtomicBool = AtomicBool::new(false);
 
 /// Which functions.

@@ -15,7 +15,7 @@ use crate::status;
 /// Who is to blame decides who hears of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// The caller, who wants to wait no longer or made a mistake, or we: the statement fails.
+    /// The caller, who made a mistake or stopped waiting, or the library itself: the statement fails.
     Caller,
     /// The system or somebody beyond the network: the setting decides.
     Delivery,

@@ -2,6 +2,7 @@
 
 pub(crate) mod allowed;
 pub(crate) mod callers;
+mod check;
 mod client;
 mod failure;
 mod flush;
@@ -10,12 +11,12 @@ mod json;
 mod log_throttle;
 mod outboxes;
 mod relay;
-pub(crate) mod servers;
+pub(crate) mod servers_set;
 pub(crate) mod shutdown;
 mod submit;
 mod sum;
 #[cfg(feature = "test-switches")]
-mod switches;
+mod test_switches;
 mod text_value;
 pub(crate) mod tls;
 pub(crate) mod transaction;

@@ -8,7 +8,8 @@ use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
-use crate::gearman::delivery::background_batch::{BackgroundBatch, Outcome};
+use crate::gearman::delivery::background_batch::BackgroundBatch;
+use crate::gearman::delivery::batch_outcome::Outcome;
 use crate::gearman::delivery::confirmed_batch::ConfirmedBatch;
 use crate::gearman::limits::Limits;
 use crate::gearman::wire::job::Job;
@@ -27,9 +28,9 @@ thread_local! {
 
 /// `gman_relay(id, function, workload[, unique[, confirm]])`, an aggregate: submits a job for every
 /// row of the group, in the order of the calls, which has to be that of the ids. Returns the id up
-/// to which every row was acknowledged, or done by a worker if `confirm` is `'worker'`, NULL when none
-/// was. Never fails for what the network or a
-/// job server did: the rows are still where they came from. `gman_relay_error` says what it was.
+/// to which every row was acknowledged, or done by a worker if `confirm` is `'worker'`; NULL if none was.
+/// Never fails because of the network or a job server: the rows are still where they came from, and
+/// `gman_relay_error` gives the reason.
 #[derive(Default)]
 struct Relay {
     batch: Batch,

@@ -1,10 +1,10 @@
-//! What is done before the server goes.
+//! What is done before the server shuts down.
 
 use crate::functions::client::CLIENT;
 use crate::host::diagnostics;
 use crate::settings;
 
-/// Delivers what is left before the server goes, for `gman_timeout_ms` at most; the error log says
+/// Delivers what is left before the server shuts down, for `gman_timeout_ms` at most; the error log says
 /// what was lost.
 pub(crate) fn drain() {
     let limit = settings::TIMEOUT.duration();

@@ -26,8 +26,8 @@ struct Transaction {
     /// How many jobs there were when the statement began.
     before_statement: usize,
     savepoints: Vec<Savepoint>,
-    /// The outboxes that it may have written to, whose relays its commit wakes. What it did not write in
-    /// the end makes them look in vain once.
+    /// The outboxes that it may have written to, whose relays its commit wakes. If its rows were undone, the
+    /// relays look once and find nothing.
     outboxes: Vec<Arc<Outbox>>,
 }
 

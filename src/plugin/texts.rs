@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::error::Error;
-use crate::functions::{allowed, servers, tls};
+use crate::functions::{allowed, servers_set, tls};
 use crate::host::diagnostics;
 use crate::host::plugin_abi::{StringVariable, VARIABLE_STRING, Value};
 use crate::plugin::variable_parts::{address, header, refused};
@@ -65,8 +65,8 @@ static TEXTS: [TextVariable; 6] = [
     },
     TextVariable {
         setting: &settings::SERVERS,
-        check: servers::check_default,
-        set: |_, list| servers::set_by_administrator(list),
+        check: servers_set::check_default,
+        set: |_, list| servers_set::set_by_administrator(list),
         empty: "'' takes the job servers away",
         at_start: "it stays empty until SET GLOBAL gman_servers sets it",
     },

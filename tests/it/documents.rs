@@ -23,7 +23,7 @@ const SECTION: &str = "## What each message means";
 const OTHER_FILES: [&str; 4] = [
     "settings.rs",
     "status.rs",
-    "functions/switches.rs",
+    "functions/test_switches.rs",
     "json/properties.rs",
 ];
 

@@ -2,10 +2,12 @@
 //! status of 1 or 2.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::thread;
 
-use crate::support::{Database, gman_program, product_file};
+use crate::support::{Database, Gman, Port, Redis, gman_program, gman_succeeds, product_file};
 
 /// How a command ended, and what it said.
 struct Ended {
@@ -55,11 +57,27 @@ fn ended(command: &mut Command) -> Ended {
     }
 }
 
-/// `gman install` and `gman uninstall`, which come to the database in the same way. Any file does for
-/// a library until then.
-fn in_database(options: &[&str]) -> [Ended; 2] {
+/// Every subcommand that comes to the database and ends by itself. Any file does for a library until then.
+fn in_database(options: &[&str]) -> Vec<Ended> {
     let library = format!("--library={}", product_file("Cargo.toml").display());
-    ["install", "uninstall"].map(|subcommand| gman(&[&[subcommand, &library], options].concat()))
+    let subcommands: [&[&str]; 7] = [
+        &["install", &library],
+        &["uninstall", &library],
+        &["migrate"],
+        &["triggers", "test.t"],
+        &["load", "test.t"],
+        &["verify", "test.t"],
+        &["status"],
+    ];
+    let run = |subcommand: &&[&str]| gman(&[*subcommand, options].concat());
+    subcommands.iter().map(run).collect()
+}
+
+/// As [`in_database`], with `gman relay`, which waits for a server that is unreachable and for nothing else.
+fn in_database_or_relay(options: &[&str]) -> Vec<Ended> {
+    let mut ended = in_database(options);
+    ended.push(gman(&[&["relay", "test"], options].concat()));
+    ended
 }
 
 #[test]
@@ -87,12 +105,12 @@ fn a_password_that_is_wrong_is_not_shown() {
         format!("--mysql=mysql://{account}@localhost?socket={socket}")
     };
     for account in ["root:mistake", "nobody%0A"] {
-        for ended in in_database(&["--defaults-file=/dev/null", &server(account)]) {
+        for ended in in_database_or_relay(&["--defaults-file=/dev/null", &server(account)]) {
             ended.assert_one_line(1, &["refuses the account", "--ask-password"]);
             assert!(!ended.stderr.contains("mistake"), "{}", ended.stderr);
         }
     }
-    for ended in in_database(&[
+    for ended in in_database_or_relay(&[
         "--defaults-file=/dev/null",
         &server("root"),
         "--ask-password",
@@ -140,11 +158,11 @@ fn an_option_file_that_cannot_be_read_is_named() {
             "line 1: expected a [group]",
         ),
     ] {
-        for ended in in_database(&[option]) {
+        for ended in in_database_or_relay(&[option]) {
             ended.assert_one_line(2, &[reason]);
         }
     }
-    for ended in in_database(&["--defaults-file=/dev/null", "--mysql=secret"]) {
+    for ended in in_database_or_relay(&["--defaults-file=/dev/null", "--mysql=secret"]) {
         ended.assert_one_line(2, &["--mysql: expected mysql://"]);
         assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
     }
@@ -179,31 +197,140 @@ fn the_worker_names_the_option_that_it_cannot_use() {
 }
 
 #[test]
-fn what_nobody_reads_any_more_is_an_error_and_no_panic() {
+fn a_table_or_a_database_that_is_not_there_is_named() {
     let database = Database::start();
-    let socket = database.socket().display().to_string();
-    let library = format!("--library={}", product_file("Cargo.toml").display());
-    let mysql = format!("--mysql=mysql://root@localhost?socket={socket}");
-    let in_database = ["--defaults-file=/dev/null", &library, &mysql];
-    for arguments in [
-        vec!["completions", "bash"],
-        [&["install"], in_database.as_slice()].concat(),
-        [&["uninstall"], in_database.as_slice()].concat(),
+    let server = format!("--mysql={}", url(&database));
+    let in_server = ["--defaults-file=/dev/null", server.as_str()];
+    for subcommand in ["triggers", "load", "verify"] {
+        let ended = gman(&[&[subcommand, "test.missing"], in_server.as_slice()].concat());
+        ended.assert_one_line(1, &["no table `test`.`missing`", "GRANT SELECT, TRIGGER"]);
+        let ended = gman(&[&[subcommand, "missing"], in_server.as_slice()].concat());
+        ended.assert_one_line(2, &["expected DATABASE.TABLE"]);
+    }
+    for (name, reason) in [
+        ("missing", "Unknown database 'missing'"),
+        ("test", "outbox-plain.sql or outbox.sql makes"),
     ] {
-        let (reader, writer) = io::pipe().expect("a pipe");
-        drop(reader);
-        let output = Command::new(gman_program())
-            .args(arguments)
-            .stdout(writer)
-            .stderr(Stdio::piped())
-            .output()
-            .expect("gman starts");
-        let ended = Ended {
-            status: output.status.code(),
-            stdout: String::new(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        };
-        ended.assert_one_line(1, &["stdout was closed"]);
+        let ended = gman(&[&["relay", name], in_server.as_slice()].concat());
+        ended.assert_one_line(1, &[reason]);
+    }
+}
+
+#[test]
+fn a_redis_that_is_unreachable_ends_a_comparison() {
+    let installed = with_triggers();
+    let (server, redis) = (url(&installed.database), Port::free().number().to_string());
+    let ended = gman(&[
+        "verify",
+        "test.t",
+        "--defaults-file=/dev/null",
+        &format!("--mysql={server}"),
+        &format!("--redis=redis://:secret@127.0.0.1:{redis}"),
+    ]);
+    ended.assert_one_line(1, &["cannot read Redis", &redis, "--redis"]);
+    assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_address_where_no_numbers_can_be_served_is_named() {
+    let taken = Port::free();
+    let listener = TcpListener::bind(("127.0.0.1", taken.number())).expect("a free port");
+    let metrics = format!("--metrics=127.0.0.1:{}", taken.number());
+    for subcommand in [&["worker"][..], &["relay", "test"]] {
+        let ended = gman(&[subcommand, &[metrics.as_str()]].concat());
+        ended.assert_one_line(1, &["--metrics: cannot listen on", "choose another port"]);
+    }
+    drop(listener);
+}
+
+#[test]
+fn the_relay_names_the_option_that_it_cannot_use() {
+    let missing = "--gearmand-ca=/nowhere/ca.pem";
+    gman(&["relay", "test", missing]).assert_one_line(2, &["--gearmand-ca", "No such file"]);
+    for options in ["--batch=0", "--gearmand=a b", "--poll-ms=x", "--nonsense"] {
+        let ended = gman(&["relay", "test", options]);
+        assert_eq!(ended.status, Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains("--help"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn nobody_is_well_where_no_worker_or_relay_is() {
+    let address = format!("127.0.0.1:{}", Port::free().number());
+    let ended = gman(&["health", &address]);
+    ended.assert_one_line(1, &[&address, "does not answer", "--metrics"]);
+
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let ended = gman(&["health", &address, "--timeout-ms=50"]);
+    ended.assert_one_line(1, &[&address, "does not answer"]);
+
+    let another = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = another.local_addr().expect("an address").to_string();
+    let served = thread::spawn(move || -> io::Result<()> {
+        let (mut client, _) = another.accept()?;
+        let _ = client.read(&mut [0; 1024])?;
+        client.write_all(b"HTTP/1.0 404 Not Found\r\n\r\n")
+    });
+    let ended = gman(&["health", &address]);
+    ended.assert_one_line(1, &[&address, "is no worker or relay of gman"]);
+    served.join().expect("no panic").expect("an answer");
+
+    let ended = gman(&["health", "nowhere"]);
+    assert_eq!(ended.status, Some(2), "{}", ended.stderr);
+}
+
+/// A table `test.t` with triggers and without rows.
+fn with_triggers() -> Gman {
+    let mut gman = Gman::start();
+    gman.execute("CREATE TABLE t (id INT PRIMARY KEY) ENGINE=InnoDB");
+    gman_succeeds(&gman.database, &["triggers", "--create", "test.t"]);
+    gman
+}
+
+fn url(database: &Database) -> String {
+    format!(
+        "mysql://root@localhost?socket={}",
+        database.socket().display()
+    )
+}
+
+/// Runs gman with a stdout that nobody reads any more.
+fn unread(arguments: &[&str]) -> Ended {
+    let (reader, writer) = io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(gman_program())
+        .args(arguments)
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .expect("gman starts");
+    Ended {
+        status: output.status.code(),
+        stdout: String::new(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[test]
+fn what_nobody_reads_any_more_is_an_error_and_no_panic() {
+    let (database, with_triggers, redis) = (Database::start(), with_triggers(), Redis::start());
+    let library = format!("--library={}", product_file("Cargo.toml").display());
+    let mysql = |database| format!("--mysql={}", url(database));
+    let (bare, with_rows) = (mysql(&database), mysql(&with_triggers.database));
+    let redis = format!("--redis={}", redis.address());
+    let defaults = "--defaults-file=/dev/null";
+    for arguments in [
+        &["completions", "bash"][..],
+        &["install", defaults, &library, &bare],
+        &["uninstall", defaults, &library, &bare],
+        &["triggers", "test.t", defaults, &with_rows],
+        &["load", "test.t", "--dry-run", defaults, &with_rows],
+        &["verify", "test.t", defaults, &with_rows, &redis],
+        &["status", defaults, &with_rows, &redis],
+        &["status", "--json", defaults, &with_rows, &redis],
+    ] {
+        unread(arguments).assert_one_line(1, &["stdout was closed"]);
     }
 }
 

@@ -168,12 +168,13 @@ fn an_error_reply_fails_that_job_alone() {
     assert_eq!(server.connections(), 1);
     assert_eq!(gman.status("gman_jobs_failed"), 1);
     assert_eq!(gman.status("gman_jobs_acknowledged"), 4);
-    let log = gman.database.error_log();
+    // It is written after the call has been told.
     let expected = "a job for the Gearman function f is lost";
-    assert!(
-        log.contains(expected) && log.contains("JOB_QUEUE_FULL try later"),
-        "{log}"
-    );
+    wait_until(PATIENCE, "a line in the error log", || {
+        let log = gman.database.error_log();
+        let is_told = log.contains(expected) && log.contains("JOB_QUEUE_FULL try later");
+        if is_told { Ok(()) } else { Err(log) }
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod faults;
 mod lease;
 mod tls;
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mysql::Conn;
@@ -15,11 +16,14 @@ use mysql::prelude::{FromRow, Queryable};
 
 use crate::support::{
     Database, DatabaseBuilder, Gearmand, Job, RecordingWorker, RelayProcess, product_file,
-    wait_until,
+    unsupported, wait_until,
 };
 
 /// How long a test waits for what takes seconds at most.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `ER_TOO_BIG_ROWSIZE`: MySQL 5.6 takes no row of more than a tenth of its redo log.
+const LARGER_THAN_THE_LOG: u16 = 1118;
 
 /// The account of the relay, and all that it needs, as docs/outbox.md has it.
 const ACCOUNT: [&str; 5] = [
@@ -241,14 +245,11 @@ fn rows_that_did_not_fit_are_not_passed_by_later_ones() {
     let (mut outbox, gearmand) = outbox_and_gearmand();
     let worker = RecordingWorker::start(gearmand.port(), &["f"]);
     let _relay = outbox.relay_with(&gearmand.address(), &["--batch=10".to_owned()]);
-    // It passes ids at once when all that were there at first have been passed, after five seconds.
-    let began = Instant::now();
-    let mut expected: Vec<Vec<u8>> = Vec::new();
-    while began.elapsed() < Duration::from_secs(6) {
-        outbox.write("f", ["x"]);
-        expected.push(b"x".to_vec());
-        outbox.wait_until_empty();
-    }
+    // It passes ids at once once it has passed all that were there, five seconds after the last one.
+    outbox.write("f", ["first"]);
+    outbox.wait_until_empty();
+    thread::sleep(Duration::from_secs(6));
+    let mut expected: Vec<Vec<u8>> = vec![b"first".to_vec()];
     for round in 0..20 {
         let small: Vec<String> = (0..30).map(|row| format!("{round} {row}")).collect();
         outbox.execute("START TRANSACTION");
@@ -311,7 +312,13 @@ fn a_large_row_arrives_in_its_place() {
     let _relay = outbox.relay(&gearmand.address());
     outbox.execute("START TRANSACTION");
     outbox.write("f", ["1"]);
-    outbox.execute("INSERT INTO gman_outbox (`function`, workload) VALUES ('f', REPEAT('x', 64 << 20)), ('f', REPEAT('y', 100000))");
+    let large = "INSERT INTO gman_outbox (`function`, workload) VALUES ('f', REPEAT('x', 64 << 20)), ('f', REPEAT('y', 100000))";
+    match outbox.session.query_drop(large) {
+        Err(mysql::Error::MySqlError(error)) if error.code == LARGER_THAN_THE_LOG => {
+            unsupported!("{}", error.message)
+        }
+        result => result.expect("large rows"),
+    }
     outbox.write("f", ["4"]);
     outbox.execute("COMMIT");
     outbox.wait_until_empty();

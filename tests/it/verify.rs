@@ -10,7 +10,7 @@ use crate::support::{
     scale, while_written,
 };
 
-/// The whole way, from a database to Redis.
+/// The whole path, from a database to Redis.
 struct Path {
     gman: Gman,
     redis: Redis,

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gearman_mysql_udf::installation::CONFIGURATION;
+
 use super::files;
 use crate::error::{Error, Result};
-
-const FRAGMENT: &str = include_str!("../../../packaging/gman.cnf");
 
 /// The job servers that the fragment names.
 const EXAMPLE: &str = "127.0.0.1:4730";
@@ -36,7 +36,7 @@ pub(super) fn write(file: Option<&Path>, job_servers: Option<&str>) -> Result<Pa
             "{file} is there already and not written by gman; name another file with --config=FILE"
         )));
     }
-    let text = FRAGMENT.replace(EXAMPLE, job_servers.unwrap_or(EXAMPLE));
+    let text = CONFIGURATION.replace(EXAMPLE, job_servers.unwrap_or(EXAMPLE));
     files::replace(&file, text.as_bytes())?;
     Ok(file)
 }
@@ -78,7 +78,7 @@ fn usual_folder() -> Result<&'static Path> {
 }
 
 fn is_ours(file: &Path) -> bool {
-    let first_line = FRAGMENT.lines().next().unwrap_or_default();
+    let first_line = CONFIGURATION.lines().next().unwrap_or_default();
     fs::read_to_string(file).is_ok_and(|text| text.starts_with(first_line))
 }
 

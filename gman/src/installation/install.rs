@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use gearman_mysql_udf::gearman::servers::host_port;
+use gearman_mysql_udf::installation::{FUNCTIONS, JSON_NAMES};
 
+use super::configuration;
 use super::files::{self, LIBRARY};
 use super::report::Report;
 use super::server::{self, NO_SUCH_SYMBOL, PLUGINS, Server};
-use super::{configuration, script};
 use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
 
@@ -99,7 +100,7 @@ pub(crate) fn install(options: &Install) -> Result {
 /// What needs all functions.
 fn finish(server: &mut Server, options: &Install, report: &mut Report) -> Result {
     if options.json_names {
-        let created = server.run_script(script::INSTALL_JSON_NAMES);
+        let created = server.run_script(JSON_NAMES);
         created.map_err(|error| server::failed("create json_object and json_array", &error))?;
     }
     if options.plugin {
@@ -170,7 +171,7 @@ fn replace_c_plugins(server: &mut Server, report: &mut Report) -> Result {
 
 /// Whether the server has all functions now.
 fn create_functions(server: &mut Server, report: &mut Report) -> Result<bool> {
-    match server.run_script(script::INSTALL) {
+    match server.run_script(FUNCTIONS) {
         Ok(()) => {}
         Err(mysql::Error::MySqlError(error)) if error.code == NO_SUCH_SYMBOL => {
             let what = "drop the procedure mysql.gman_install";

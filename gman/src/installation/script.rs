@@ -1,17 +1,12 @@
 //! The SQL files of the product, as a client with DELIMITER reads them.
 
+use gearman_mysql_udf::installation::{FUNCTIONS, JSON_NAMES};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-/// Creates the functions.
-pub(super) const INSTALL: &str = include_str!("../../../sql/install.sql");
-
-/// Creates the functions whose names many servers have taken themselves.
-pub(super) const INSTALL_JSON_NAMES: &str = include_str!("../../../sql/install-json-names.sql");
-
 /// The names of our functions, in the order in which they are created.
 pub(super) fn function_names() -> Vec<&'static str> {
-    let lines = INSTALL.lines().chain(INSTALL_JSON_NAMES.lines());
+    let lines = FUNCTIONS.lines().chain(JSON_NAMES.lines());
     lines
         .filter_map(|line| {
             let created = line.trim_start().strip_prefix("CREATE ")?;
@@ -61,7 +56,7 @@ mod tests {
         let script =
             "-- one;\nA\n  b;\nDELIMITER $$\nC\n  d;\n  -- e$$\nEND$$\nDELIMITER ;\n\nF;\n";
         assert_eq!(statements(script), ["A\n  b\n", "C\n  d;\nEND\n", "F\n"]);
-        for script in [INSTALL, INSTALL_JSON_NAMES] {
+        for script in [FUNCTIONS, JSON_NAMES] {
             let found = statements(script);
             assert!(found[1].starts_with("CREATE PROCEDURE "), "{found:?}");
             assert!(found[1].ends_with("END\n"), "{found:?}");
@@ -71,7 +66,7 @@ mod tests {
     #[test]
     fn the_names_are_those_of_every_function_that_is_created() {
         let names = function_names();
-        let created = [INSTALL, INSTALL_JSON_NAMES].map(|text| text.matches(" SONAME '").count());
+        let created = [FUNCTIONS, JSON_NAMES].map(|text| text.matches(" SONAME '").count());
         assert_eq!(names.len(), created.iter().sum::<usize>());
         for name in ["json_object_udf", "gman_check", "gman_sum", "json_array"] {
             assert!(names.contains(&name), "{name}");

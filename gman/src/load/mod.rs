@@ -37,7 +37,7 @@ const SHOWN: u64 = 3;
 ///
 /// If a table has no triggers, or a server fails for longer than [`PATIENCE`].
 pub(crate) fn run(options: &Options) -> Result {
-    let tables = options.tables()?;
+    let tables = options.tables.names()?;
     let mut progress = Progress::open(options.resume.as_deref(), options.filter.as_deref())?;
     let mut conn = options.mysql.connect()?;
     // All of them before the first is sent.

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, value_parser};
 
 use crate::connections::MysqlOptions;
-use crate::error::Result;
-use crate::sql::TableName;
+use crate::rows::tables::Tables;
 
 /// Send the rows that tables hold already, while writes go on
 ///
@@ -21,20 +20,19 @@ Examples:
   gman load shop.orders --where 'created > NOW() - INTERVAL 1 DAY'
   gman load shop.orders --dry-run")]
 pub(crate) struct Options {
-    /// The tables; put a name with a dot in backticks
-    #[arg(value_name = "DATABASE.TABLE", required = true)]
-    tables: Vec<String>,
+    #[command(flatten)]
+    pub(super) tables: Tables,
 
-    /// How many rows are locked at once at most; fewer, so that it takes no more than 50 ms
+    /// How many rows are locked at once at most; fewer if their locks would be held for more than 50 ms
     #[arg(long, value_name = "ROWS", default_value_t = 10_000)]
     #[arg(value_parser = value_parser!(u32).range(1..))]
     pub(super) chunk: u32,
 
-    /// Send so many rows a second at most
+    /// Send at most this many rows a second
     #[arg(long, value_name = "ROWS", value_parser = value_parser!(u32).range(1..))]
     pub(super) rate: Option<u32>,
 
-    /// Keep in this file how far the load is, and go on from there
+    /// Record in this file how far the load is, and continue from there
     #[arg(long, value_name = "FILE")]
     pub(super) resume: Option<PathBuf>,
 
@@ -48,16 +46,4 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(super) mysql: MysqlOptions,
-}
-
-impl Options {
-    /// # Errors
-    ///
-    /// If a name is none.
-    pub(super) fn tables(&self) -> Result<Vec<TableName>> {
-        self.tables
-            .iter()
-            .map(|text| TableName::parse(text))
-            .collect()
-    }
 }

@@ -3,7 +3,8 @@
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use gearman_mysql_udf::gearman::delivery::background_batch::{BackgroundBatch, Outcome};
+use gearman_mysql_udf::gearman::delivery::background_batch::BackgroundBatch;
+use gearman_mysql_udf::gearman::delivery::batch_outcome::Outcome;
 use gearman_mysql_udf::gearman::delivery::confirmed_batch::ConfirmedBatch;
 use gearman_mysql_udf::gearman::limits::Limits;
 use gearman_mysql_udf::gearman::wire::job::{Job, Mode, Priority};

@@ -29,12 +29,10 @@ use std::time::Duration;
 use gearman_mysql_udf::gearman::delivery::client::Client;
 use gearman_mysql_udf::gearman::delivery::events::Event;
 use mysql::Conn;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
 
 use crate::connections::{DatabaseServer, refused};
 use crate::error::{Error, Result};
-use crate::service::{Backoff, Stop, report, serve_metrics};
+use crate::service::{Backoff, Stop, exit_with_any_thread, handle_signals, report, serve_metrics};
 use lease::{Candidate, Lease};
 pub(crate) use options::Options;
 use reader::Reader;
@@ -59,8 +57,12 @@ const FATAL: [u16; 7] = [1044, 1045, 1049, 1054, 1142, 1143, 1146];
 /// If an option cannot be read, or the server refuses the account or has no outbox when the relay
 /// starts; servers that are unreachable are waited for.
 pub(crate) fn run(options: &Options) -> Result {
+    exit_with_any_thread();
     let relay = Relay::new(options)?;
-    relay.handle_signals()?;
+    let told = Arc::clone(&relay.statistics);
+    handle_signals(&relay.stop, options.stop_timeout(), move || {
+        say(told.line());
+    })?;
     if let Some(address) = options.metrics {
         serve_metrics(address, Arc::clone(&relay.statistics))?;
     }
@@ -145,23 +147,6 @@ impl<'a> Relay<'a> {
             statistics: Arc::new(statistics),
             stop: Arc::new(Stop::default()),
         })
-    }
-
-    /// SIGUSR1 prints the statistics; SIGTERM and SIGINT ask to stop, and once more to stop at once.
-    fn handle_signals(&self) -> Result {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
-            .map_err(|error| Error::failed(format!("cannot receive signals: {error}")))?;
-        let (stop, statistics) = (Arc::clone(&self.stop), Arc::clone(&self.statistics));
-        let patience = self.options.stop_timeout();
-        thread::spawn(move || {
-            for signal in signals.forever() {
-                match signal {
-                    SIGUSR1 => say(statistics.line()),
-                    _ => stop.request(patience),
-                }
-            }
-        });
-        Ok(())
     }
 
     /// One term, from the connection to its end.

@@ -1,6 +1,7 @@
 //! Reads rows of the outbox.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row as Columns};
@@ -12,6 +13,9 @@ const INLINE_BYTES: u64 = 16 * 1024;
 
 /// How many ids go into one list: MariaDB makes a join of a longer one, which promises no order.
 pub(super) const LIST: usize = 900;
+
+/// How many runs of rows that are under way a search steps over: each makes the statement longer.
+const MOST_RUNS: usize = 16;
 
 /// A row, with its workload or without.
 #[derive(Debug)]
@@ -43,12 +47,14 @@ pub(super) fn search(
 ) -> mysql::Result<Found> {
     // What is under way has been read before, and most of what is new has higher ids.
     let known = under_way.rows.last().copied().unwrap_or(0);
-    let limit = most + under_way.rows.len();
-    let except = except(&under_way.full);
+    let runs = longest_runs(&under_way.rows);
+    let stepped_over: u64 = runs.iter().map(|run| run.end() - run.start() + 1).sum();
+    let limit = (most + under_way.rows.len()) as u64 - stepped_over;
+    let (except, not_among) = (except(&under_way.full), not_among(&runs));
     let sql = format!(
         "SELECT id, `function`, IF(id > {known} AND LENGTH(workload) <= {INLINE_BYTES}, workload, NULL), LENGTH(workload)
            FROM gman_outbox FORCE INDEX (PRIMARY)
-          WHERE id >= {from}{except} AND NOT @@GLOBAL.read_only ORDER BY id LIMIT {limit}"
+          WHERE id >= {from}{not_among}{except} AND NOT @@GLOBAL.read_only ORDER BY id LIMIT {limit}"
     );
     let mut found = Found::default();
     let mut missing = Vec::new();
@@ -72,10 +78,24 @@ pub(super) fn search(
     for ids in missing.chunks(LIST) {
         fill_in(conn, ids, &mut found.rows)?;
     }
+    found.add_under_way(from, under_way);
     // What is gone was deleted by somebody else.
     let is_there = |row: &Row| row.workload.is_some() || row.is_large();
     found.rows.retain(is_there);
     Ok(found)
+}
+
+impl Found {
+    /// Adds what the search has stepped over, up to the last row that it found.
+    fn add_under_way(&mut self, from: u64, under_way: &Snapshot) {
+        if let Some(&last) = self.ids.last()
+            && from <= last
+        {
+            self.ids.extend(under_way.rows.range(from..=last));
+            self.ids.sort_unstable();
+            self.ids.dedup();
+        }
+    }
 }
 
 /// Reads the workload of a large row; it stays `None` if somebody has deleted the row.
@@ -119,6 +139,27 @@ pub(super) fn list(ids: &[u64]) -> String {
     texts.join(",")
 }
 
+/// The longest runs of ids without a gap, in their order. No other row can be in one: its ids are all taken.
+fn longest_runs(ids: &BTreeSet<u64>) -> Vec<RangeInclusive<u64>> {
+    let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
+    for &id in ids {
+        match runs.last_mut() {
+            Some(run) if run.end() + 1 == id => *run = *run.start()..=id,
+            _ => runs.push(id..=id),
+        }
+    }
+    runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.end() - run.start()));
+    runs.truncate(MOST_RUNS);
+    runs.sort_unstable_by_key(|run| *run.start());
+    runs
+}
+
+fn not_among(runs: &[RangeInclusive<u64>]) -> String {
+    runs.iter()
+        .map(|run| format!(" AND id NOT BETWEEN {} AND {}", run.start(), run.end()))
+        .collect()
+}
+
 fn except(functions: &BTreeSet<Function>) -> String {
     if functions.is_empty() {
         return String::new();
@@ -136,4 +177,38 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 fn parse(columns: Columns) -> (u64, Function, Option<Vec<u8>>, u64) {
     mysql::from_row(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_runs_are_stepped_over() {
+        assert_eq!(longest_runs(&BTreeSet::new()), []);
+        let ids = BTreeSet::from([3, 4, 5, 7, 9, 10]);
+        assert_eq!(longest_runs(&ids), [3..=5, 7..=7, 9..=10]);
+        assert_eq!(
+            not_among(&longest_runs(&ids)),
+            " AND id NOT BETWEEN 3 AND 5 AND id NOT BETWEEN 7 AND 7 AND id NOT BETWEEN 9 AND 10"
+        );
+        let odd: BTreeSet<u64> = (0..100).map(|n| 2 * n + 1).chain([2]).collect();
+        let runs = longest_runs(&odd);
+        assert_eq!((runs.len(), &runs[0]), (MOST_RUNS, &(1..=3)));
+    }
+
+    #[test]
+    fn what_was_stepped_over_is_among_what_was_searched() {
+        let mut under_way = Snapshot::default();
+        under_way.rows.extend([1, 2, 3, 6, 9]);
+        let mut found = Found {
+            ids: vec![5, 6, 7],
+            rows: Vec::new(),
+        };
+        found.add_under_way(2, &under_way);
+        assert_eq!(found.ids, [2, 3, 5, 6, 7]);
+        found.ids.clear();
+        found.add_under_way(2, &under_way);
+        assert_eq!(found.ids, [0; 0]);
+    }
 }

@@ -1,4 +1,4 @@
-//! Whether the process shall stop, and how long it may take over that.
+//! Whether the process has been asked to stop, and how long stopping may take.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 /// Shared by all threads.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
-    /// When the time to stop in order is over; `None` while nobody has asked.
+    /// When the time for a clean stop is over; `None` while nobody has asked.
     deadline: Mutex<Option<Instant>>,
     asked: Condvar,
 }
 
 impl Stop {
-    /// Asks to stop within `patience`; who asks again has none.
+    /// Asks to stop within `patience`; asking again ends it at once.
     pub(crate) fn request(&self, patience: Duration) {
         let mut deadline = self.lock();
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! `gman status`: the whole way of a change at a glance; `docs/status.md` describes it.
+//! `gman status`: the whole path of a change at a glance; `docs/status.md` describes it.
 //!
 //! - [`options`]: the options;
 //! - [`database`]: the server, the library in it, its settings and counters, triggers;

@@ -7,14 +7,14 @@ use clap::{Args, value_parser};
 use super::worker_address::WorkerAddress;
 use crate::connections::{GearmandOptions, MysqlOptions, RedisOptions};
 
-/// Show the whole way of a change at a glance, and what is wrong with it
+/// Show the whole path of a change at a glance, and what is wrong with it
 ///
 /// Looks at the database server and the library in it, at triggers, at the outbox, at the job servers that
 /// the server names (or --gearmand, if it names none), at workers that --worker names, and at Redis. Exits
 /// with 1 if something is broken.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Show it again every so many seconds
+    /// Show it again every SECONDS
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
     #[arg(value_parser = value_parser!(u32).range(1..))]
     watch: Option<u32>,

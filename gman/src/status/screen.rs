@@ -1,4 +1,4 @@
-//! The status as text: what is wrong, then the way of a change from the database to Redis.
+//! The status as text: what is wrong, then the path of a change from the database to Redis.
 
 use std::collections::BTreeMap;
 

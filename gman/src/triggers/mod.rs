@@ -96,7 +96,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "syncRowToRedis")]
     function: String,
 
-    /// Spread the jobs over so many Gearman functions, NAME.1 to NAME.N, for as many workers: gman worker
+    /// Spread the jobs over N Gearman functions, NAME.1 to NAME.N, for as many workers: gman worker
     /// --lane K/N; all jobs of a key go to the same one
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]

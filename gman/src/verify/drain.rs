@@ -42,8 +42,8 @@ impl Drain {
     pub(super) fn new(options: &Options, source: &Source) -> Self {
         Self {
             way: source.way.clone(),
-            prefix: options.prefix.clone(),
-            version_field: options.version_field.clone(),
+            prefix: options.rows.prefix.clone(),
+            version_field: options.rows.version_field().map(str::to_owned),
             patience: Duration::from_secs(options.patience.into()),
         }
     }

@@ -41,7 +41,7 @@ use crate::terminal;
 ///
 /// If something differs and was not repaired, or a server fails.
 pub(crate) fn run(options: &Options) -> Result {
-    let tables = options.tables()?;
+    let tables = options.tables.names()?;
     let mut reports = Reports::default();
     for table in &tables {
         let report = verify(options, table)?;
@@ -64,14 +64,14 @@ fn verify(options: &Options, table: &TableName) -> Result<Report> {
     let mut conn = options.mysql.connect()?;
     let source = Source::read(&mut conn, table, options.filter.as_deref())?;
     let mut cache = Cache::connect(&options.redis)?;
-    let reader = Reader::new(options.format(), &options.row_function);
+    let reader = Reader::new(options.rows.format(), &options.rows.row_function);
     let drain = Drain::new(options, &source);
     let mut report = Report::new(table, options.sample, options.expires);
     let mut look = SecondLook {
         source: &source,
         reader: &reader,
         drain: &drain,
-        functions: BTreeSet::from([options.row_function.clone().into_bytes()]),
+        functions: BTreeSet::from([options.rows.row_function.clone().into_bytes()]),
     };
     let seen = first_look::run(&mut conn, &mut cache, options, &mut look, &mut report)?;
     orphans::find(

@@ -3,9 +3,8 @@
 use clap::{Args, value_parser};
 
 use crate::connections::{MysqlOptions, RedisOptions};
-use crate::error::Result;
-use crate::sql::TableName;
-use crate::worker::format::{Format, Mode};
+use crate::rows::tables::Tables;
+use crate::worker::RowOptions;
 
 /// Compare tables with Redis, while writes go on
 ///
@@ -20,11 +19,10 @@ Examples:
   gman verify shop.orders --sample 5 --json      for cron: a twentieth of the rows
   gman verify shop.orders --repair               sends the rows again; asks before it deletes keys")]
 pub(crate) struct Options {
-    /// The tables; put a name with a dot in backticks
-    #[arg(value_name = "DATABASE.TABLE", required = true)]
-    tables: Vec<String>,
+    #[command(flatten)]
+    pub(super) tables: Tables,
 
-    /// Compare so many of a hundred rows, chosen at random
+    /// Compare this percentage of the rows, chosen at random
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub(super) sample: Option<f64>,
 
@@ -32,8 +30,8 @@ pub(crate) struct Options {
     #[arg(long = "where", value_name = "CONDITION")]
     pub(super) filter: Option<String>,
 
-    /// Keys may go by themselves, by the worker's --expire or because Redis evicts them: what is missing is
-    /// counted, and is no difference
+    /// Keys may expire, by the worker's --expire, or be evicted by Redis: what is missing is
+    /// counted, and does not count as a difference
     #[arg(long)]
     pub(super) expires: bool,
 
@@ -54,55 +52,14 @@ pub(crate) struct Options {
     #[arg(value_parser = value_parser!(u32).range(1..))]
     pub(super) patience: u32,
 
-    /// The worker's --mode
-    #[arg(long, env = "GMAN_WORKER_MODE", value_enum, default_value_t = Mode::Set)]
-    mode: Mode,
-
-    /// The worker's --prefix
-    #[arg(
-        long,
-        env = "GMAN_WORKER_PREFIX",
-        value_name = "TEXT",
-        default_value = ""
-    )]
-    pub(super) prefix: String,
-
-    /// The worker's --row-function
-    #[arg(
-        long,
-        env = "GMAN_WORKER_ROW_FUNCTION",
-        value_name = "NAME",
-        default_value = "syncRowToRedis"
-    )]
-    pub(super) row_function: String,
-
-    /// The worker's --version-field
-    #[arg(long, env = "GMAN_WORKER_VERSION_FIELD", value_name = "NAME")]
-    pub(super) version_field: Option<String>,
+    #[command(flatten, next_help_heading = "How the worker keeps rows")]
+    pub(super) rows: RowOptions,
 
     #[command(flatten)]
     pub(super) mysql: MysqlOptions,
 
     #[command(flatten)]
     pub(super) redis: RedisOptions,
-}
-
-impl Options {
-    /// # Errors
-    ///
-    /// If a name is none.
-    pub(super) fn tables(&self) -> Result<Vec<TableName>> {
-        self.tables
-            .iter()
-            .map(|text| TableName::parse(text))
-            .collect()
-    }
-
-    /// How the worker reads jobs. Versions are of no interest: they decide which job wins, not what it
-    /// leaves.
-    pub(super) fn format(&self) -> Format {
-        Format::new(self.mode, &self.prefix)
-    }
 }
 
 fn percent(text: &str) -> std::result::Result<f64, String> {

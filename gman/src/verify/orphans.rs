@@ -42,13 +42,13 @@ pub(super) fn find(
         .iter()
         .filter(of_rows)
         .filter_map(|hand_over| hand_over.prefix.as_ref())
-        .map(|prefix| format!("{}{prefix}", options.prefix))
+        .map(|prefix| format!("{}{prefix}", options.rows.prefix))
         .collect();
     report.looked_for_orphans = !prefixes.is_empty() && options.filter.is_none();
     if !report.looked_for_orphans {
         return Ok(());
     }
-    let lookups = lookups(look, &options.prefix);
+    let lookups = lookups(look, &options.rows.prefix);
     for prefix in &prefixes {
         let mut suspects = Orphans::new();
         cache.scan(prefix, |cache, keys| {

@@ -1,4 +1,4 @@
-//! The jobs of one lane, and how they are done: as many as have come in one round, until each is.
+//! The jobs of one writer, and how they are done: as many as have come in one round, until each is.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ const BATCH: usize = 1000;
 /// problem: of nodes that do not agree.
 const REDIRECTS: u32 = 5;
 
-/// What a lane has to do.
+/// What a writer has to do.
 pub(super) struct Backlog {
     arriving: Receiver<Job>,
     jobs: VecDeque<Job>,
-    /// Whether they wait for a Redis that is away.
+    /// Whether they wait for a Redis that is unreachable.
     stalled: Arc<AtomicBool>,
     unfinished: Arc<Unfinished>,
-    /// Takes a job on whose next change may belong to another lane.
+    /// Takes a job on whose next change may belong to another writer.
     hand_on: HandOn,
     statistics: Arc<Statistics>,
     stop: Arc<Stop>,
@@ -83,7 +83,7 @@ impl Backlog {
                 .map(|job| &job.change)
                 .collect();
             let Round { outcomes, problem } = store.attempt(&changes);
-            let done = self.settle(outcomes);
+            let done = self.remove_done(outcomes);
             redirects = if done > 0 { 0 } else { redirects + 1 };
             let problem = match problem {
                 Some(fault) => fault.to_string(),
@@ -111,8 +111,8 @@ impl Backlog {
         self.stop.pause_unless_expired(pause);
     }
 
-    /// Takes away what is done; returns how much that is.
-    fn settle(&mut self, outcomes: Vec<Option<Outcome>>) -> usize {
+    /// Reports and removes the jobs that are done; returns how many they are.
+    fn remove_done(&mut self, outcomes: Vec<Option<Outcome>>) -> usize {
         let mut done = 0;
         let mut finished = Vec::with_capacity(outcomes.len());
         let mut left = Vec::new();

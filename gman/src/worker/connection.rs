@@ -8,10 +8,10 @@ use gearman_mysql_udf::gearman::servers::host_port::HostPort;
 use gearman_mysql_udf::gearman::wire::packet::{self, Command, Magic};
 use gearman_mysql_udf::gearman::wire::protection::Protection;
 
+use super::intake::{Ask, Intake};
 use super::statistics::Statistics;
 use super::store::Outcome;
 use super::stream::Stream;
-use super::window::{Ask, Window};
 use crate::connections::connect_to_job_server;
 
 /// How long connecting may take.
@@ -23,7 +23,7 @@ pub(super) struct Finished {
     pub(super) outcome: Outcome,
     /// The length of its workload, if that was kept.
     pub(super) bytes: usize,
-    /// Whether it had to wait for a Redis that was away.
+    /// Whether it had to wait for a Redis that was unreachable.
     pub(super) parked: bool,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Connection {
 
 /// What writers take turns with.
 struct Outgoing {
-    window: Window,
+    intake: Intake,
     /// Kept, so that sending allocates nothing.
     bytes: Vec<u8>,
     lost: bool,
@@ -48,7 +48,7 @@ impl Connection {
         address: &HostPort,
         protection: &Protection,
         functions: &[String],
-        window: Window,
+        intake: Intake,
         statistics: &Arc<Statistics>,
     ) -> io::Result<Self> {
         let wire = connect_to_job_server(address, protection, TIMEOUT)?;
@@ -59,7 +59,7 @@ impl Connection {
         let connection = Self {
             stream: Stream::new(wire)?,
             outgoing: Mutex::new(Outgoing {
-                window,
+                intake,
                 bytes,
                 lost: false,
             }),
@@ -74,16 +74,16 @@ impl Connection {
         self.stream.read(received)
     }
 
-    /// Notes that a job with a workload of so many bytes has come.
+    /// Notes that a job with a workload of this many bytes has come.
     pub(super) fn count_assigned(&self, bytes: usize) {
         self.statistics.in_flight.inc();
         self.statistics.in_flight_bytes.add(as_gauge(bytes));
     }
 
     /// Lets `change` note what has happened, and sends what follows from it.
-    pub(super) fn update(&self, change: impl FnOnce(&mut Window)) -> io::Result<()> {
+    pub(super) fn update(&self, change: impl FnOnce(&mut Intake)) -> io::Result<()> {
         let mut outgoing = self.lock();
-        change(&mut outgoing.window);
+        change(&mut outgoing.intake);
         self.send(&mut outgoing)
     }
 
@@ -101,7 +101,7 @@ impl Connection {
             parked,
         } in finished
         {
-            outgoing.window.finished(*bytes, *parked);
+            outgoing.intake.finished(*bytes, *parked);
             self.statistics.in_flight.dec();
             self.statistics.in_flight_bytes.sub(as_gauge(*bytes));
             self.count(*outcome);
@@ -122,22 +122,22 @@ impl Connection {
         }
     }
 
-    /// Lets other jobs come although `count` jobs wait for a Redis that is away.
+    /// Lets other jobs come although `count` jobs wait for a Redis that is unreachable.
     pub(super) fn park(&self, count: usize) {
         // If it is lost, the reader meets the end.
-        let _ = self.update(|window| window.parked(count));
+        let _ = self.update(|intake| intake.parked(count));
     }
 
     /// Whether the job server has been asked for jobs and has not said whether there are any.
     pub(super) fn awaits_an_answer(&self) -> bool {
-        self.lock().window.asked() > 0
+        self.lock().intake.asked() > 0
     }
 
     /// Asks for nothing more; whether all that was asked for has come and is finished.
     pub(super) fn is_drained(&self) -> bool {
-        let window = &mut self.lock().window;
-        window.close();
-        window.is_drained()
+        let intake = &mut self.lock().intake;
+        intake.close();
+        intake.is_drained()
     }
 
     /// Ends the connection in order.
@@ -150,7 +150,7 @@ impl Connection {
         let mut outgoing = self.lock();
         outgoing.lost = true;
         self.stream.shut_down();
-        let (held, bytes) = (outgoing.window.held(), outgoing.window.held_bytes());
+        let (held, bytes) = (outgoing.intake.held(), outgoing.intake.held_bytes());
         self.statistics.given_back.inc_by(held as u64);
         self.statistics.in_flight.sub(as_gauge(held));
         self.statistics.in_flight_bytes.sub(as_gauge(bytes));
@@ -166,8 +166,8 @@ impl Connection {
     }
 
     fn send(&self, outgoing: &mut Outgoing) -> io::Result<()> {
-        let Outgoing { window, bytes, .. } = outgoing;
-        match window.ask() {
+        let Outgoing { intake, bytes, .. } = outgoing;
+        match intake.ask() {
             Ask::Jobs(count) => (0..count).for_each(|_| request(bytes, Command::GrabJob, &[])),
             Ask::Sleep => request(bytes, Command::PreSleep, &[]),
         }

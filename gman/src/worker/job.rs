@@ -19,7 +19,7 @@ pub(super) struct Job {
     pub(super) at: Option<At>,
     /// The length of its workload.
     pub(super) bytes: usize,
-    /// Whether its job server knows that it waits for a Redis that is away.
+    /// Whether its job server knows that it waits for a Redis that is unreachable.
     pub(super) parked: bool,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn report(finished: &mut [(Arc<Connection>, Finished)]) {
     }
 }
 
-/// Lets each job server give us others, although these wait for a Redis that is away.
+/// Lets each job server give us others, although these wait for a Redis that is unreachable.
 pub(super) fn park<'a>(jobs: impl Iterator<Item = &'a mut Job>) {
     let mut parked: Vec<(Arc<Connection>, usize)> = Vec::new();
     for job in jobs.filter(|job| !job.parked) {

@@ -12,13 +12,13 @@ use super::catch_up::CatchUp;
 use super::connection::{Connection, Finished};
 use super::format::{Format, Task};
 use super::inbox::{Inbox, Item, TooLarge};
+use super::intake::Intake;
 use super::job::Job;
-use super::lane::Lanes;
 use super::log::{self, say};
 use super::options::Options;
 use super::statistics::Statistics;
 use super::store::Outcome;
-use super::window::Window;
+use super::writers::Writers;
 use crate::service::{Backoff, Stop};
 
 /// After this long without a word the job server is asked for a job: gearmand looks at jobs whose
@@ -39,7 +39,7 @@ pub(super) struct JobServer {
     in_flight_bytes: usize,
     max_workload: usize,
     verbose: bool,
-    lanes: Lanes,
+    writers: Writers,
     statistics: Arc<Statistics>,
     stop: Arc<Stop>,
 }
@@ -59,7 +59,7 @@ impl JobServer {
         protection: &Protection,
         functions: &[String],
         options: &Options,
-        lanes: &Lanes,
+        writers: &Writers,
         statistics: &Arc<Statistics>,
         stop: &Arc<Stop>,
     ) -> Self {
@@ -73,7 +73,7 @@ impl JobServer {
             in_flight_bytes: options.in_flight_bytes,
             max_workload: options.max_workload,
             verbose: options.verbose,
-            lanes: lanes.clone(),
+            writers: writers.clone(),
             statistics: Arc::clone(statistics),
             stop: Arc::clone(stop),
         }
@@ -111,12 +111,12 @@ impl JobServer {
 
     fn connect(&self) -> io::Result<Connection> {
         let functions = &self.functions;
-        let window = Window::new(self.in_flight, self.in_flight_bytes);
+        let intake = Intake::new(self.in_flight, self.in_flight_bytes);
         let connection = Connection::open(
             &self.address,
             &self.protection,
             functions,
-            window,
+            intake,
             &self.statistics,
         )?;
         let (address, functions) = (&self.address, functions.join(" and "));
@@ -168,7 +168,7 @@ impl JobServer {
             } else if heard.elapsed() > SILENCE && connection.awaits_an_answer() {
                 return Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"));
             } else if heard.elapsed() > ASK_AGAIN {
-                connection.update(Window::woken)?;
+                connection.update(Intake::woken)?;
             }
         }
     }
@@ -209,21 +209,21 @@ impl JobServer {
 
     /// Notes what has arrived, before anybody can finish it, and deals it out.
     fn pass_on(&self, connection: &Connection, arrivals: Vec<Arrival>) -> io::Result<()> {
-        let noted = connection.update(|window| {
+        let noted = connection.update(|intake| {
             for arrival in &arrivals {
                 match arrival {
                     Arrival::Job(Job { bytes, .. }) | Arrival::Settled(Finished { bytes, .. }) => {
                         connection.count_assigned(*bytes);
-                        window.assigned(*bytes);
+                        intake.assigned(*bytes);
                     }
-                    Arrival::NoJob => window.found_none(),
-                    Arrival::Noop => window.woken(),
+                    Arrival::NoJob => intake.found_none(),
+                    Arrival::Noop => intake.woken(),
                 }
             }
         });
         for arrival in arrivals {
             match arrival {
-                Arrival::Job(job) => self.lanes.hand_in(job),
+                Arrival::Job(job) => self.writers.hand_in(job),
                 Arrival::Settled(job) => connection.finish([&job].into_iter()),
                 Arrival::NoJob | Arrival::Noop => {}
             }

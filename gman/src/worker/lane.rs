@@ -1,133 +1,44 @@
-//! Threads that write to Redis. A key stays with its lane while jobs of it are unfinished, which keeps its
-//! changes in order.
+//! `--lane K/N`: one of several workers that share the jobs of a function.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{iter, thread};
+use std::str::FromStr;
 
-use super::backlog::Backlog;
-use super::job::{self, Job};
-use super::options::Options;
-use super::statistics::Statistics;
-use super::store::Store;
-use super::unfinished::Unfinished;
-use crate::redis_client::{Node, Routes, SLOTS};
-use crate::service::Stop;
+/// Lane K of N.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lane(u16);
 
-/// Where jobs are handed in. There is a lane for each node of Redis and thread, so that a node that is
-/// away holds up its own keys alone. What waits is bounded by what the job servers' windows let in.
-#[derive(Clone)]
-pub(super) struct Lanes(Arc<Shared>);
-
-struct Shared {
-    routes: Arc<Routes>,
-    threads: u64,
-    replicas: u16,
-    deal: Mutex<Deal>,
-    unfinished: Arc<Unfinished>,
-    statistics: Arc<Statistics>,
-    stop: Arc<Stop>,
-}
-
-struct Deal {
-    lanes: HashMap<(Node, u64), Lane>,
-    /// Whose lanes the jobs of each slot take.
-    nodes: Vec<Node>,
-}
-
-#[derive(Clone)]
-struct Lane {
-    jobs: Sender<Job>,
-    stalled: Arc<AtomicBool>,
-}
-
-impl Lanes {
-    /// Starts the first thread; others start when there is something for them.
-    pub(super) fn start(
-        routes: &Arc<Routes>,
-        options: &Options,
-        statistics: &Arc<Statistics>,
-        stop: &Arc<Stop>,
-    ) -> Self {
-        let shared = Shared {
-            routes: Arc::clone(routes),
-            threads: options.threads.into(),
-            replicas: options.replicas,
-            deal: Mutex::new(Deal {
-                lanes: HashMap::new(),
-                nodes: vec![Node(0); SLOTS.into()],
-            }),
-            unfinished: Arc::new(Unfinished::new()),
-            statistics: Arc::clone(statistics),
-            stop: Arc::clone(stop),
-        };
-        // It says what Redis thinks of us before there is a job.
-        let lanes = Self(Arc::new(shared));
-        let first = lanes.start_lane(Store::introduce);
-        lanes.0.deal().lanes.insert((Node(0), 0), first);
-        lanes
-    }
-
-    pub(super) fn hand_in(&self, mut job: Job) {
-        let lane = self.lane(&job);
-        if lane.stalled.load(Ordering::Acquire) {
-            job::park(iter::once(&mut job));
-        }
-        // A lane that has ended had no time left to stop: the job server gives the job on.
-        let _ = lane.jobs.send(job);
-    }
-
-    /// The lane of a job. Only a slot without unfinished jobs follows its node: a lane whose slots have
-    /// gone to another node can write there too.
-    fn lane(&self, job: &Job) -> Lane {
-        let shared = &self.0;
-        let slot = job.change.slot();
-        let thread = hash(&job.change.key) % shared.threads;
-        let mut deal = shared.deal();
-        if shared.unfinished.add(slot) {
-            deal.nodes[usize::from(slot)] = shared.routes.owner(slot);
-        }
-        let node = deal.nodes[usize::from(slot)];
-        let lane = deal.lanes.entry((node, thread));
-        lane.or_insert_with(|| self.start_lane(|_| {})).clone()
-    }
-
-    fn start_lane(&self, begin: impl FnOnce(&mut Store) + Send + 'static) -> Lane {
-        let shared = &self.0;
-        let (sender, jobs) = mpsc::channel();
-        let mut store = Store::new(&shared.routes, shared.replicas, &shared.statistics);
-        let stalled = Arc::new(AtomicBool::new(false));
-        let lanes = self.clone();
-        let mut backlog = Backlog::new(
-            jobs,
-            &stalled,
-            &shared.unfinished,
-            Box::new(move |job| lanes.hand_in(job)),
-            &shared.statistics,
-            &shared.stop,
-        );
-        thread::spawn(move || {
-            begin(&mut store);
-            backlog.work_off(&mut store);
-        });
-        Lane {
-            jobs: sender,
-            stalled,
+impl Lane {
+    /// The Gearman function of the lane; of none there is none.
+    pub(super) fn function(self, function: &str) -> String {
+        match function {
+            "" => String::new(),
+            function => format!("{function}.{}", self.0),
         }
     }
 }
 
-impl Shared {
-    fn deal(&self) -> MutexGuard<'_, Deal> {
-        self.deal.lock().unwrap_or_else(PoisonError::into_inner)
+impl FromStr for Lane {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/');
+        let numbers = numbers.and_then(|(lane, of)| Some((lane.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((lane, of)) if (1..=of).contains(&lane) => Ok(Self(lane)),
+            _ => Err("expected K/N, such as 1/4: a lane, and how many there are".to_owned()),
+        }
     }
 }
 
-fn hash(key: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_one_of_those_that_there_are() {
+        let function = |text: &str| text.parse().map(|lane: Lane| lane.function("f"));
+        assert_eq!(function("4/4"), Ok("f.4".to_owned()));
+        for wrong in ["0/4", "5/4", "1", "/", "a/b", "1/70000"] {
+            assert!(function(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `gman worker`: a Gearman worker that writes changed rows to Redis; `docs/worker.md` describes it.
 //!
 //! One thread for each job server ([`job_server`]) takes jobs, many at once and in the order of the
-//! queue, parses them ([`format`]) and assigns them to lanes ([`lane`]) by their keys. A lane is a
+//! queue, parses them ([`format`]) and assigns them to [`writers`] by their keys. A writer is a
 //! thread ([`backlog`]) with connections to Redis ([`store`]): it writes all changes that have arrived in
 //! one round trip, and then reports their jobs as finished. Therefore two changes of one key stay in
 //! order, and a job is never finished before Redis has its change: gearmand gives it to another worker
@@ -16,40 +16,34 @@ mod expire;
 pub(crate) mod format;
 mod health;
 mod inbox;
+mod intake;
 mod job;
 mod job_server;
 mod lane;
-mod lane_option;
 mod log;
 mod options;
 mod redirect;
+mod row_options;
 mod statistics;
 mod store;
 mod stream;
 mod unfinished;
 pub(crate) mod version_key;
-mod window;
+mod writers;
 
-use std::panic;
-use std::process;
 use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
-
 use crate::error::{Error, Result};
 use crate::redis_client::Routes;
-use crate::service::{Stop, serve_metrics};
+use crate::service::{Stop, exit_with_any_thread, handle_signals, serve_metrics};
 use health::Health;
 use job_server::JobServer;
-use lane::Lanes;
 use log::say;
 pub(crate) use options::Options;
+pub(crate) use row_options::RowOptions;
 use statistics::Statistics;
-
-/// The exit status of a Rust program that panicked.
-const PANICKED: i32 = 101;
+use writers::Writers;
 
 /// Works until a signal asks to stop.
 ///
@@ -62,7 +56,8 @@ pub(crate) fn run(options: &Options) -> Result {
     let statistics = Statistics::new()
         .map(Arc::new)
         .map_err(|error| Error::failed(format!("cannot count: {error}")))?;
-    handle_signals(options, &stop, &statistics)?;
+    let told = Arc::clone(&statistics);
+    handle_signals(&stop, options.stop_timeout(), move || say(told.line()))?;
     let (redis, functions) = (options.redis.servers()?, options.functions()?);
     let protection = options.gearmand.protection(|problem| say(problem))?;
     let routes = Arc::new(Routes::new(redis));
@@ -70,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result {
         let health = Health::new(&routes, &statistics, options.gearmand.job_servers.len());
         serve_metrics(address, health)?;
     }
-    let lanes = Lanes::start(&routes, options, &statistics, &stop);
+    let writers = Writers::start(&routes, options, &statistics, &stop);
     let servers: Vec<_> = options
         .gearmand
         .job_servers
@@ -81,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result {
                 &protection,
                 &functions,
                 options,
-                &lanes,
+                &writers,
                 &statistics,
                 &stop,
             )
@@ -93,32 +88,5 @@ pub(crate) fn run(options: &Options) -> Result {
         let _ = server.join();
     }
     say(statistics.line());
-    Ok(())
-}
-
-/// Without one of its threads the worker would keep jobs that it never does. A new process, and
-/// gearmand, which gives the jobs on, do better.
-fn exit_with_any_thread() {
-    let report = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        process::exit(PANICKED);
-    }));
-}
-
-/// SIGUSR1 prints the statistics; SIGTERM and SIGINT ask to stop, and once more to stop at once.
-fn handle_signals(options: &Options, stop: &Arc<Stop>, statistics: &Arc<Statistics>) -> Result {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
-        .map_err(|error| Error::failed(format!("cannot receive signals: {error}")))?;
-    let (stop, statistics) = (Arc::clone(stop), Arc::clone(statistics));
-    let patience = options.stop_timeout();
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            match signal {
-                SIGUSR1 => say(statistics.line()),
-                _ => stop.request(patience),
-            }
-        }
-    });
     Ok(())
 }

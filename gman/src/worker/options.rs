@@ -8,8 +8,9 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, value_parser};
 
 use super::expire::Expire;
-use super::format::{Format, Mode};
-use super::lane_option::LaneOption;
+use super::format::Format;
+use super::lane::Lane;
+use super::row_options::RowOptions;
 use crate::connections::{GearmandOptions, RedisOptions};
 use crate::error::{Error, Result};
 
@@ -36,18 +37,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(super) redis: RedisOptions,
 
-    /// What a job of --function does, and in what form json and redis-json keep every row
-    #[arg(long, env = "GMAN_WORKER_MODE", value_enum, default_value_t = Mode::Set)]
-    mode: Mode,
-
-    /// Put this before every key, such as "shop:"
-    #[arg(
-        long,
-        env = "GMAN_WORKER_PREFIX",
-        value_name = "TEXT",
-        default_value = ""
-    )]
-    prefix: String,
+    #[command(flatten)]
+    rows: RowOptions,
 
     /// The Gearman function whose jobs are rows, {"id":1,"name":"sm"}; "" for none
     #[arg(
@@ -58,31 +49,13 @@ pub(crate) struct Options {
     )]
     function: String,
 
-    /// The Gearman function whose jobs name the key, {"key":"test:1","row":{...}}; "" for none
-    #[arg(
-        long,
-        env = "GMAN_WORKER_ROW_FUNCTION",
-        value_name = "NAME",
-        default_value = "syncRowToRedis"
-    )]
-    row_function: String,
-
-    /// Skip changes older than the one in Redis, by this member of the row: a whole number below 2^64
-    /// that grows with every change
-    ///
-    /// Redis keeps it in the row's hash, and under a key of its own that outlives the row. A job of
-    /// --row-function that deletes a row can have it beside the key. Without it, the row is deleted
-    /// whatever Redis has.
-    #[arg(long, env = "GMAN_WORKER_VERSION_FIELD", value_name = "NAME")]
-    version_field: Option<String>,
-
     /// Serve lane K of N alone: the jobs of ROW_FUNCTION.K that triggers made with --lanes N submit
     ///
     /// Run one worker for each lane. A key is always in the same lane, which keeps its changes in order.
     #[arg(long, env = "GMAN_WORKER_LANE", value_name = "K/N")]
-    lane: Option<LaneOption>,
+    lane: Option<Lane>,
 
-    /// Let keys go after so many seconds, or up to a tenth earlier, so that they do not all go at once
+    /// Let keys expire after SECONDS, or up to a tenth earlier, so that they do not all expire at once
     #[arg(long, env = "GMAN_WORKER_EXPIRE", value_name = "SECONDS")]
     #[arg(value_parser = value_parser!(u32).range(1..=315_360_000))]
     expire: Option<u32>,
@@ -91,7 +64,7 @@ pub(crate) struct Options {
     #[arg(long, env = "GMAN_WORKER_PUBLISH", value_name = "CHANNEL")]
     publish: Option<String>,
 
-    /// Finish a job only after so many replicas of Redis have its change too
+    /// Finish a job only after N replicas of Redis have its change
     ///
     /// Redis confirms a change before its replicas have it: one that takes the place of a master that has
     /// died may not have the last ones. Raise the number to what each master has for certain.
@@ -167,29 +140,21 @@ pub(crate) struct Options {
 impl Options {
     /// How rows become changes.
     pub(super) fn format(&self) -> Format {
+        // An empty variable in an environment file means none.
+        let publish = self.publish.as_deref().filter(|name| !name.is_empty());
         Format {
-            mode: self.mode,
-            prefix: self.prefix.clone(),
-            // An empty variable in an environment file means none.
-            version_field: self
-                .version_field
-                .as_deref()
-                .filter(|name| !name.is_empty())
-                .map(Arc::from),
+            version_field: self.rows.version_field().map(Arc::from),
             expire: self.expire.map(Expire),
-            publish: self
-                .publish
-                .as_deref()
-                .filter(|name| !name.is_empty())
-                .map(Arc::from),
+            publish: publish.map(Arc::from),
+            ..self.rows.format()
         }
     }
 
     /// The Gearman function whose jobs name the key, with the lane; empty for none.
     pub(super) fn row_function(&self) -> String {
         match &self.lane {
-            Some(lane) => lane.function(&self.row_function),
-            None => self.row_function.clone(),
+            Some(lane) => lane.function(&self.rows.row_function),
+            None => self.rows.row_function.clone(),
         }
     }
 

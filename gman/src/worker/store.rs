@@ -40,7 +40,7 @@ pub(super) struct Round {
     pub(super) problem: Option<Fault>,
 }
 
-/// The connections of one lane.
+/// The connections of one writer.
 pub(super) struct Store {
     routes: Arc<Routes>,
     connections: HashMap<Node, Connection>,

@@ -5,24 +5,22 @@
 //! is refused, or the first connection that fails, ends the batch: its jobs are the caller's to keep
 //! and to submit again, so nothing is repeated here.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::error::Error;
 use crate::gearman::delivery::batch_connections::{BatchConnection, BatchConnections};
+use crate::gearman::delivery::batch_outcome::{Failure, Outcome};
+use crate::gearman::delivery::batch_requests::BatchRequests;
 use crate::gearman::delivery::client::Client;
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::failover::Stage;
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::job::{Job, MAX_HEAD_BYTES};
+use crate::gearman::wire::job::Job;
 use crate::gearman::wire::protocol::{self, Acknowledgement};
 use crate::memory;
 use crate::status;
-
-/// How many bytes are collected before they are written.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Jobs that are being submitted.
 #[derive(Debug, Default)]
@@ -36,38 +34,13 @@ pub struct BackgroundBatch {
     began: Option<Instant>,
 }
 
-/// What became of a batch.
-#[derive(Debug)]
-pub struct Outcome {
-    /// How many jobs, counted from the first, were acknowledged without a gap.
-    pub acknowledged: usize,
-    /// Why the others were not.
-    pub failure: Option<Error>,
-    /// Whether the first job that was not acknowledged is itself the reason: a job server was there
-    /// and did not want it, it cannot be a job, or its worker failed.
-    pub refused: bool,
-    /// As [`crate::gearman::delivery::client::Submitted::passed_over`].
-    pub passed_over: Vec<Arc<Error>>,
-}
-
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// The place of the job that it befell.
-    pub(super) place: usize,
-    pub(super) error: Error,
-}
-
 /// The connection to one server.
 #[derive(Debug)]
 struct BackgroundConnection {
     lease: Lease,
     /// When the server last answered, or took something.
     progress: Instant,
-    /// Requests that are not written yet, and how many they are.
-    unwritten: Vec<u8>,
-    unwritten_jobs: usize,
-    /// The places of the jobs that are not answered yet, in the order of their answers.
-    unanswered: VecDeque<usize>,
+    requests: BatchRequests,
 }
 
 impl BackgroundBatch {
@@ -102,7 +75,7 @@ impl BackgroundBatch {
         let deadline = self.deadline(limits, should_stop);
         for mut connection in std::mem::take(&mut self.connections.open) {
             if let Some(failure) = &self.failure {
-                connection.withdraw_behind(failure.place);
+                connection.requests.withdraw_behind(failure.place);
             }
             if let Err(failure) = connection.finish(&mut self.acknowledged, limits, &deadline) {
                 let failure = connection.judged(failure);
@@ -205,9 +178,7 @@ impl BatchConnection for BackgroundConnection {
         Self {
             lease,
             progress: Instant::now(),
-            unwritten: Vec::new(),
-            unwritten_jobs: 0,
-            unanswered: VecDeque::new(),
+            requests: BatchRequests::default(),
         }
     }
 
@@ -224,9 +195,10 @@ impl BackgroundConnection {
         acknowledged: &mut [bool],
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
-        self.take_in(place, job)
+        self.requests
+            .add(place, job)
             .map_err(|error| Failure { place, error })?;
-        if self.unwritten.len() < CHUNK_BYTES {
+        if !self.requests.is_chunk() {
             return Ok(());
         }
         self.write(deadline)?;
@@ -240,16 +212,6 @@ impl BackgroundConnection {
         }
     }
 
-    /// Puts a request behind those that are not written yet.
-    fn take_in(&mut self, place: usize, job: &Job<'_>) -> Result<(), Error> {
-        memory::reserve(&mut self.unwritten, MAX_HEAD_BYTES + job.workload().len())?;
-        memory::push_back(&mut self.unanswered, place)?;
-        job.encode_head(&mut self.unwritten);
-        self.unwritten.extend_from_slice(job.workload());
-        self.unwritten_jobs += 1;
-        Ok(())
-    }
-
     fn finish(
         &mut self,
         acknowledged: &mut [bool],
@@ -258,7 +220,7 @@ impl BackgroundConnection {
     ) -> Result<(), Failure> {
         self.write(&deadline.while_progressing(limits.submit))?;
         let mut refused = None;
-        while !self.unanswered.is_empty() {
+        while !self.requests.are_answered() {
             let deadline = &deadline.while_progressing(limits.submit);
             let answer = protocol::acknowledgement(&mut self.lease.connection, deadline);
             let answer = answer.map_err(|error| self.failure(error))?;
@@ -272,30 +234,11 @@ impl BackgroundConnection {
     }
 
     fn write(&mut self, deadline: &Deadline<'_>) -> Result<(), Failure> {
-        if self.unwritten.is_empty() {
-            return Ok(());
+        let written = self.requests.write(&mut self.lease.connection, deadline);
+        if written.map_err(|error| self.failure(error))? {
+            self.progress = Instant::now();
         }
-        let connection = &mut self.lease.connection;
-        let sent = connection.send(|_| {}, &self.unwritten, deadline);
-        sent.map_err(|error| self.failure(error))?;
-        self.progress = Instant::now();
-        self.forget_unwritten();
         Ok(())
-    }
-
-    /// Takes back what no server has seen, if it comes behind the job at `place`, which failed.
-    fn withdraw_behind(&mut self, place: usize) {
-        let written = self.unanswered.len() - self.unwritten_jobs;
-        if self.unanswered.range(written..).any(|&job| job > place) {
-            self.unanswered.truncate(written);
-            self.forget_unwritten();
-        }
-    }
-
-    fn forget_unwritten(&mut self) {
-        self.unwritten.clear();
-        self.unwritten.shrink_to(2 * CHUNK_BYTES);
-        self.unwritten_jobs = 0;
     }
 
     fn take(
@@ -304,7 +247,7 @@ impl BackgroundConnection {
         acknowledged: &mut [bool],
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
-        let Some(place) = self.unanswered.pop_front() else {
+        let Some(place) = self.requests.answered() else {
             return Err(self.failure(self.lease.connection.unasked(deadline)));
         };
         self.progress = Instant::now();
@@ -327,9 +270,9 @@ impl BackgroundConnection {
         }
     }
 
-    /// The connection failed, which befalls the first job that has no answer.
+    /// The connection failed, which fails the first job that has no answer.
     fn failure(&self, error: Error) -> Failure {
-        let place = self.unanswered.front().copied();
+        let place = self.requests.unanswered().next();
         Failure {
             place: place.unwrap_or(usize::MAX),
             error,

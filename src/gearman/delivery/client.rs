@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::gearman::delivery::events::{Event, Listener};
 use crate::gearman::delivery::held::Held;
-use crate::gearman::delivery::lists::{Listed, Lists};
 use crate::gearman::delivery::pipeline::Pipeline;
+use crate::gearman::delivery::routing_table::{RoutedServer, RoutingTable};
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::check::{self, Report, ServerInfo};
 use crate::gearman::servers::failover::{Stage, Verdict};
@@ -27,7 +27,7 @@ use crate::status;
 /// A client of one or more job servers; many threads may use it at once.
 #[derive(Debug)]
 pub struct Client {
-    lists: Arc<RwLock<Lists>>,
+    routes: Arc<RwLock<RoutingTable>>,
     refresher: Refresher,
     listener: Listener,
     protection: Protection,
@@ -70,9 +70,9 @@ impl Client {
         let listener = Listener::new(listener);
         let refresher = Refresher::default();
         let protection = Protection::default();
-        let lists = Lists::new(listener.clone(), refresher.clone(), protection.clone());
+        let routes = RoutingTable::new(listener.clone(), refresher.clone(), protection.clone());
         Self {
-            lists: Arc::new(RwLock::new(lists)),
+            routes: Arc::new(RwLock::new(routes)),
             refresher,
             listener,
             protection,
@@ -91,18 +91,18 @@ impl Client {
     pub fn set_servers(&self, list: &str, function: Option<&[u8]>) -> Result<(), Error> {
         let function = function.map(job::checked_function).transpose()?;
         let servers = host_port::parse(list)?;
-        // The thread comes first, as it can be refused; it looks at the lists after a while only.
+        // The thread comes first, as it can be refused; it looks at the servers after a while only.
         if servers.iter().any(|server| server.literal().is_none()) {
             self.keep_fresh()?;
         }
-        self.write_lists().set(function, servers)?;
+        self.routes_mut().set(function, servers)?;
         self.refresher.ask();
         Ok(())
     }
 
     /// Whether there is any list.
     pub fn has_servers(&self) -> bool {
-        self.read_lists().all().next().is_some()
+        self.routes().servers().next().is_some()
     }
 
     /// TLS from now on, for every connection, or plain TCP. What is under way is finished on the connection
@@ -111,12 +111,12 @@ impl Client {
         let listener = self.listener.clone();
         let notice = move |problem: &str| listener.tell(Event::TlsFilesUnusable(problem));
         self.protection.set(tls, notice);
-        self.read_lists().reconnect();
+        self.routes().reconnect();
     }
 
     /// Removes the default list. Lists of single functions stay.
     pub fn unset_servers(&self) {
-        self.write_lists().unset();
+        self.routes_mut().unset();
     }
 
     /// Removes a function's own list: its jobs go to the default list.
@@ -126,7 +126,7 @@ impl Client {
     /// [`Error::Input`] for a bad function name.
     pub fn unset_servers_of(&self, function: &[u8]) -> Result<(), Error> {
         let function = job::checked_function(function)?;
-        self.write_lists().unset_of(function);
+        self.routes_mut().unset_of(function);
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl Client {
     ) -> Result<(), Error> {
         status::JOBS_SUBMITTED.add(1);
         let deadline = Deadline::unless_stopped(limits.submit, should_stop);
-        self.wait_for_another_way(job.function(), &deadline)?;
+        self.wait_for_earlier_routes(job.function(), &deadline)?;
         let (_, pipeline) = self.route_of(job.function())?;
         pipeline.accept(job, limits, should_stop)
     }
@@ -165,27 +165,27 @@ impl Client {
     ) -> Result<(), Error> {
         status::JOBS_SUBMITTED.add(1);
         let deadline = Deadline::unless_stopped(limits.submit, should_stop);
-        let pipeline = self.way_of_held(job.function(), held, &deadline)?;
+        let pipeline = self.pipeline_of_held(job.function(), held, &deadline)?;
         held.hold(job, &pipeline, limits, should_stop)
     }
 
     /// The pipeline of a transaction's next job, which overtakes no earlier one of `function`: once the
-    /// list has changed, a transaction that began before goes on the way it took.
-    fn way_of_held(
+    /// list has changed, a transaction that began before keeps the route that it took.
+    fn pipeline_of_held(
         &self,
         function: &[u8],
         held: &Held,
         deadline: &Deadline<'_>,
     ) -> Result<Arc<Pipeline>, Error> {
-        let earlier = self.read_lists().earlier(function);
+        let earlier = self.routes().earlier(function);
         let (_, pipeline) = self.route_of(function)?;
-        let mut ways = earlier.iter();
-        let taken = ways.find(|way| held.began_before(&way.pipeline, &way.departure));
-        let others = earlier
-            .iter()
-            .filter(|way| taken.is_none_or(|taken| !Arc::ptr_eq(&way.pipeline, &taken.pipeline)));
-        for way in others {
-            way.wait(deadline)?;
+        let mut routes = earlier.iter();
+        let taken = routes.find(|route| held.began_before(&route.pipeline, &route.departure));
+        let others = earlier.iter().filter(|route| {
+            taken.is_none_or(|taken| !Arc::ptr_eq(&route.pipeline, &taken.pipeline))
+        });
+        for route in others {
+            route.wait(deadline)?;
         }
         let Some(taken) = taken else {
             return Ok(pipeline);
@@ -198,7 +198,7 @@ impl Client {
     /// for `limit` at most and until `should_stop` returns true; returns how many it has not.
     pub fn flush(&self, limit: Duration, should_stop: &dyn Fn() -> bool) -> u64 {
         let deadline = Deadline::unless_stopped(limit, should_stop);
-        let pipelines = self.read_lists().pipelines();
+        let pipelines = self.routes().pipelines();
         pipelines
             .iter()
             .map(|pipeline| pipeline.flush(&deadline))
@@ -208,7 +208,7 @@ impl Client {
     /// How many jobs of [`Client::submit_later`] no job server has yet, by Gearman function.
     pub fn waiting(&self) -> BTreeMap<String, u64> {
         let mut waiting = BTreeMap::new();
-        for pipeline in self.read_lists().pipelines() {
+        for pipeline in self.routes().pipelines() {
             for (function, jobs) in pipeline.waiting() {
                 *waiting.entry(function).or_insert(0) += jobs;
             }
@@ -279,8 +279,8 @@ impl Client {
         limits: &Limits,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Vec<Report>, Error> {
-        let servers = self.read_lists().listed();
-        let asked = servers.iter().map(|listed| &listed.server);
+        let servers = self.routes().servers_with_lists();
+        let asked = servers.iter().map(|routed| &routed.server);
         let answers = check::ask_all(asked, limits.connect, should_stop)?;
         Ok(servers.iter().zip(answers).map(report).collect())
     }
@@ -291,7 +291,7 @@ impl Client {
         function: &[u8],
         deadline: &Deadline<'_>,
     ) -> Result<Arc<JobServer>, Error> {
-        self.wait_for_another_way(function, deadline)?;
+        self.wait_for_earlier_routes(function, deadline)?;
         let (servers, pipeline) = self.route_of(function)?;
         pipeline.wait_for_earlier_jobs(deadline)?;
         let now = Instant::now();
@@ -310,7 +310,7 @@ impl Client {
         limits: &Limits,
     ) -> Result<Delivered, Error> {
         status::JOBS_SUBMITTED.add(1);
-        self.wait_for_another_way(job.function(), deadline)?;
+        self.wait_for_earlier_routes(job.function(), deadline)?;
         let (servers, pipeline) = self.route_of(job.function())?;
         pipeline.wait_for_earlier_jobs(deadline)?;
         let mut failures: Vec<Arc<Error>> = Vec::new();
@@ -351,35 +351,39 @@ impl Client {
         Err(Error::Undelivered(failures))
     }
 
-    /// Waits for jobs of `function` that went another way, before its list changed.
-    fn wait_for_another_way(&self, function: &[u8], deadline: &Deadline<'_>) -> Result<(), Error> {
-        let earlier = self.read_lists().earlier(function);
-        earlier.iter().try_for_each(|way| way.wait(deadline))
+    /// Waits for jobs of `function` that took another route, before its list changed.
+    fn wait_for_earlier_routes(
+        &self,
+        function: &[u8],
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
+        let earlier = self.routes().earlier(function);
+        earlier.iter().try_for_each(|route| route.wait(deadline))
     }
 
     /// Where jobs for `function` go: at least one server.
     fn route_of(&self, function: &[u8]) -> Result<(ServerList, Arc<Pipeline>), Error> {
-        let lists = self.read_lists();
-        let (servers, pipeline) = lists.of(function).ok_or(Error::NoServers)?;
+        let routes = self.routes();
+        let (servers, pipeline) = routes.of(function).ok_or(Error::NoServers)?;
         Ok((servers, Arc::clone(pipeline)))
     }
 
-    fn read_lists(&self) -> RwLockReadGuard<'_, Lists> {
+    fn routes(&self) -> RwLockReadGuard<'_, RoutingTable> {
         // A list is put in place whole.
-        self.lists.read().unwrap_or_else(PoisonError::into_inner)
+        self.routes.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_lists(&self) -> RwLockWriteGuard<'_, Lists> {
-        self.lists.write().unwrap_or_else(PoisonError::into_inner)
+    fn routes_mut(&self) -> RwLockWriteGuard<'_, RoutingTable> {
+        self.routes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep_fresh(&self) -> Result<(), Error> {
-        let lists = Arc::downgrade(&self.lists);
-        let named_servers = move || match lists.upgrade() {
-            Some(lists) => lists
+        let routes = Arc::downgrade(&self.routes);
+        let named_servers = move || match routes.upgrade() {
+            Some(routes) => routes
                 .read()
                 .unwrap_or_else(PoisonError::into_inner)
-                .all()
+                .servers()
                 .filter(|server| server.host_port.literal().is_none())
                 .cloned()
                 .collect(),
@@ -394,7 +398,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         let (refresher, protection) = (self.refresher.clone(), self.protection.clone());
-        *self.write_lists() = Lists::new(Listener::new(|_| {}), refresher, protection);
+        *self.routes_mut() = RoutingTable::new(Listener::new(|_| {}), refresher, protection);
         self.refresher.ask();
     }
 }
@@ -405,8 +409,8 @@ impl Default for Client {
     }
 }
 
-fn report((listed, outcome): (&Listed, Result<ServerInfo, Error>)) -> Report {
-    let Listed { server, lists } = listed;
+fn report((routed, outcome): (&RoutedServer, Result<ServerInfo, Error>)) -> Report {
+    let RoutedServer { server, lists } = routed;
     if outcome.is_ok() {
         server.health.reset();
     }

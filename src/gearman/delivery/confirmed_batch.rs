@@ -7,25 +7,23 @@
 //! A job behind one that failed may have been done. It has to be submitted again all the same, after
 //! the failed one, or an older change would come last.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Phase};
-use crate::gearman::delivery::background_batch::{Failure, Outcome};
 use crate::gearman::delivery::batch_connections::{BatchConnection, BatchConnections};
+use crate::gearman::delivery::batch_outcome::{Failure, Outcome};
+use crate::gearman::delivery::batch_requests::BatchRequests;
 use crate::gearman::delivery::client::Client;
 use crate::gearman::limits::Limits;
 use crate::gearman::servers::failover::Stage;
 use crate::gearman::servers::lease::Lease;
 use crate::gearman::wire::deadline::Deadline;
-use crate::gearman::wire::job::{Job, MAX_HEAD_BYTES};
+use crate::gearman::wire::job::Job;
 use crate::gearman::wire::protocol::{self, Word};
 use crate::memory;
 use crate::status;
-
-/// How many bytes are collected before they are written.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 /// After this long without a word a job server is asked whether it is there: a job may take any time,
 /// and a host that is gone says nothing.
@@ -51,9 +49,7 @@ struct Jobs {
 #[derive(Debug)]
 struct ConfirmedConnection {
     lease: Lease,
-    unwritten: Vec<u8>,
-    /// The places of the jobs whose submission is not answered yet, in the order of their answers.
-    unanswered: VecDeque<usize>,
+    requests: BatchRequests,
     /// The places of the jobs that wait for a worker, or are with one, by their handles.
     at_work: HashMap<Vec<u8>, usize>,
     /// When the server said something last, and whether it was asked for a word since.
@@ -193,8 +189,7 @@ impl BatchConnection for ConfirmedConnection {
     fn after_first_job(lease: Lease, handle: Vec<u8>) -> Self {
         Self {
             lease,
-            unwritten: Vec::new(),
-            unanswered: VecDeque::new(),
+            requests: BatchRequests::default(),
             at_work: HashMap::from([(handle, 0)]),
             heard: Instant::now(),
             asked: None,
@@ -219,35 +214,19 @@ impl ConfirmedConnection {
         jobs: &mut Jobs,
         deadline: &Deadline<'_>,
     ) -> Result<(), Failure> {
-        self.take_in(place, job)
+        self.requests
+            .add(place, job)
             .map_err(|error| Failure { place, error })?;
-        if self.unwritten.len() < CHUNK_BYTES {
+        if !self.requests.is_chunk() {
             return Ok(());
         }
         self.write(deadline)?;
         self.take_arrivals(jobs, deadline)
     }
 
-    fn take_in(&mut self, place: usize, job: &Job<'_>) -> Result<(), Error> {
-        memory::reserve(&mut self.unwritten, MAX_HEAD_BYTES + job.workload().len())?;
-        memory::push_back(&mut self.unanswered, place)?;
-        job.encode_head(&mut self.unwritten);
-        self.unwritten.extend_from_slice(job.workload());
-        Ok(())
-    }
-
     fn write(&mut self, deadline: &Deadline<'_>) -> Result<(), Failure> {
-        if self.unwritten.is_empty() {
-            return Ok(());
-        }
-        let sent = self
-            .lease
-            .connection
-            .send(|_| {}, &self.unwritten, deadline);
-        sent.map_err(|error| self.failure(error))?;
-        self.unwritten.clear();
-        self.unwritten.shrink_to(2 * CHUNK_BYTES);
-        Ok(())
+        let written = self.requests.write(&mut self.lease.connection, deadline);
+        written.map(drop).map_err(|error| self.failure(error))
     }
 
     /// Waits until more jobs are done, or `patience` is over.
@@ -320,7 +299,7 @@ impl ConfirmedConnection {
 
     /// The place of the job whose submission has been answered.
     fn answered(&mut self, deadline: &Deadline<'_>) -> Result<usize, Failure> {
-        let place = self.unanswered.pop_front();
+        let place = self.requests.answered();
         place.ok_or_else(|| self.failure(self.lease.connection.unasked(deadline)))
     }
 
@@ -346,7 +325,7 @@ impl ConfirmedConnection {
     }
 
     fn is_idle(&self) -> bool {
-        self.unanswered.is_empty() && self.at_work.is_empty()
+        self.requests.are_answered() && self.at_work.is_empty()
     }
 
     fn keep(mut self) {
@@ -354,10 +333,10 @@ impl ConfirmedConnection {
         self.lease.keep();
     }
 
-    /// The connection failed, which befalls the first job that is not done.
+    /// The connection failed, which fails the first job that is not done.
     fn failure(&self, error: Error) -> Failure {
-        let waiting = self.at_work.values().chain(&self.unanswered);
-        let place = waiting.min().copied();
+        let at_work = self.at_work.values().copied();
+        let place = at_work.chain(self.requests.unanswered()).min();
         Failure {
             place: place.unwrap_or(usize::MAX),
             error: self.judge(Stage::Working, error),

@@ -1,6 +1,7 @@
 //! How a job is submitted: one at a time, in a batch, or through the window and its sender.
 
 pub mod background_batch;
+pub mod batch_outcome;
 pub mod client;
 pub mod confirmed_batch;
 pub mod events;
@@ -10,9 +11,10 @@ pub(crate) mod held;
 pub(crate) mod window;
 
 mod batch_connections;
+mod batch_requests;
 mod byte_queue;
-mod lists;
 mod pipeline;
 mod room;
+mod routing_table;
 mod sender;
 mod spool;

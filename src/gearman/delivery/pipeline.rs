@@ -37,7 +37,7 @@ thread_local! {
 /// How long a sender waits that has panicked, before it goes on.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
-/// A list that led to a pipeline and was led elsewhere.
+/// A list's change to another pipeline.
 #[derive(Debug, Clone)]
 pub(crate) struct Departure {
     /// Counts the departures of the pipeline.
@@ -273,7 +273,7 @@ impl Pipeline {
         last.saturating_sub(state.window.answered_so_far())
     }
 
-    /// As [`Pipeline::flush`], for a job that takes another way and must not overtake them: jobs keep
+    /// As [`Pipeline::flush`], for a job that takes another route and must not overtake them: jobs keep
     /// their order when pipelined delivery is switched off.
     ///
     /// # Errors
@@ -286,8 +286,8 @@ impl Pipeline {
         self.wait_for_answers(state, last, deadline)
     }
 
-    /// As [`Pipeline::wait_for_earlier_jobs`], for the jobs of those who took this way before a list
-    /// was led elsewhere.
+    /// As [`Pipeline::wait_for_earlier_jobs`], for the jobs that took this route before a list
+    /// changed.
     pub(crate) fn wait_for_jobs_before(
         &self,
         departure: &Departure,

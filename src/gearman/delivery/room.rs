@@ -21,7 +21,7 @@ pub(crate) struct Room {
     pub(crate) pooled: usize,
     /// Segments that the window can take over.
     pub(crate) segments: usize,
-    /// How many lists had been led away from the window when the transaction took its first segments.
+    /// How many routes had left the window when the transaction took its first segments.
     pub(crate) departures: u64,
 }
 

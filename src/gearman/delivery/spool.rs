@@ -53,7 +53,7 @@ pub(crate) struct State {
     /// How many transactions the window will take over, and in how many segments.
     pub(crate) promised_calls: usize,
     pub(crate) promised_segments: usize,
-    /// How often a list that led here was led elsewhere.
+    /// How often a list changed from this pipeline to another.
     pub(crate) departures: u64,
     /// The last request, counted from the first ever, of transactions that had begun before the last of
     /// these departures and committed after it.
@@ -154,7 +154,7 @@ impl Spool {
 }
 
 impl State {
-    /// Whether waiting for answers is of no use now.
+    /// Whether waiting for answers is pointless now.
     pub(crate) fn is_hopeless(&self) -> bool {
         self.stuck || self.servers_rest
     }

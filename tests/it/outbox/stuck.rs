@@ -34,11 +34,14 @@ fn an_acknowledged_row_whose_delete_fails_is_not_sent_again() {
         "INSERT INTO gman_outbox (`function`, workload) VALUES ('f', '1'), ('f', '2'), ('f', '3')",
     );
     let status = outbox.wait_for_status("the failure", |status| status.is_failing);
-    assert!(status.last_error.is_some(), "{status:?}");
+    let error = status.last_error.as_deref().expect("an error");
     thread::sleep(SEVERAL_RUNS);
     assert_eq!(workloads(&server), ["1", "2", "3"]);
+    if error.contains("Combining the storage engines") {
+        unsupported!("the attempts cannot be counted: {error}");
+    }
     let attempts: Vec<u64> = outbox.query("SELECT COUNT(*) FROM attempts");
-    assert!((2..=20).contains(&attempts[0]), "{attempts:?}");
+    assert!((2..=20).contains(&attempts[0]), "{attempts:?} {status:?}");
 
     outbox.execute("DROP TRIGGER keep_it");
     outbox.execute("INSERT INTO gman_outbox (`function`, workload) VALUES ('f', '4')");

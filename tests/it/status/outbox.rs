@@ -74,20 +74,18 @@ fn an_outbox_says_who_relays_it_and_whose_word_it_waits_for() {
         .expect("a lock");
     let (found, exit) = problems(&gman, &gearmand, &redis);
     assert_eq!(exit, Some(1));
-    assert!(
-        found[0].starts_with("the outbox of test cannot be read: Lock wait timeout exceeded"),
-        "{found:?}"
-    );
+    let unread = "the outbox of test cannot be read: ";
+    let is_said = |found: &[String], why: &str| {
+        let expected = format!("{unread}{why}");
+        found.iter().any(|text| text.starts_with(&expected))
+    };
+    assert!(is_said(&found, "Lock wait timeout exceeded"), "{found:?}");
     drop(other);
     gman.execute("ALTER TABLE gman_outbox DROP COLUMN created");
     let (found, exit) = problems(&gman, &gearmand, &redis);
     assert_eq!(exit, Some(1));
-    assert!(
-        found[0].starts_with(
-            "the outbox of test cannot be read: View 'test.gman_outbox_status' references invalid"
-        ),
-        "{found:?}"
-    );
+    let why = "View 'test.gman_outbox_status' references invalid";
+    assert!(is_said(&found, why), "{found:?}");
 }
 
 /// The view says so too, if its own definer is another account.

@@ -55,7 +55,7 @@ impl Gman {
         }
     }
 
-    /// With the functions of `functions/switches.rs`, which change settings and read counters.
+    /// With the functions of `functions/test_switches.rs`, which change settings and read counters.
     pub(crate) fn with_switches() -> Self {
         let database = Database::start();
         database.install_functions_of(Library::with_switches());

@@ -23,7 +23,7 @@ impl Library {
         LIBRARY.get_or_init(|| Self::from_environment("GMAN_TEST_LIBRARY", &["--release"]))
     }
 
-    /// With the SQL functions of `functions/switches.rs`, and with debug assertions.
+    /// With the SQL functions of `functions/test_switches.rs`, and with debug assertions.
     /// `GMAN_TEST_LIBRARY_SWITCHES` names another one to test.
     pub(crate) fn with_switches() -> &'static Self {
         static LIBRARY: OnceLock<Library> = OnceLock::new();

@@ -1,8 +1,4 @@
-//! `gman_servers_set` and `gman_check`: which job servers get the jobs, and how they are.
-
-use std::str;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+//! `gman_check`: how the job servers are, and what waits there.
 
 use udf::prelude::*;
 
@@ -11,23 +7,17 @@ use crate::functions::callers;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::job_args;
 use crate::gearman::servers::check::Report;
-use crate::gearman::servers::host_port;
 use crate::gearman::wire::protocol::Queue;
-use crate::host::args;
 use crate::host::function::{Function, PerRow, entry_points};
 use crate::host::killed::Statement;
 use crate::json::{Value, Writer};
-use crate::settings::{self, ServersSetRule};
 
 /// Why there is no more to see.
 const SEEN_BY_ADMINISTRATORS: &str =
     "an account with the privilege SUPER, or SYSTEM_VARIABLES_ADMIN on MySQL, sees more";
 
-/// Longest list, in bytes: what is kept of one for every job, and shown in messages, is bounded.
-const MAX_LIST_BYTES: usize = 64 * 1024;
-
-/// Whether `gman_servers` is in force as an administrator has set it, not an account that calls a function.
-static SET_BY_ADMINISTRATOR: AtomicBool = AtomicBool::new(false);
+/// How long a report may be, as far as the server is told.
+const REPORT_BYTES: usize = 64 * 1024;
 
 /// From here on `gman_check` warns of a queue, in jobs: gearmand's own default for the size of its tables
 /// makes one of this depth take in a third of the jobs a second that an empty one does.
@@ -35,45 +25,6 @@ const DEEP_QUEUE: u64 = 100_000;
 
 const DEEP_QUEUE_HINT: &str = "a queue is deep: start more workers, and gearmand with \
     --hashtable-buckets=1000003, or it takes in fewer jobs a second the deeper the queue is";
-
-/// `gman_servers_set(servers[, function])`: sets the default list, or that of one Gearman function, which
-/// an empty list takes away; returns the list.
-struct ServersSet {
-    servers: Vec<u8>,
-}
-
-entry_points!(ServersSet: PerRow, "gman_servers_set");
-
-impl Function for ServersSet {
-    const NAME: &'static str = "gman_servers_set";
-    type Output<'a> = &'a [u8];
-
-    fn init(cfg: &UdfCfg<Init>, args: &ArgList<Init>) -> Result<Self, Error> {
-        if !(1..=2).contains(&args.len()) {
-            return Err(Error::Input("Must give one or two arguments.".to_owned()));
-        }
-        for index in 0..args.len() {
-            args::ask_for_text(args, index);
-        }
-        job_args::describe_result(cfg, MAX_LIST_BYTES);
-        Ok(Self {
-            servers: Vec::new(),
-        })
-    }
-}
-
-impl PerRow for ServersSet {
-    fn row(&mut self, args: &ArgList<Process>) -> Result<Option<&[u8]>, Error> {
-        let servers = text(args, 0, "servers")?;
-        let function = match args.len() {
-            1 => None,
-            _ => Some(text(args, 1, "function")?.as_bytes()),
-        };
-        set(servers, function)?;
-        servers.as_bytes().clone_into(&mut self.servers);
-        Ok(Some(self.servers.as_slice()))
-    }
-}
 
 /// `gman_check()`: JSON, an array with an object for each job server of every list.
 #[derive(Default)]
@@ -91,7 +42,7 @@ impl Function for Check {
         if !args.is_empty() {
             return Err(Error::Input("Must give no arguments.".to_owned()));
         }
-        job_args::describe_result(cfg, MAX_LIST_BYTES);
+        job_args::describe_result(cfg, REPORT_BYTES);
         Ok(Self::default())
     }
 }
@@ -198,84 +149,6 @@ fn lists(names: &[Option<Vec<u8>>]) -> Result<String, Error> {
         }
     }
     Ok(String::from_utf8_lossy(array.end("]")?).into_owned())
-}
-
-fn set(servers: &str, function: Option<&[u8]>) -> Result<(), Error> {
-    check_enabled()?;
-    if let ("", Some(function)) = (servers, function) {
-        return CLIENT.unset_servers_of(function);
-    }
-    if function.is_none() {
-        host_port::parse(servers)?;
-    }
-    set_list(servers, function)
-}
-
-fn text<'a>(args: &'a ArgList<'a, Process>, index: usize, name: &str) -> Result<&'a str, Error> {
-    let value = args::string(args, index)?;
-    let value = value.ok_or_else(|| Error::Input(format!("{name} is NULL, expected a string")))?;
-    if value.len() > MAX_LIST_BYTES {
-        return Err(too_long(name, value));
-    }
-    str::from_utf8(value).map_err(|_| Error::Input(format!("{name} is not UTF-8")))
-}
-
-fn too_long(name: &str, value: &[u8]) -> Error {
-    Error::Input(format!(
-        "{name} is {} bytes long, expected at most {MAX_LIST_BYTES}",
-        value.len()
-    ))
-}
-
-/// Whether `gman_servers` can have this value: empty, or a list that can be read.
-pub(crate) fn check_default(list: &[u8]) -> Result<(), Error> {
-    match utf8(list)? {
-        "" => Ok(()),
-        list => host_port::parse(list).map(drop),
-    }
-}
-
-/// Sets the default servers, by the configuration or SET GLOBAL; an empty list removes them.
-pub(crate) fn set_by_administrator(list: &[u8]) -> Result<(), Error> {
-    let list = utf8(list)?;
-    set_list(list, None)?;
-    SET_BY_ADMINISTRATOR.store(!list.is_empty(), Ordering::Release);
-    Ok(())
-}
-
-/// Whether `gman_servers_set` may be called now.
-fn check_enabled() -> Result<(), Error> {
-    let problem = match settings::servers_set() {
-        ServersSetRule::On => return Ok(()),
-        ServersSetRule::Auto if !SET_BY_ADMINISTRATOR.load(Ordering::Acquire) => return Ok(()),
-        ServersSetRule::Auto => "gman_servers_set_enabled is AUTO, and gman_servers is set",
-        ServersSetRule::Off => "gman_servers_set_enabled is OFF",
-    };
-    Err(Error::Input(format!(
-        "{problem}; the servers are set with SET GLOBAL gman_servers"
-    )))
-}
-
-/// Sets a list, by whichever of the two ways. One at a time, so that what is shown is what is in force.
-fn set_list(list: &str, function: Option<&[u8]>) -> Result<(), Error> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    // Nothing in here panics half way.
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    match (list, function) {
-        ("", None) => CLIENT.unset_servers(),
-        _ => CLIENT.set_servers(list, function)?,
-    }
-    if function.is_none() {
-        settings::SERVERS.set(list);
-    }
-    Ok(())
-}
-
-fn utf8(list: &[u8]) -> Result<&str, Error> {
-    if list.len() > MAX_LIST_BYTES {
-        return Err(too_long("gman_servers", list));
-    }
-    str::from_utf8(list).map_err(|_| Error::Input("gman_servers is not UTF-8".to_owned()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which job servers get the jobs of which Gearman function.
+//! The route of each Gearman function: its list of job servers, and the pipeline to them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,24 +20,24 @@ const MAX_LISTS: usize = 64;
 /// How many functions can have jobs that wait for servers of an earlier list.
 const MAX_EARLIER: usize = 1024;
 
-/// All lists. A server that several of them name is the same in each.
+/// The routes of all functions. A server that several lists name is the same in each.
 #[derive(Debug)]
-pub(crate) struct Lists {
+pub(crate) struct RoutingTable {
     default: Route,
     /// Those of single Gearman functions, by the function's name.
     of_function: BTreeMap<Vec<u8>, Route>,
     /// Pipelines that no list leads to any more, until their jobs are answered.
     draining: Vec<Arc<Pipeline>>,
-    /// Jobs that went another way before a list changed and must not be overtaken: those of functions
+    /// Jobs that took another route before a list changed, and must not be overtaken: those of functions
     /// whose own list it was, and those of all the others.
-    earlier_of_function: BTreeMap<Vec<u8>, Vec<Earlier>>,
-    earlier: Vec<Earlier>,
+    earlier_of_function: BTreeMap<Vec<u8>, Vec<EarlierRoute>>,
+    earlier: Vec<EarlierRoute>,
     listener: Listener,
     refresher: Refresher,
     protection: Protection,
 }
 
-/// A list, and the pipeline of the jobs that go there. Lists that are the same share one.
+/// A list of servers, and the pipeline of the jobs that go there. Lists that are the same share a pipeline.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     /// `None` until it is set.
@@ -45,14 +45,14 @@ pub(crate) struct Route {
     pub(crate) pipeline: Arc<Pipeline>,
 }
 
-/// The jobs that took a pipeline before a list was led elsewhere.
+/// The jobs that took a pipeline before its list changed.
 #[derive(Debug, Clone)]
-pub(crate) struct Earlier {
+pub(crate) struct EarlierRoute {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) departure: Departure,
 }
 
-impl Earlier {
+impl EarlierRoute {
     /// Waits until they are answered.
     ///
     /// # Errors
@@ -66,13 +66,13 @@ impl Earlier {
 
 /// A server and the lists that name it: functions, and `None` for the default list.
 #[derive(Debug)]
-pub(crate) struct Listed {
+pub(crate) struct RoutedServer {
     pub(crate) server: Arc<JobServer>,
     pub(crate) lists: Vec<Option<Vec<u8>>>,
 }
 
-impl Lists {
-    /// Without any list; pipelines tell `listener` of their troubles, servers that fail ask
+impl RoutingTable {
+    /// Without any list. Pipelines tell `listener` of their troubles, servers that fail ask
     /// `refresher` for fresh addresses, and connections are made as `protection` says.
     pub(crate) fn new(listener: Listener, refresher: Refresher, protection: Protection) -> Self {
         Self {
@@ -94,14 +94,15 @@ impl Lists {
     }
 
     /// What the next job for `function` must not overtake.
-    pub(crate) fn earlier(&self, function: &[u8]) -> Vec<Earlier> {
+    pub(crate) fn earlier(&self, function: &[u8]) -> Vec<EarlierRoute> {
         let own = self.earlier_of_function.get(function);
         let has_list = self.of_function.contains_key(function);
         let of_all = Some(&self.earlier).filter(|_| !has_list);
-        // Those that take the same way keep their order by themselves.
+        // Those on the same route keep their order by themselves.
         let now = &self.route(function).pipeline;
-        let ways = own.into_iter().chain(of_all).flatten();
-        ways.filter(|way| !Arc::ptr_eq(&way.pipeline, now))
+        let routes = own.into_iter().chain(of_all).flatten();
+        routes
+            .filter(|route| !Arc::ptr_eq(&route.pipeline, now))
             .cloned()
             .collect()
     }
@@ -189,7 +190,7 @@ impl Lists {
     /// Connections are made another way from now on: gives every server a fresh chance, and every sender
     /// a reason to leave its connection.
     pub(crate) fn reconnect(&self) {
-        for server in self.all() {
+        for server in self.servers() {
             server.health.reset();
         }
         for pipeline in self.pipelines() {
@@ -252,7 +253,7 @@ impl Lists {
                 .or_default(),
         };
         earlier.retain(|known| !Arc::ptr_eq(&known.pipeline, pipeline));
-        earlier.push(Earlier {
+        earlier.push(EarlierRoute {
             pipeline: Arc::clone(pipeline),
             departure,
         });
@@ -283,7 +284,7 @@ impl Lists {
     }
 
     /// Every server of every list, those that several lists name several times.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<JobServer>> {
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<JobServer>> {
         self.routes()
             .filter_map(|(_, route)| route.servers.as_ref())
             .flat_map(|list| list.iter())
@@ -297,14 +298,14 @@ impl Lists {
     }
 
     /// Every server once.
-    pub(crate) fn listed(&self) -> Vec<Listed> {
-        let mut servers: Vec<Listed> = Vec::new();
+    pub(crate) fn servers_with_lists(&self) -> Vec<RoutedServer> {
+        let mut servers: Vec<RoutedServer> = Vec::new();
         for (name, route) in self.routes() {
             for server in route.servers.iter().flat_map(|list| list.iter()) {
                 let mut known = servers.iter_mut();
                 match known.find(|known| Arc::ptr_eq(&known.server, server)) {
                     Some(known) => known.lists.push(name.cloned()),
-                    None => servers.push(Listed {
+                    None => servers.push(RoutedServer {
                         server: Arc::clone(server),
                         lists: vec![name.cloned()],
                     }),
@@ -317,7 +318,7 @@ impl Lists {
     /// A server keeps its connections when a list that has it is set again, and gets a fresh
     /// chance where it failed.
     fn known_or_new(&self, host_port: HostPort) -> Arc<JobServer> {
-        match self.all().find(|server| server.host_port == host_port) {
+        match self.servers().find(|server| server.host_port == host_port) {
             Some(server) => {
                 server.health.reset();
                 Arc::clone(server)
@@ -355,22 +356,22 @@ mod tests {
     use super::*;
     use crate::gearman::servers::host_port;
 
-    fn lists() -> Lists {
-        Lists::new(
+    fn table() -> RoutingTable {
+        RoutingTable::new(
             Listener::new(|_| {}),
             Refresher::default(),
             Protection::default(),
         )
     }
 
-    fn set(lists: &mut Lists, function: Option<&str>, list: &str) {
+    fn set(table: &mut RoutingTable, function: Option<&str>, list: &str) {
         let servers = host_port::parse(list).unwrap();
-        let set = lists.set(function.map(str::as_bytes), servers);
+        let set = table.set(function.map(str::as_bytes), servers);
         set.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    fn names(lists: &Lists, function: &str) -> Vec<String> {
-        let list = lists.of(function.as_bytes());
+    fn names(table: &RoutingTable, function: &str) -> Vec<String> {
+        let list = table.of(function.as_bytes());
         list.iter()
             .flat_map(|(list, _)| list.iter())
             .map(|server| server.name.to_string())
@@ -379,79 +380,79 @@ mod tests {
 
     #[test]
     fn a_function_without_its_own_list_uses_the_default() {
-        let mut lists = lists();
-        assert!(lists.of(b"f").is_none());
-        set(&mut lists, Some("f"), "127.0.0.1:1");
-        assert!(lists.of(b"g").is_none());
-        set(&mut lists, None, "127.0.0.1:2,127.0.0.1:3");
-        assert_eq!(names(&lists, "f"), ["127.0.0.1:1"]);
-        assert_eq!(names(&lists, "g"), ["127.0.0.1:2", "127.0.0.1:3"]);
+        let mut table = table();
+        assert!(table.of(b"f").is_none());
+        set(&mut table, Some("f"), "127.0.0.1:1");
+        assert!(table.of(b"g").is_none());
+        set(&mut table, None, "127.0.0.1:2,127.0.0.1:3");
+        assert_eq!(names(&table, "f"), ["127.0.0.1:1"]);
+        assert_eq!(names(&table, "g"), ["127.0.0.1:2", "127.0.0.1:3"]);
     }
 
     #[test]
     fn a_server_of_several_lists_is_one_server() {
-        let mut lists = lists();
-        set(&mut lists, None, "127.0.0.1:1,127.0.0.1:2");
-        set(&mut lists, Some("f"), "127.0.0.1:2");
-        let listed = lists.listed();
-        assert_eq!(listed.len(), 2);
-        assert_eq!(listed[0].lists, [None]);
-        assert_eq!(listed[1].lists, [None, Some(b"f".to_vec())]);
+        let mut table = table();
+        set(&mut table, None, "127.0.0.1:1,127.0.0.1:2");
+        set(&mut table, Some("f"), "127.0.0.1:2");
+        let servers = table.servers_with_lists();
+        assert_eq!(servers.len(), 2);
+        assert_eq!(servers[0].lists, [None]);
+        assert_eq!(servers[1].lists, [None, Some(b"f".to_vec())]);
     }
 
     #[test]
     fn a_server_survives_its_list_being_set_again() {
-        let mut lists = lists();
-        set(&mut lists, None, "127.0.0.1:1");
-        let (before, _) = lists.of(b"f").unwrap();
-        set(&mut lists, None, "127.0.0.1:2,127.0.0.1:1");
-        let (after, _) = lists.of(b"f").unwrap();
+        let mut table = table();
+        set(&mut table, None, "127.0.0.1:1");
+        let (before, _) = table.of(b"f").unwrap();
+        set(&mut table, None, "127.0.0.1:2,127.0.0.1:1");
+        let (after, _) = table.of(b"f").unwrap();
         assert!(Arc::ptr_eq(&before[0], &after[1]));
     }
 
     #[test]
     fn lists_that_are_the_same_share_a_pipeline() {
-        let mut lists = lists();
-        set(&mut lists, None, "127.0.0.1:1,127.0.0.1:2");
+        let mut table = table();
+        set(&mut table, None, "127.0.0.1:1,127.0.0.1:2");
         for function in ["f", "g"] {
-            set(&mut lists, Some(function), "127.0.0.1:2");
+            set(&mut table, Some(function), "127.0.0.1:2");
         }
-        assert_eq!(lists.pipelines().len(), 2);
-        set(&mut lists, Some("g"), "127.0.0.1:1,127.0.0.1:2");
-        assert_eq!(lists.pipelines().len(), 2);
-        set(&mut lists, Some("g"), "127.0.0.1:2,127.0.0.1:1");
-        assert_eq!(lists.pipelines().len(), 3);
-        lists.unset_of(b"g");
-        lists.unset_of(b"f");
-        assert_eq!(lists.pipelines().len(), 1);
+        assert_eq!(table.pipelines().len(), 2);
+        set(&mut table, Some("g"), "127.0.0.1:1,127.0.0.1:2");
+        assert_eq!(table.pipelines().len(), 2);
+        set(&mut table, Some("g"), "127.0.0.1:2,127.0.0.1:1");
+        assert_eq!(table.pipelines().len(), 3);
+        table.unset_of(b"g");
+        table.unset_of(b"f");
+        assert_eq!(table.pipelines().len(), 1);
     }
 
     #[test]
     fn a_list_that_is_alone_keeps_its_pipeline_when_it_changes() {
-        let mut lists = lists();
-        set(&mut lists, None, "127.0.0.1:1");
-        let before = Arc::clone(lists.of(b"f").unwrap().1);
-        set(&mut lists, None, "127.0.0.1:2");
-        assert!(Arc::ptr_eq(&before, lists.of(b"f").unwrap().1));
-        set(&mut lists, Some("g"), "127.0.0.1:2");
-        set(&mut lists, None, "127.0.0.1:1");
-        assert!(Arc::ptr_eq(&before, lists.of(b"g").unwrap().1));
-        assert!(!Arc::ptr_eq(&before, lists.of(b"f").unwrap().1));
-        lists.unset();
-        assert!(lists.of(b"f").is_none());
-        assert_eq!(names(&lists, "g"), ["127.0.0.1:2"]);
+        let mut table = table();
+        set(&mut table, None, "127.0.0.1:1");
+        let before = Arc::clone(table.of(b"f").unwrap().1);
+        set(&mut table, None, "127.0.0.1:2");
+        assert!(Arc::ptr_eq(&before, table.of(b"f").unwrap().1));
+        set(&mut table, Some("g"), "127.0.0.1:2");
+        set(&mut table, None, "127.0.0.1:1");
+        assert!(Arc::ptr_eq(&before, table.of(b"g").unwrap().1));
+        assert!(!Arc::ptr_eq(&before, table.of(b"f").unwrap().1));
+        table.unset();
+        assert!(table.of(b"f").is_none());
+        assert_eq!(names(&table, "g"), ["127.0.0.1:2"]);
     }
 
     #[test]
     fn there_are_at_most_64_lists_of_single_functions() {
-        let mut lists = lists();
+        let mut table = table();
         for number in 0..MAX_LISTS {
-            set(&mut lists, Some(&number.to_string()), "127.0.0.1:1");
+            set(&mut table, Some(&number.to_string()), "127.0.0.1:1");
         }
-        let refused = lists.set(Some(b"one more"), Vec::new()).unwrap_err();
+        let refused = table.set(Some(b"one more"), Vec::new()).unwrap_err();
         assert!(refused.to_string().starts_with("64 functions"), "{refused}");
-        set(&mut lists, Some("7"), "127.0.0.1:2");
-        lists.unset_of(b"7");
-        set(&mut lists, Some("one more"), "127.0.0.1:1");
+        set(&mut table, Some("7"), "127.0.0.1:2");
+        table.unset_of(b"7");
+        set(&mut table, Some("one more"), "127.0.0.1:1");
     }
 }

@@ -5,7 +5,7 @@
 //! doubles with the jobs that come, up to the limit, and falls to none with the first NO_JOB: a worker
 //! with little to do asks for one job at a time.
 
-/// A job's size is half forgotten after about so many smaller ones.
+/// A job's size is half forgotten after about this many smaller ones.
 const FORGET: usize = 16;
 
 /// What to send.
@@ -19,7 +19,7 @@ pub(super) enum Ask {
 
 /// The state of one connection to a job server.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct Intake {
     /// How many jobs may be asked for and held, together; those that are parked do not count.
     limit: usize,
     /// How many bytes the workloads of held jobs may have, together.
@@ -28,7 +28,7 @@ pub(super) struct Window {
     asked: usize,
     /// Jobs that are not finished.
     held: usize,
-    /// How many of those wait for a Redis that is away, and hold up no others.
+    /// How many of those wait for a Redis that is unreachable, and hold up no others.
     parked: usize,
     /// The bytes of their workloads.
     held_bytes: usize,
@@ -40,7 +40,7 @@ pub(super) struct Window {
     closing: bool,
 }
 
-impl Window {
+impl Intake {
     /// A connection that has just been opened; there may be jobs.
     pub(super) fn new(limit: usize, limit_bytes: usize) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Window {
         self.appetite = self.appetite.max(1);
     }
 
-    /// A job with a workload of so many bytes has come.
+    /// A job with a workload of this many bytes has come.
     pub(super) fn assigned(&mut self, bytes: usize) {
         self.asked = self.asked.saturating_sub(1);
         self.held += 1;
@@ -85,7 +85,7 @@ impl Window {
         self.parked = self.parked.saturating_sub(parked.into());
     }
 
-    /// Jobs that are held wait for a Redis that is away.
+    /// Jobs that are held wait for a Redis that is unreachable.
     pub(super) fn parked(&mut self, count: usize) {
         self.parked += count;
     }
@@ -150,26 +150,26 @@ mod tests {
     const LIMIT: usize = 10;
     const LIMIT_BYTES: usize = 1000;
 
-    fn window() -> Window {
-        Window::new(LIMIT, LIMIT_BYTES)
+    fn intake() -> Intake {
+        Intake::new(LIMIT, LIMIT_BYTES)
     }
 
-    fn assigned(window: &mut Window, count: usize) {
-        (0..count).for_each(|_| window.assigned(1));
+    fn assigned(intake: &mut Intake, count: usize) {
+        (0..count).for_each(|_| intake.assigned(1));
     }
 
-    fn finished(window: &mut Window, count: usize) {
-        (0..count).for_each(|_| window.finished(1, false));
+    fn finished(intake: &mut Intake, count: usize) {
+        (0..count).for_each(|_| intake.finished(1, false));
     }
 
     #[test]
     fn what_is_asked_for_doubles_up_to_the_limit() {
-        let mut window = window();
+        let mut intake = intake();
         let mut asked = Vec::new();
-        while let Ask::Jobs(count @ 1..) = window.ask() {
+        while let Ask::Jobs(count @ 1..) = intake.ask() {
             asked.push(count);
-            assigned(&mut window, count);
-            finished(&mut window, count);
+            assigned(&mut intake, count);
+            finished(&mut intake, count);
             if asked.len() == 4 {
                 break;
             }
@@ -179,86 +179,86 @@ mod tests {
 
     #[test]
     fn no_more_are_asked_for_and_held_than_the_limit() {
-        let mut window = window();
+        let mut intake = intake();
         for _ in 0..100 {
-            let Ask::Jobs(count) = window.ask() else {
+            let Ask::Jobs(count) = intake.ask() else {
                 panic!("expected to go on");
             };
-            assigned(&mut window, count);
-            assert!(window.held() <= LIMIT);
+            assigned(&mut intake, count);
+            assert!(intake.held() <= LIMIT);
         }
-        assert_eq!((window.held(), window.ask()), (LIMIT, Ask::Jobs(0)));
-        finished(&mut window, 3);
-        assert_eq!(window.ask(), Ask::Jobs(3));
+        assert_eq!((intake.held(), intake.ask()), (LIMIT, Ask::Jobs(0)));
+        finished(&mut intake, 3);
+        assert_eq!(intake.ask(), Ask::Jobs(3));
     }
 
     #[test]
     fn jobs_that_are_parked_hold_up_no_others() {
-        let mut window = window();
-        assigned(&mut window, LIMIT);
-        assert_eq!(window.ask(), Ask::Jobs(0));
-        window.parked(4);
-        assert_eq!(window.ask(), Ask::Jobs(4));
-        (0..4).for_each(|_| window.finished(1, true));
-        assert_eq!(window.ask(), Ask::Jobs(0));
-        assert_eq!(window.held(), LIMIT - 4);
+        let mut intake = intake();
+        assigned(&mut intake, LIMIT);
+        assert_eq!(intake.ask(), Ask::Jobs(0));
+        intake.parked(4);
+        assert_eq!(intake.ask(), Ask::Jobs(4));
+        (0..4).for_each(|_| intake.finished(1, true));
+        assert_eq!(intake.ask(), Ask::Jobs(0));
+        assert_eq!(intake.held(), LIMIT - 4);
     }
 
     #[test]
     fn what_is_held_is_bounded_in_bytes_by_what_jobs_bring_lately() {
-        let mut window = window();
-        assigned(&mut window, LIMIT);
-        finished(&mut window, LIMIT);
-        window.assigned(300);
-        assert_eq!(window.ask(), Ask::Jobs(2));
-        window.assigned(300);
-        window.assigned(300);
-        assert_eq!(window.ask(), Ask::Jobs(0));
-        (0..3).for_each(|_| window.finished(300, false));
-        assert_eq!(window.ask(), Ask::Jobs(3));
+        let mut intake = intake();
+        assigned(&mut intake, LIMIT);
+        finished(&mut intake, LIMIT);
+        intake.assigned(300);
+        assert_eq!(intake.ask(), Ask::Jobs(2));
+        intake.assigned(300);
+        intake.assigned(300);
+        assert_eq!(intake.ask(), Ask::Jobs(0));
+        (0..3).for_each(|_| intake.finished(300, false));
+        assert_eq!(intake.ask(), Ask::Jobs(3));
         for _ in 0..100 {
-            window.assigned(1);
-            window.finished(1, false);
+            intake.assigned(1);
+            intake.finished(1, false);
         }
-        assert_eq!(window.ask(), Ask::Jobs(LIMIT));
+        assert_eq!(intake.ask(), Ask::Jobs(LIMIT));
     }
 
     #[test]
     fn one_job_is_asked_for_however_large_the_last_one_was() {
-        let mut window = window();
-        window.assigned(2 * LIMIT_BYTES);
-        assert_eq!(window.ask(), Ask::Jobs(0));
-        window.finished(2 * LIMIT_BYTES, false);
-        assert_eq!(window.ask(), Ask::Jobs(1));
+        let mut intake = intake();
+        intake.assigned(2 * LIMIT_BYTES);
+        assert_eq!(intake.ask(), Ask::Jobs(0));
+        intake.finished(2 * LIMIT_BYTES, false);
+        assert_eq!(intake.ask(), Ask::Jobs(1));
     }
 
     #[test]
     fn it_sleeps_once_every_question_has_its_answer() {
-        let mut window = window();
-        window.ask();
-        assigned(&mut window, 1);
-        assert_eq!(window.ask(), Ask::Jobs(2));
-        window.found_none();
-        assert_eq!(window.ask(), Ask::Jobs(0));
-        window.found_none();
-        assert_eq!(window.ask(), Ask::Sleep);
-        assert_eq!(window.ask(), Ask::Jobs(0));
-        finished(&mut window, 1);
-        assert_eq!(window.ask(), Ask::Jobs(0), "asleep, also with a job held");
-        window.woken();
-        assert_eq!(window.ask(), Ask::Jobs(1));
+        let mut intake = intake();
+        intake.ask();
+        assigned(&mut intake, 1);
+        assert_eq!(intake.ask(), Ask::Jobs(2));
+        intake.found_none();
+        assert_eq!(intake.ask(), Ask::Jobs(0));
+        intake.found_none();
+        assert_eq!(intake.ask(), Ask::Sleep);
+        assert_eq!(intake.ask(), Ask::Jobs(0));
+        finished(&mut intake, 1);
+        assert_eq!(intake.ask(), Ask::Jobs(0), "asleep, also with a job held");
+        intake.woken();
+        assert_eq!(intake.ask(), Ask::Jobs(1));
     }
 
     #[test]
     fn a_closing_one_is_drained_once_all_questions_and_jobs_are_done() {
-        let mut window = window();
-        window.ask();
-        window.close();
-        assert!(!window.is_drained());
-        window.assigned(1);
-        assert_eq!(window.ask(), Ask::Jobs(0));
-        assert!(!window.is_drained());
-        finished(&mut window, 1);
-        assert!(window.is_drained());
+        let mut intake = intake();
+        intake.ask();
+        intake.close();
+        assert!(!intake.is_drained());
+        intake.assigned(1);
+        assert_eq!(intake.ask(), Ask::Jobs(0));
+        assert!(!intake.is_drained());
+        finished(&mut intake, 1);
+        assert!(intake.is_drained());
     }
 }
