@@ -99,23 +99,26 @@ fn workers_of_one_lane_each_keep_the_order_of_every_key() {
 
 /// The jobs of a killed worker come again behind all others, and last of all the oldest.
 fn kill_each_worker_with_its_hands_full(options: &[&str]) {
+    const HELD: u64 = 10;
+    let held = format!("--in-flight={HELD}");
+    let options = [&[held.as_str()], options].concat();
+    let options = options.as_slice();
     let (gearmand, redis) = (Gearmand::start(), Redis::start());
     let mut gman = table(&gearmand, &[]);
     let mut workers = workers(&gearmand, &redis, options);
     change(&mut gman, 5);
     for lane in 1..=LANES {
-        // So that the worker holds all of these.
+        // So that the worker holds the first of these, and newer ones wait behind them.
         redis.freeze();
         change_all(&mut gman);
-        wait_until(PATIENCE, "the worker to hold its jobs", || {
+        wait_until(PATIENCE, "the worker to hold jobs", || {
             match gearmand.status()[&function(lane)] {
-                status if status.running == status.queued => Ok(()),
+                status if status.running >= HELD => Ok(()),
                 status => Err(status),
             }
         });
         workers[lane as usize - 1].kill();
         redis.thaw();
-        change_all(&mut gman);
         wait_until(
             PATIENCE,
             "the job server to miss the worker",
