@@ -74,12 +74,15 @@ fn exported(database: &Database) -> String {
     let folder = TempDir::new().expect("a folder");
     let port = Port::free();
     let address = format!("127.0.0.1:{}", port.number());
+    let socket = database.socket().display().to_string();
+    let account = folder.path().join("my.cnf");
+    fs::write(&account, format!("[client]\nuser=root\nsocket={socket}\n"))
+        .expect("room for a file");
     let mut exporter = Command::new("prometheus-mysqld-exporter");
     exporter
-        .env(
-            "DATA_SOURCE_NAME",
-            format!("root@unix({})/", database.socket().display()),
-        )
+        // Debian 12's exporter reads this, and that of Debian 13 the file alone.
+        .env("DATA_SOURCE_NAME", format!("root@unix({socket})/"))
+        .arg(format!("--config.my-cnf={}", account.display()))
         .arg(format!("--web.listen-address={address}"));
     let _exporter = Process::start(exporter, &folder.path().join("log"));
     let scrape = || {

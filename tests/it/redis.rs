@@ -207,7 +207,7 @@ fn a_worker_reports_a_malformed_job_and_goes_on(language: Language) {
     let worker = servers.worker(language);
     for malformed in [
         "no json",
-        "[1]",
+        "true",
         r#"{"id":1}"#,
         r#"{"id":null,"name":"sm"}"#,
         r#"{"id":1,"name":[]}"#,
