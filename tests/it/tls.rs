@@ -511,12 +511,18 @@ fn a_server_that_comes_back_gets_what_waited_for_it() {
     let mut stunnel = Stunnel::start(&stage.certificates, stage.gearmand.port());
     stage.go_to(&stunnel.address());
     stage.set("gman_delivery", "pipelined");
+    let flush = || {
+        let left: i64 = stage.database.value("SELECT gman_flush(30000)");
+        assert_eq!(left, 0);
+    };
     for round in 1..=3 {
         assert!(stage.submit().is_some());
+        // One that is under way could arrive twice.
+        flush();
         stunnel.kill();
         assert!(stage.submit().is_some());
         stunnel.restart();
-        assert_eq!(stage.database.value::<i64>("SELECT gman_flush(30000)"), 0);
+        flush();
         assert_eq!(stage.queued(), 2 * round);
     }
 }
