@@ -164,15 +164,7 @@ impl Measured {
             ("peer_kept_do_background", rows, &mut self.kept_peer),
         ];
         for (function, rows, time) in peers {
-            // A gearmand of its own for each: without the jobs of the one before.
-            let gearmand = job_server::start();
-            query(
-                session,
-                &format!("SELECT peer_servers_set('{}')", gearmand.address()),
-            );
-            set_trigger(session, Some(&format!("SET @r = {function}('f', {JSON})")));
-            keep_fastest(time, update(session, rows));
-            assert_jobs(&gearmand, rows);
+            peer::keep_fastest_update(function, time, session, rows);
         }
 
         let gearmand = deliver(session, "acked");

@@ -122,18 +122,11 @@ impl Measured {
             keep_fastest(json, update_row_by_row(database, *sessions, rows));
         }
 
-        self.peer_sockets = self.peer_sockets.max(with_peer(
-            "peer_do_background",
-            &mut self.peer,
-            session,
-            rows,
-        ));
-        with_peer(
-            "peer_kept_do_background",
-            &mut self.kept_peer,
-            session,
-            rows,
-        );
+        let gearmand =
+            peer::keep_fastest_update("peer_do_background", &mut self.peer, session, rows);
+        self.peer_sockets = self.peer_sockets.max(gearmand.recent_sockets());
+        let function = "peer_kept_do_background";
+        peer::keep_fastest_update(function, &mut self.kept_peer, session, rows);
 
         let gearmand = job_server::start();
         set_servers(session, &gearmand.address());
@@ -163,21 +156,6 @@ impl Measured {
         set_servers(session, &hole.address().to_string());
         keep_fastest(&mut self.black_hole, update(session, rows));
     }
-}
-
-/// One of the C peers; returns how many sockets it opened. It gets a gearmand of its own: without the jobs
-/// of the one before, and on a port to which no closed connection is remembered. The C peer would run
-/// out of local ports otherwise.
-fn with_peer(function: &str, time: &mut Option<Duration>, session: &mut Conn, rows: u32) -> usize {
-    let gearmand = job_server::start();
-    query(
-        session,
-        &format!("SELECT peer_servers_set('{}')", gearmand.address()),
-    );
-    set_trigger(session, Some(&format!("SET @r = {function}('f', {JSON})")));
-    keep_fastest(time, update(session, rows));
-    assert_jobs(&gearmand, rows);
-    gearmand.recent_sockets()
 }
 
 fn set_servers(session: &mut Conn, servers: &str) {
