@@ -1,16 +1,9 @@
 //! A disk that is full.
 
-use mysql::prelude::Queryable;
-
-use crate::support::{Database, Gearmand, RecordingWorker, own_disk, unsupported, wait_until};
+use crate::support::own_disk::{self, LITTLE_ROOM, PLENTY_OF_ROOM};
+use crate::support::{Database, Gearmand, RecordingWorker, unsupported, wait_until};
 
 use super::{Outbox, PATIENCE, texts};
-
-/// What is left at first: rows go in until it is full.
-const ROOM: u64 = 4 << 20;
-
-/// Room enough for everything.
-const PLENTY: u64 = 1 << 30;
 
 #[test]
 fn what_was_committed_before_the_disk_was_full_is_relayed_and_the_rest_when_there_is_room() {
@@ -19,19 +12,8 @@ fn what_was_committed_before_the_disk_was_full_is_relayed_and_the_rest_when_ther
     }
     // With a binary log there, the server lets each commit wait, and looks once a minute whether there is room.
     let mut outbox = Outbox::on(Database::builder().own_disk().option("--skip-log-bin"));
-    outbox.database.leave_room(ROOM);
-    let mut written = 0_u32;
-    // What is too large for its page needs more room to be rolled back: for want of it MariaDB aborts.
-    let error = loop {
-        let workload = format!("{written} {}", "x".repeat(1_000));
-        let insert =
-            format!("INSERT INTO gman_outbox (`function`, workload) VALUES ('f', '{workload}')");
-        match outbox.session.query_drop(insert) {
-            Ok(()) => written += 1,
-            Err(error) => break error,
-        }
-    };
-    println!("{written} rows fit: {error}");
+    outbox.database.leave_room(LITTLE_ROOM);
+    let written = own_disk::fill_outbox(&mut outbox.session);
     let gearmand = Gearmand::start();
     let worker = RecordingWorker::start(gearmand.port(), &["f"]);
     let relay = outbox.relay(&gearmand.address());
@@ -49,7 +31,7 @@ fn what_was_committed_before_the_disk_was_full_is_relayed_and_the_rest_when_ther
             }
         },
     );
-    outbox.database.leave_room(PLENTY);
+    outbox.database.leave_room(PLENTY_OF_ROOM);
     outbox.write("f", ["last"]);
     outbox.wait_until_empty();
     outbox.wait_until_well();

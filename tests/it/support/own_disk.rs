@@ -3,7 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
 use super::process::run;
+
+/// Room on a disk that an outbox soon fills.
+pub(crate) const LITTLE_ROOM: u64 = 4 << 20;
+
+/// Room enough for everything.
+pub(crate) const PLENTY_OF_ROOM: u64 = 1 << 30;
 
 /// Mounts it, puts a data directory on it and becomes the server. Blocks that a sparse copy left out would need
 /// room later.
@@ -25,6 +34,24 @@ pub(crate) fn problem() -> Option<String> {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => Some(format!("unshare: {error}")),
+    }
+}
+
+/// Writes rows to the outbox until the disk is full; returns how many there are.
+pub(crate) fn fill_outbox(session: &mut Conn) -> u32 {
+    let mut written = 0;
+    loop {
+        // What is too large for its page needs more room to be rolled back: for want of it MariaDB aborts.
+        let workload = format!("{written} {}", "x".repeat(1_000));
+        let insert =
+            format!("INSERT INTO gman_outbox (`function`, workload) VALUES ('f', '{workload}')");
+        match session.query_drop(insert) {
+            Ok(()) => written += 1,
+            Err(error) => {
+                println!("{written} rows fit: {error}");
+                return written;
+            }
+        }
     }
 }
 
