@@ -23,7 +23,8 @@ pub(crate) struct Answer {
 pub(crate) fn get(server: impl ToSocketAddrs, path: &str, timeout: Duration) -> io::Result<Answer> {
     let mut stream = connect(server, timeout)?;
     stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    // In one write: a peer that answers at its first bytes and closes would fail a second one.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     let until = Until {
         stream,
@@ -82,6 +83,23 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn one_that_answers_before_it_read_everything_is_heard() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut client = client.expect("a client");
+                let _ = client.read(&mut [0; 1024]);
+                let _ = client.write_all(b"HTTP/1.0 404 Not Found\r\n\r\n");
+            }
+        });
+        for _ in 0..200 {
+            let answer = get(address, "/healthz", Duration::from_secs(10)).expect("an answer");
+            assert_eq!(answer.status, Some(404));
+        }
+    }
 
     #[test]
     fn one_that_trickles_is_not_waited_for() {

@@ -66,11 +66,11 @@ fn answer(mut client: TcpStream, watched: &impl Watched) -> io::Result<()> {
         _ => ("405 Method Not Allowed", "GET is understood\n".to_owned()),
     };
     let body = if method == Some("HEAD") { "" } else { &text };
-    write!(
-        client,
+    let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {TEXT}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         text.len()
-    )
+    );
+    client.write_all(answer.as_bytes())
 }
 
 /// The first line of a request; the rest is read too, as closing would otherwise reset the connection.

@@ -85,7 +85,9 @@ fn prometheus_sees_who_relays_and_a_health_check_what_stands_in_the_way() {
     outbox.wait_until_empty();
     let get = |path: &str| {
         let mut stream = TcpStream::connect(&address).expect("the relay listens");
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("a request");
+        stream
+            .write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())
+            .expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer
