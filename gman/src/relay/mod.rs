@@ -13,6 +13,7 @@ mod horizon;
 mod lane;
 mod lease;
 mod options;
+mod past_full;
 mod reader;
 mod rows;
 mod server;

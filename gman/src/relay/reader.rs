@@ -14,6 +14,7 @@ use super::horizon::Horizon;
 use super::lane::Lane;
 use super::lease::BEAT;
 use super::options::Options;
+use super::past_full::PastFull;
 use super::rows;
 use super::server::{self, Server};
 use super::term::{Confirm, Report, Term, Who};
@@ -36,6 +37,7 @@ pub(super) struct Reader<'scope, 'env> {
     lanes: HashMap<Function, Sender<Batch>>,
     threads: Vec<ScopedJoinHandle<'scope, ()>>,
     horizon: Horizon,
+    past_full: PastFull,
     most: usize,
     poll: Duration,
     /// When the server was asked last whether it is what it was.
@@ -62,6 +64,7 @@ impl<'scope, 'env> Reader<'scope, 'env> {
             lanes: HashMap::new(),
             threads: Vec::new(),
             horizon: Horizon::new(server.is_cluster, now),
+            past_full: PastFull::new(now),
             most: options.batch as usize,
             poll: options.poll(),
             checked: now,
@@ -122,14 +125,21 @@ impl<'scope, 'env> Reader<'scope, 'env> {
         if let Some(id) = under_way.given_back {
             self.horizon.given_back(id);
         }
-        if under_way.rows.len() >= BATCHES_UNDER_WAY * self.most {
+        let began = Instant::now();
+        let is_full = !under_way.full.is_empty();
+        if under_way.rows.len() >= BATCHES_UNDER_WAY * self.most
+            || (is_full && !self.past_full.may_look(began))
+        {
             self.beat_if_due()?;
             return Ok(false);
         }
-        let began = Instant::now();
         let from = self.horizon.search_from(began);
         let found = rows::search(&mut self.conn, from, self.most, &under_way)?;
         let took = began.elapsed();
+        if is_full {
+            let found_all = found.rows.len() < self.most;
+            self.past_full.looked(took, found_all, Instant::now());
+        }
         let new: Vec<u64> = found.rows.iter().map(|row| row.id).collect();
         if let Some(&first) = new.first()
             && self.horizon.has_passed(first)
