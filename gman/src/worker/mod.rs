@@ -12,6 +12,7 @@ mod backlog;
 mod catch_up;
 pub(crate) mod change;
 mod connection;
+mod depth;
 mod expire;
 pub(crate) mod format;
 mod health;
@@ -38,6 +39,7 @@ use std::thread;
 use crate::error::{Error, Result};
 use crate::redis_client::Routes;
 use crate::service::{Stop, exit_with_any_thread, handle_signals, serve_metrics};
+use depth::Depth;
 use health::Health;
 use job_server::JobServer;
 use log::say;
@@ -63,8 +65,12 @@ pub(crate) fn run(options: &Options) -> Result {
     let protection = options.gearmand.protection(|problem| say(problem))?;
     let routes = Arc::new(Routes::new(redis));
     if let Some(address) = options.metrics {
-        let health = Health::new(&routes, &statistics, options.gearmand.job_servers.len());
-        serve_metrics(address, health)?;
+        let depth = Depth {
+            job_servers: options.gearmand.job_servers.clone(),
+            protection: protection.clone(),
+            functions: functions.clone(),
+        };
+        serve_metrics(address, Health::new(&routes, &statistics, depth))?;
     }
     let writers = Writers::start(&routes, options, &statistics, &stop);
     let servers: Vec<_> = options
