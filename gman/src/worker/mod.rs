@@ -1,7 +1,7 @@
 //! `gman worker`: a Gearman worker that writes changed rows to Redis; `docs/worker.md` describes it.
 //!
 //! One thread for each job server ([`job_server`]) takes jobs, many at once and in the order of the
-//! queue, parses them ([`format`]) and assigns them to [`writers`] by their keys. A writer is a
+//! queue, parses them ([`mod@format`]) and assigns them to [`writers`] by their keys. A writer is a
 //! thread ([`backlog`]) with connections to Redis ([`store`]): it writes all changes that have arrived in
 //! one round trip, and then reports their jobs as finished. Therefore two changes of one key stay in
 //! order, and a job is never finished before Redis has its change: gearmand gives it to another worker
