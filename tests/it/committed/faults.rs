@@ -23,6 +23,8 @@ const ROWS: u32 = 50;
 /// How many sessions change them.
 const WRITERS: u32 = 16;
 
+const INSTALL: &str = "INSTALL PLUGIN gman_commit SONAME 'libgearman_mysql_udf.so'";
+
 /// How long draining may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -286,6 +288,47 @@ fn nothing_is_lost_or_made_up_over_tls_when_either_end_is_killed() {
         }
     });
     assert_whole("killed over TLS", &database, &gearmand, &workers, &told);
+}
+
+/// MariaDB takes the plugin away once no session uses it, MySQL refuses; what is called meanwhile fails.
+#[test]
+fn nothing_is_lost_or_made_up_while_the_plugin_comes_and_goes() {
+    let gearmand = Gearmand::start();
+    let mut database = match database(&gearmand.address(), &["--innodb-lock-wait-timeout=5"]) {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let workers = [RecordingWorker::start(gearmand.port(), &["f"])];
+    let server = database.pid();
+    let told = under_faults(&mut database, |database| {
+        let mut session = database.connect();
+        for _ in 0..20 {
+            // Each may fail, as the plugin is on its way out or was not let go.
+            let _ = session.query_drop("UNINSTALL PLUGIN gman_commit");
+            let _ = session.query_drop(INSTALL);
+        }
+        wait_until(PATIENCE, "the plugin to be there", || {
+            let _ = session.query_drop(INSTALL);
+            let status: Option<String> = session
+                .query_first(
+                    "SELECT PLUGIN_STATUS FROM information_schema.PLUGINS \
+                     WHERE PLUGIN_NAME = 'gman_commit'",
+                )
+                .expect("a status");
+            match status.as_deref() {
+                Some("ACTIVE") => Ok(()),
+                _ => Err(status),
+            }
+        });
+    });
+    assert_whole(
+        "the plugin gone and back",
+        &database,
+        &gearmand,
+        &workers,
+        &told,
+    );
+    assert_eq!(database.pid(), server, "the server was started again");
 }
 
 /// Everything that has committed has arrived, in order, and nothing else.
