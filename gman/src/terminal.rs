@@ -23,7 +23,7 @@ pub(crate) fn print(text: &str) -> Result {
 ///
 /// # Errors
 ///
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result {
     // Not by anstream: it takes out what is no UTF-8, and control characters of names.
     let mut stdout = io::stdout().lock();

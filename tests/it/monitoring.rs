@@ -31,7 +31,7 @@ fn assert_success(output: &Output) {
 }
 
 /// The names that begin with `prefix` in `text`.
-fn names<'t>(text: &'t str, prefix: &str) -> BTreeSet<&'t str> {
+pub(crate) fn metric_names<'t>(text: &'t str, prefix: &str) -> BTreeSet<&'t str> {
     text.match_indices(prefix)
         .map(|(start, _)| {
             let name = &text[start..];
@@ -42,7 +42,7 @@ fn names<'t>(text: &'t str, prefix: &str) -> BTreeSet<&'t str> {
 }
 
 /// Every expression of the rules and of the dashboard.
-fn expressions() -> String {
+pub(crate) fn rules_and_panels() -> String {
     let rules = include_str!("../../packaging/prometheus/gman.rules.yml");
     let dashboard = include_str!("../../packaging/grafana/gman.json");
     format!("{rules}{dashboard}")
@@ -103,8 +103,8 @@ fn every_counter_that_a_rule_or_a_panel_names_is_exported() {
         Err(reason) => unsupported!("{reason}"),
     };
     let served = exported(&database);
-    let expressions = expressions();
-    let named = names(&expressions, "mysql_global_");
+    let expressions = rules_and_panels();
+    let named = metric_names(&expressions, "mysql_global_");
     assert!(named.len() >= 10, "{named:?}");
     for name in named {
         let found = served

@@ -29,6 +29,10 @@ static NAMES: Names = Names {
 /// Which job servers.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GearmandOptions {
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "brackets in help are no links"
+    )]
     /// The Gearman job servers: host:port,[::1]:4730,...
     #[arg(
         long = "gearmand",

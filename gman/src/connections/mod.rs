@@ -4,9 +4,11 @@ mod gearmand;
 mod http;
 mod mysql;
 mod option_file;
+mod queues;
 mod redis;
 
 pub(crate) use gearmand::{GearmandOptions, connect as connect_to_job_server};
 pub(crate) use http::{Answer, get};
 pub(crate) use mysql::{DatabaseServer, MysqlOptions, refused};
+pub(crate) use queues::{Queue, queues};
 pub(crate) use redis::RedisOptions;

@@ -39,6 +39,10 @@ const ACCESS_DENIED: [u16; 3] = [1045, 1698, 1873];
 /// Which database server, and as whom.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct MysqlOptions {
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "brackets in help are no links"
+    )]
     /// The database server: mysql://[user[:password]@]host[:port], or the path of its socket
     ///
     /// Missing parts come from the option files of the client programs mysql and mariadb, and from
@@ -48,6 +52,10 @@ pub(crate) struct MysqlOptions {
     #[arg(long, env = "GMAN_MYSQL", hide_env_values = true, value_name = "URL")]
     mysql: Option<String>,
 
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "brackets in help are no links"
+    )]
     /// Read options from this file only, in the client programs' groups: [client], [mysql], ...
     #[arg(long, env = "GMAN_DEFAULTS_FILE", value_name = "FILE")]
     defaults_file: Option<PathBuf>,

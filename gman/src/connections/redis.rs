@@ -11,6 +11,10 @@ use crate::redis_client::{Certificates, Servers};
 /// Which Redis, and how to speak to it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RedisOptions {
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "brackets in help are no links"
+    )]
     /// Redis: host:port, or redis://[user:password@]host:port/database, or rediss:// for TLS
     ///
     /// A cluster: redis-cluster://host:port,host:port; some of its nodes are enough, and redis:// finds it

@@ -29,6 +29,10 @@ pub(crate) struct Install {
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
 
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "brackets in help are no links"
+    )]
     /// Name the job servers: host:port,[::1]:4730,... Lasts until the server's next start, or for
     /// good with --config
     #[arg(long, env = "GMAN_GEARMAND", value_name = "LIST", value_parser = job_servers)]

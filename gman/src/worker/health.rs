@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::depth::Depth;
 use super::statistics::Statistics;
 use crate::redis_client::Routes;
 use crate::service::Watched;
@@ -10,25 +11,23 @@ use crate::service::Watched;
 pub(super) struct Health {
     routes: Arc<Routes>,
     statistics: Arc<Statistics>,
-    job_servers: usize,
+    depth: Depth,
 }
 
 impl Health {
-    pub(super) fn new(
-        routes: &Arc<Routes>,
-        statistics: &Arc<Statistics>,
-        job_servers: usize,
-    ) -> Self {
+    pub(super) fn new(routes: &Arc<Routes>, statistics: &Arc<Statistics>, depth: Depth) -> Self {
         Self {
             routes: Arc::clone(routes),
             statistics: Arc::clone(statistics),
-            job_servers,
+            depth,
         }
     }
 }
 
 impl Watched for Health {
+    /// Each job server is asked now for its queues.
     fn numbers(&self) -> prometheus::Result<String> {
+        self.depth.measure(&self.statistics.queue_jobs);
         self.statistics.text()
     }
 
@@ -36,11 +35,9 @@ impl Watched for Health {
     fn problems(&self) -> String {
         let mut problems = String::new();
         let connected = self.statistics.gearmand_connections.get();
-        if usize::try_from(connected) != Ok(self.job_servers) {
-            problems += &format!(
-                "{connected} of {} job servers are connected\n",
-                self.job_servers
-            );
+        let job_servers = self.depth.job_servers.len();
+        if usize::try_from(connected) != Ok(job_servers) {
+            problems += &format!("{connected} of {job_servers} job servers are connected\n");
         }
         for node in self.routes.nodes_in_charge() {
             if let Err(fault) = self.routes.connect(node) {

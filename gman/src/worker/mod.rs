@@ -1,7 +1,7 @@
 //! `gman worker`: a Gearman worker that writes changed rows to Redis; `docs/worker.md` describes it.
 //!
 //! One thread for each job server ([`job_server`]) takes jobs, many at once and in the order of the
-//! queue, parses them ([`format`]) and assigns them to [`writers`] by their keys. A writer is a
+//! queue, parses them ([`mod@format`]) and assigns them to [`writers`] by their keys. A writer is a
 //! thread ([`backlog`]) with connections to Redis ([`store`]): it writes all changes that have arrived in
 //! one round trip, and then reports their jobs as finished. Therefore two changes of one key stay in
 //! order, and a job is never finished before Redis has its change: gearmand gives it to another worker
@@ -12,6 +12,7 @@ mod backlog;
 mod catch_up;
 pub(crate) mod change;
 mod connection;
+mod depth;
 mod expire;
 pub(crate) mod format;
 mod health;
@@ -38,6 +39,7 @@ use std::thread;
 use crate::error::{Error, Result};
 use crate::redis_client::Routes;
 use crate::service::{Stop, exit_with_any_thread, handle_signals, serve_metrics};
+use depth::Depth;
 use health::Health;
 use job_server::JobServer;
 use log::say;
@@ -63,8 +65,12 @@ pub(crate) fn run(options: &Options) -> Result {
     let protection = options.gearmand.protection(|problem| say(problem))?;
     let routes = Arc::new(Routes::new(redis));
     if let Some(address) = options.metrics {
-        let health = Health::new(&routes, &statistics, options.gearmand.job_servers.len());
-        serve_metrics(address, health)?;
+        let depth = Depth {
+            job_servers: options.gearmand.job_servers.clone(),
+            protection: protection.clone(),
+            functions: functions.clone(),
+        };
+        serve_metrics(address, Health::new(&routes, &statistics, depth))?;
     }
     let writers = Writers::start(&routes, options, &statistics, &stop);
     let servers: Vec<_> = options

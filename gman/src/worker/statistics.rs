@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// How old a change may be when Redis has it, in seconds: a millisecond is good, an hour is a queue.
@@ -39,6 +39,8 @@ pub(super) struct Statistics {
     pub(super) gearmand_reconnects: IntCounter,
     /// Job servers that are connected.
     pub(super) gearmand_connections: IntGauge,
+    /// By job server and Gearman function, as of the last look.
+    pub(super) queue_jobs: IntGaugeVec,
     ages: Histogram,
     /// Changes that were made later than now, by their own clock.
     from_the_future: IntCounter,
@@ -86,6 +88,7 @@ impl Statistics {
                 "gearmand_connections",
                 "Job servers that are connected now",
             )?,
+            queue_jobs: queue_jobs(&registry)?,
             ages: histogram(
                 &registry,
                 "change_age_seconds",
@@ -180,6 +183,16 @@ fn redis_errors(registry: &Registry) -> prometheus::Result<IntCounterVec> {
     let errors = IntCounterVec::new(options, &["error"])?;
     registry.register(Box::new(errors.clone()))?;
     Ok(errors)
+}
+
+fn queue_jobs(registry: &Registry) -> prometheus::Result<IntGaugeVec> {
+    let options = Opts::new(
+        name("queue_jobs"),
+        "Jobs that a job server holds for the worker's functions: waiting, or with a worker",
+    );
+    let jobs = IntGaugeVec::new(options, &["job_server", "function"])?;
+    registry.register(Box::new(jobs.clone()))?;
+    Ok(jobs)
 }
 
 fn skew(registry: &Registry) -> prometheus::Result<Gauge> {

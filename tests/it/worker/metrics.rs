@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{PATIENCE, run_job, start, submit_marks, wait_for_an_empty_queue};
+use crate::monitoring::{metric_names, rules_and_panels};
 use crate::support::{
-    FUNCTION, Gearmand, Port, Prometheus, ROW_FUNCTION, Ran, Redis, RedisWorker, gman_program, ran,
-    wait_until,
+    FUNCTION, Gearmand, Port, Prometheus, ROW_FUNCTION, Ran, Redis, RedisWorker, Submitter,
+    gman_program, ran, wait_until,
 };
 
 /// A worker and where its numbers are.
@@ -88,6 +89,19 @@ fn prometheus_reads_what_the_worker_counts() {
     }
 }
 
+/// Every number of the worker that a rule or a panel names.
+fn assert_every_name_is_in(text: &str) {
+    let expressions = rules_and_panels();
+    let named = metric_names(&expressions, "gman_worker_");
+    assert!(!named.is_empty());
+    for name in named {
+        let found = text.lines().any(|line| {
+            line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"))
+        });
+        assert!(found, "no {name} in\n{text}");
+    }
+}
+
 #[test]
 fn promtool_finds_nothing_wrong_with_the_text() {
     let (gearmand, mut redis) = (Gearmand::start(), Redis::start());
@@ -97,6 +111,7 @@ fn promtool_finds_nothing_wrong_with_the_text() {
     run_job(&gearmand, FUNCTION, r#"{"id":1,"name":"sm"}"#);
     assert!(watched.value(r#"gman_worker_redis_errors_total{error="lost"}"#) >= 1.0);
     let (_, text) = watched.get("/metrics");
+    assert_every_name_is_in(&text);
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -110,6 +125,31 @@ fn promtool_finds_nothing_wrong_with_the_text() {
     let output = promtool.wait_with_output().expect("promtool");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+}
+
+#[test]
+fn the_depth_of_each_queue_is_told_while_its_job_server_answers() {
+    let (mut gearmand, mut redis) = (Gearmand::start(), Redis::start());
+    let watched = Watched::start(&gearmand, &redis);
+    let depth = |function: &str| {
+        format!(
+            r#"gman_worker_queue_jobs{{function="{function}",job_server="{}"}}"#,
+            gearmand.address()
+        )
+    };
+    let (ours, rows) = (depth(FUNCTION), depth(ROW_FUNCTION));
+    Submitter::to(&gearmand).submit("of_others", [String::new()]);
+    redis.stop();
+    submit_marks(&gearmand, "k", 0..5);
+    assert_eq!(watched.value(&ours), 5.0);
+    assert_eq!(watched.value(&rows), 0.0);
+    redis.restart();
+    wait_for_an_empty_queue(&gearmand, FUNCTION);
+    assert_eq!(watched.value(&ours), 0.0);
+    let queues = || watched.get("/metrics").1.matches("queue_jobs{").count();
+    assert_eq!(queues(), 2);
+    gearmand.kill();
+    assert_eq!(queues(), 0);
 }
 
 #[test]
