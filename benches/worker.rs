@@ -1,11 +1,11 @@
 //! How many jobs a second the worker takes from gearmand into Redis, against the worker in PHP; and how old
 //! a change is when Redis has it.
 //!
-//! `scripts/bench worker` runs it, with a gearmand and a Redis of its own for each turn. The jobs are in
-//! the queue before the worker starts: submitting them meanwhile would take its share of the machine.
-//! They are few enough for gearmand, which slows down with hundreds of thousands in the queue, and the
-//! time counts from starting the processes until gearmand says that nothing is left. It ends with an error
-//! if a bar is missed.
+//! `scripts/bench worker` runs it, with a gearmand and a Redis of its own for each turn; Redis keeps nothing
+//! on disk. The jobs are in the queue before the worker starts: submitting them meanwhile would take its share
+//! of the machine. They are few enough for gearmand, which slows down with hundreds of thousands in the queue,
+//! and the time counts from starting the processes until gearmand says that nothing is left. It ends with an
+//! error if a bar is missed.
 
 #[path = "support/change_age.rs"]
 mod change_age;
@@ -107,7 +107,7 @@ impl Contender {
 }
 
 fn rows(jobs: u32, language: Language, options: &[&str]) -> Duration {
-    let (gearmand, redis) = (job_server::start(), Redis::start());
+    let (gearmand, redis) = (job_server::start(), Redis::without_persistence());
     let workloads = (1..=jobs).map(|n| format!(r#"{{"id":{},"name":"{n}"}}"#, n % KEYS));
     Submitter::to(&gearmand).submit(FUNCTION, workloads);
     let began = Instant::now();
@@ -128,7 +128,7 @@ fn rows(jobs: u32, language: Language, options: &[&str]) -> Duration {
 
 /// Jobs that name their keys, in as many lanes.
 fn keyed(jobs: u32, lanes: u32) -> Duration {
-    let (gearmand, redis) = (job_server::start(), Redis::start());
+    let (gearmand, redis) = (job_server::start(), Redis::without_persistence());
     submit_keyed(&gearmand, jobs, lanes);
     let options = |lane| {
         let mut options = vec![

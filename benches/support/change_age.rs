@@ -37,7 +37,7 @@ pub(crate) fn measure() -> Option<ChangeAge> {
     let (database, gearmand, redis) = (
         Database::builder().library().start(),
         Gearmand::start(),
-        Redis::start(),
+        Redis::without_persistence(),
     );
     database.install_functions();
     let mut session = database.connect();

@@ -1,5 +1,7 @@
 //! `gman verify`: whether Redis has what the tables have.
 
+mod schema_change;
+
 use std::time::{Duration, Instant};
 
 use redis::Commands;

@@ -13,13 +13,17 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
 
 use super::install_plugins;
-use crate::support::{Database, Gearmand, Job, RecordingWorker, scale, unsupported, wait_until};
+use crate::support::{
+    Certificates, Database, Gearmand, Job, RecordingWorker, Stunnel, scale, unsupported, wait_until,
+};
 
 /// How many rows are changed, over and over.
 const ROWS: u32 = 50;
 
 /// How many sessions change them.
 const WRITERS: u32 = 16;
+
+const INSTALL: &str = "INSTALL PLUGIN gman_commit SONAME 'libgearman_mysql_udf.so'";
 
 /// How long draining may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -32,18 +36,18 @@ fn kills() -> u32 {
     scale("GMAN_FAULT_KILLS", 2)
 }
 
-/// A database in the mode `committed` from its start on, with a table whose changes say `ROW:N:TOKEN`.
-fn database(gearmand: &Gearmand, options: &[&str]) -> Result<Database, String> {
+/// A database in the mode `committed` from its start on, whose job server is at `job_server`, with a table
+/// whose changes say `ROW:N:TOKEN`.
+fn database(job_server: &str, options: &[&str]) -> Result<Database, String> {
     let probe = Database::builder().library().start();
     install_plugins(&probe)?;
     drop(probe);
     let mut builder = Database::builder().library().configuration(&format!(
         "plugin-load-add=libgearman_mysql_udf.so\n\
-         loose-gman_servers={}\n\
+         loose-gman_servers={job_server}\n\
          loose-gman_delivery=committed\n\
          loose-gman_timeout_ms=60000\n\
-         loose-gman_on_failure=error",
-        gearmand.address()
+         loose-gman_on_failure=error"
     ));
     for option in options {
         builder = builder.option(*option);
@@ -245,7 +249,7 @@ fn settle(database: &Database, gearmand: &Gearmand) {
 #[test]
 fn nothing_is_lost_or_made_up_when_gearmand_is_killed() {
     let mut gearmand = Gearmand::start_persistent("H:committed");
-    let mut database = match database(&gearmand, &["--innodb-lock-wait-timeout=5"]) {
+    let mut database = match database(&gearmand.address(), &["--innodb-lock-wait-timeout=5"]) {
         Ok(database) => database,
         Err(reason) => unsupported!("{reason}"),
     };
@@ -255,10 +259,91 @@ fn nothing_is_lost_or_made_up_when_gearmand_is_killed() {
         gearmand.restart();
         workers.push(RecordingWorker::start(gearmand.port(), &["f"]));
     });
-    settle(&database, &gearmand);
+    assert_whole("gearmand killed", &database, &gearmand, &workers, &told);
+}
+
+/// What speaks TLS is killed in turn with gearmand itself.
+#[test]
+fn nothing_is_lost_or_made_up_over_tls_when_either_end_is_killed() {
+    let certificates = Certificates::new();
+    let mut gearmand = Gearmand::start_persistent("H:committed");
+    let mut stunnel = Stunnel::start(&certificates, gearmand.port());
+    let ca = format!("--loose-gman-tls-ca={}", certificates.path("ca.pem"));
+    let options = ["--innodb-lock-wait-timeout=5", &ca];
+    let mut database = match database(&stunnel.address(), &options) {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let mut workers = vec![RecordingWorker::start(gearmand.port(), &["f"])];
+    let mut kill = 0;
+    let told = under_faults(&mut database, |_| {
+        kill += 1;
+        if kill % 2 == 1 {
+            stunnel.kill();
+            stunnel.restart();
+        } else {
+            gearmand.kill();
+            gearmand.restart();
+            workers.push(RecordingWorker::start(gearmand.port(), &["f"]));
+        }
+    });
+    assert_whole("killed over TLS", &database, &gearmand, &workers, &told);
+}
+
+/// MariaDB takes the plugin away once no session uses it, MySQL refuses; what is called meanwhile fails.
+#[test]
+fn nothing_is_lost_or_made_up_while_the_plugin_comes_and_goes() {
+    let gearmand = Gearmand::start();
+    let mut database = match database(&gearmand.address(), &["--innodb-lock-wait-timeout=5"]) {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let workers = [RecordingWorker::start(gearmand.port(), &["f"])];
+    let server = database.pid();
+    let told = under_faults(&mut database, |database| {
+        let mut session = database.connect();
+        for _ in 0..20 {
+            // Each may fail, as the plugin is on its way out or was not let go.
+            let _ = session.query_drop("UNINSTALL PLUGIN gman_commit");
+            let _ = session.query_drop(INSTALL);
+        }
+        wait_until(PATIENCE, "the plugin to be there", || {
+            let _ = session.query_drop(INSTALL);
+            let status: Option<String> = session
+                .query_first(
+                    "SELECT PLUGIN_STATUS FROM information_schema.PLUGINS \
+                     WHERE PLUGIN_NAME = 'gman_commit'",
+                )
+                .expect("a status");
+            match status.as_deref() {
+                Some("ACTIVE") => Ok(()),
+                _ => Err(status),
+            }
+        });
+    });
+    assert_whole(
+        "the plugin gone and back",
+        &database,
+        &gearmand,
+        &workers,
+        &told,
+    );
+    assert_eq!(database.pid(), server, "the server was started again");
+}
+
+/// Everything that has committed has arrived, in order, and nothing else.
+#[track_caller]
+fn assert_whole(
+    what: &str,
+    database: &Database,
+    gearmand: &Gearmand,
+    workers: &[RecordingWorker],
+    told: &Told,
+) {
+    settle(database, gearmand);
     let jobs: Vec<Job> = workers.iter().flat_map(RecordingWorker::jobs).collect();
-    let count = Count::of(&jobs, &database);
-    count.report("gearmand killed", &told);
+    let count = Count::of(&jobs, database);
+    count.report(what, told);
     assert_eq!(
         (count.lost, count.phantom, count.out_of_order),
         (0, 0, 0),
@@ -290,7 +375,7 @@ fn database_is_killed(what: &str, options: &[&str]) {
         ],
     ]
     .concat();
-    let mut database = match database(&gearmand, &options) {
+    let mut database = match database(&gearmand.address(), &options) {
         Ok(database) => database,
         Err(reason) => unsupported!("{reason}"),
     };

@@ -32,6 +32,11 @@ impl Redis {
         Self::start_with(Vec::new(), "")
     }
 
+    /// One that keeps nothing on disk, as a cache: what benchmarks measure.
+    pub(crate) fn without_persistence() -> Self {
+        Self::start_with(["--appendonly", "no"].map(str::to_owned).to_vec(), "")
+    }
+
     /// Starts with further options, and a password unless it is empty.
     pub(crate) fn start_with(options: Vec<String>, password: &'static str) -> Self {
         Self::start_at(Ipv4Addr::LOCALHOST, options, password)
