@@ -13,6 +13,8 @@ mod bare_worker;
 mod gman_relay;
 #[path = "support/job_server.rs"]
 mod job_server;
+#[path = "support/outbox_event.rs"]
+mod outbox_event;
 #[path = "support/promise.rs"]
 mod promise;
 #[path = "../tests/it/support/mod.rs"]
@@ -31,7 +33,9 @@ use mysql::prelude::Queryable;
 
 use gman_relay::Speed;
 use promise::Promise;
-use support::{Answer, Database, Gearmand, RecordingWorker, Sink, product_file, wait_until};
+use support::{
+    Answer, Database, Gearmand, RecordingWorker, RelayProcess, Sink, product_file, wait_until,
+};
 use trigger_table::{JSON, keep_fastest, query, set_trigger, update, workload};
 
 /// Measures the outbox.
@@ -92,10 +96,6 @@ fn set_servers(database: &Database, servers: &str) {
     let _: String = database.value(&format!("SELECT gman_servers_set('{servers}')"));
 }
 
-fn set_event_scheduler(database: &Database, state: &str) {
-    database.execute(&format!("SET GLOBAL event_scheduler = {state}"));
-}
-
 fn trigger_cost(database: &Database, options: &Options) -> Promise {
     let statements = [
         ("no trigger", None),
@@ -150,7 +150,7 @@ fn trigger_cost(database: &Database, options: &Options) -> Promise {
 fn relay_speed(database: &Database, options: &Options) -> Vec<Promise> {
     let jobs = options.jobs;
     let (mut event, mut bare) = (Speed::new(), None);
-    set_event_scheduler(database, "ON");
+    outbox_event::start(database);
     for _ in 0..options.rounds {
         let gearmand = job_server::start();
         set_servers(database, &gearmand.address());
@@ -158,7 +158,7 @@ fn relay_speed(database: &Database, options: &Options) -> Vec<Promise> {
         trigger_table::assert_jobs(&gearmand, jobs);
         keep_fastest(&mut bare, bare_client::submit(&job_server::start(), jobs));
     }
-    stop_event(database);
+    outbox_event::stop(database);
     let processes = gman_relay::speeds(database, options);
     let bare = f64::from(jobs) / bare.expect("a round").as_secs_f64();
     println!("{jobs} jobs, fastest of {}", options.rounds);
@@ -186,16 +186,6 @@ fn relay_speed(database: &Database, options: &Options) -> Vec<Promise> {
     }];
     promises.extend(gman_relay::promises(&event, &processes, jobs));
     promises
-}
-
-/// Switches the event off and waits until no run of it is left.
-fn stop_event(database: &Database) {
-    set_event_scheduler(database, "OFF");
-    wait_until(PATIENCE, "the event to end", || {
-        let running: u64 = database
-            .value("SELECT COUNT(*) FROM information_schema.processlist WHERE command = 'Connect'");
-        if running == 0 { Ok(()) } else { Err(running) }
-    });
 }
 
 /// Fills the outbox with rows that have no gaps; returns the id of the last one.
@@ -242,16 +232,16 @@ fn latencies(database: &Database, options: &Options) -> Vec<Promise> {
     println!("|-------------------|--------:|--------:|--------:|--------:|");
     let gearmand = job_server::start();
     set_servers(database, &gearmand.address());
-    set_event_scheduler(database, "ON");
+    outbox_event::start(database);
     let (p50, p99) = latency("gman_outbox_relay", database, &gearmand, options);
-    stop_event(database);
+    outbox_event::stop(database);
     let of_event = Promise {
         promised: "a commit reaches the worker within 20 ms (p50) and 80 ms (p99)".into(),
         found: format!("{p50:.1} ms and {p99:.1} ms"),
         kept: p50 <= 20.0 && p99 <= 80.0,
     };
     let woken = woken_latency(database, &gearmand, options);
-    let _relay = gman_relay::start(database, &gearmand);
+    let _relay = RelayProcess::between(database, &gearmand);
     let (p50, _) = latency("gman relay", database, &gearmand, options);
     println!();
     let of_process = Promise {
@@ -270,9 +260,9 @@ fn woken_latency(database: &Database, gearmand: &Gearmand, options: &Options) ->
     let install = "INSTALL PLUGIN gman_commit SONAME 'libgearman_mysql_udf.so'";
     session.query_drop(install).ok()?;
     database.run_script(&product_file("sql/outbox-wake.sql"));
-    set_event_scheduler(database, "ON");
+    outbox_event::start(database);
     let (p50, p99) = latency("event, woken", database, gearmand, options);
-    stop_event(database);
+    outbox_event::stop(database);
     query(&mut session, "DROP TRIGGER gman_outbox_written");
     Some(Promise {
         promised:
@@ -352,7 +342,7 @@ fn poll_time(database: &Database, options: &Options) -> Promise {
     println!("|----------------:|-----------------:|------------------:|");
     let (mut through, mut last) = (0, 0);
     let [few, many] = [FEW_ROWS, options.through].map(|goal| {
-        set_event_scheduler(database, "ON");
+        outbox_event::start(database);
         while through < goal {
             let more = (goal - through).min(100_000);
             last = fill(&mut database.connect(), more);
@@ -360,7 +350,7 @@ fn poll_time(database: &Database, options: &Options) -> Promise {
             through += more;
         }
         let horizon = wait_for_horizon(database, last);
-        set_event_scheduler(database, "OFF");
+        outbox_event::stop(database);
         let (fast, slow) = (search(database, horizon), search(database, 1));
         println!("| {through:>15} | {fast:>13.0} us | {slow:>14.0} us |");
         fast

@@ -482,6 +482,13 @@ pub static TRANSACTION: Number = Number::new(
     64 << 30,
 );
 
+/// `gman_commit_wait`.
+pub static COMMIT_WAIT: Switch = Switch::new(
+    "gman_commit_wait",
+    "Delivery at commit: whether COMMIT returns only when a job server has all jobs of the transaction, within gman_timeout_ms",
+    false,
+);
+
 /// `gman_max_connections`, in connections.
 pub static MAX_CONNECTIONS: Number = Number::new(
     "gman_max_connections",
@@ -513,7 +520,7 @@ pub static LEGACY_JSON_NAMES: Switch = Switch::new(
 .at_start_only_on_mariadb();
 
 /// Every switch.
-pub static SWITCHES: [&Switch; 1] = [&LEGACY_JSON_NAMES];
+pub static SWITCHES: [&Switch; 2] = [&COMMIT_WAIT, &LEGACY_JSON_NAMES];
 
 #[cfg(test)]
 mod tests {

@@ -149,6 +149,10 @@ pub static TRANSACTIONS_COMMITTED: Counter = Counter::new("gman_transactions_com
 /// `gman_transactions_rolled_back`: transactions that dropped their jobs at the end.
 pub static TRANSACTIONS_ROLLED_BACK: Counter = Counter::new("gman_transactions_rolled_back");
 
+/// `gman_commit_waits_failed`: commits that returned before a job server had all of their jobs, although
+/// `gman_commit_wait` is ON.
+pub static COMMIT_WAITS_FAILED: Counter = Counter::new("gman_commit_waits_failed");
+
 /// `gman_jobs_dropped`: jobs whose transaction, statement or savepoint was rolled back.
 pub static JOBS_DROPPED: Counter = Counter::new("gman_jobs_dropped");
 
@@ -171,7 +175,7 @@ pub static SERVERS_DOWN: Gauge = Gauge::new("gman_servers_down");
 pub static LAST_ERROR: Message = Message::new("gman_last_error");
 
 /// Every counter.
-pub static COUNTERS: [&Counter; 10] = [
+pub static COUNTERS: [&Counter; 11] = [
     &JOBS_SUBMITTED,
     &JOBS_ACKNOWLEDGED,
     &JOBS_FAILED,
@@ -181,6 +185,7 @@ pub static COUNTERS: [&Counter; 10] = [
     &BYTES_SENT,
     &TRANSACTIONS_COMMITTED,
     &TRANSACTIONS_ROLLED_BACK,
+    &COMMIT_WAITS_FAILED,
     &JOBS_DROPPED,
 ];
 

@@ -5,29 +5,9 @@ use std::time::{Duration, Instant};
 use crate::bare_worker::BareWorker;
 use crate::job_server;
 use crate::promise::Promise;
-use crate::support::{Database, Gearmand, RelayProcess, wait_until};
+use crate::support::{Database, RelayProcess};
 use crate::trigger_table::{keep_fastest, query};
-use crate::{Options, PATIENCE, fill, wait_until_gone};
-
-/// Starts a relay of the outbox, which takes the lease from nobody.
-pub(crate) fn start(database: &Database, gearmand: &Gearmand) -> RelayProcess {
-    let relay = RelayProcess::start(&[
-        format!(
-            "--mysql=mysql://root@localhost?socket={}",
-            database.socket().display()
-        ),
-        format!("--gearmand={}", gearmand.address()),
-    ]);
-    wait_until(PATIENCE, "the relay to begin", || {
-        let log = relay.log();
-        if log.contains("relaying the outbox") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
-    relay
-}
+use crate::{Options, fill, wait_until_gone};
 
 /// How long the fastest of some rounds took from the commit of all jobs to the last row's end, and
 /// what processor time the database took for a job.
@@ -76,7 +56,7 @@ pub(crate) fn speeds(database: &Database, options: &Options) -> [Speed; 2] {
         let gearmand = job_server::start();
         let _worker = (confirm == "worker").then(|| BareWorker::start(&gearmand, "f"));
         // One for all rounds, as the event is: its horizon moves on within seconds.
-        let mut relay = start(database, &gearmand);
+        let mut relay = RelayProcess::between(database, &gearmand);
         for _ in 0..options.rounds {
             speed.round(database, options.jobs);
         }

@@ -99,6 +99,17 @@ pub(super) fn note_event(event: Event<'_>) {
     log_throttle::log(server, &message);
 }
 
+/// Takes note of a commit that returned before a job server had all of its jobs; they stay in the window.
+pub(super) fn note_late_jobs(error: &Error) {
+    status::COMMIT_WAITS_FAILED.add(1);
+    let message =
+        format!("gman_commit_wait: COMMIT returned before its jobs were delivered: {error}");
+    status::LAST_ERROR.set(&diagnostics::on_one_line(&message));
+    if settings::on_failure() != OnFailure::Null {
+        log_throttle::log(server_of(error), &message);
+    }
+}
+
 /// Takes note of why `function` stopped before its last row: nothing is lost, its rows are kept.
 pub(super) fn note_kept(function: &str, error: &Error) {
     let message = format!("{function}: {error}");

@@ -4,6 +4,7 @@ pub(crate) mod allowed;
 pub(crate) mod callers;
 mod check;
 mod client;
+pub(crate) mod commit_wait;
 mod failure;
 mod flush;
 mod job_args;

@@ -12,12 +12,12 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use crate::error::Error;
 use crate::functions::client::{CLIENT, limits};
 use crate::functions::outboxes::Outbox;
-use crate::gearman::delivery::held::Held;
+use crate::gearman::delivery::held::{Held, Released};
 use crate::gearman::delivery::window::Gate;
 use crate::gearman::wire::job::Job;
 use crate::host::commit_gate::CommitGate;
 use crate::host::participant::{self, Absent, Member, Xid};
-use crate::status;
+use crate::{settings, status};
 
 /// What a session's transaction holds back.
 #[derive(Default)]
@@ -26,6 +26,9 @@ struct Transaction {
     /// How many jobs there were when the statement began.
     before_statement: usize,
     savepoints: Vec<Savepoint>,
+    /// Where the jobs went of a commit that the server has put into the order of its log: once it calls
+    /// again, that commit is durable.
+    ordered: Vec<Released>,
     /// The outboxes that it may have written to, whose relays its commit wakes. If its rows were undone, the
     /// relays look once and find nothing.
     outboxes: Vec<Arc<Outbox>>,
@@ -137,6 +140,22 @@ pub(crate) fn ended(member: &Member<'_>, committed: bool) {
             outbox.wake(gate, number);
         }
     });
+}
+
+/// A transaction was committed in the order of the server's log.
+pub(crate) fn committed_in_order(member: &Member<'_>) {
+    ended(member, true);
+    if settings::COMMIT_WAIT.get() {
+        member.with(|transaction: &mut Transaction| {
+            transaction.ordered = transaction.held.take_released();
+        });
+    }
+}
+
+/// Where the jobs went of the commit that the server has put into its order last, once.
+pub(crate) fn ordered(member: &Member<'_>) -> Vec<Released> {
+    let ordered = |transaction: &mut Transaction| std::mem::take(&mut transaction.ordered);
+    member.with(ordered).unwrap_or_default()
 }
 
 /// A transaction was prepared: under an XID by XA PREPARE, or by the server for a commit of its own.

@@ -358,6 +358,22 @@ pub(crate) fn is_possible() -> bool {
     services().is_some()
 }
 
+/// Whether the server around us calls the participant when a commit is durable and its client has not heard of it
+/// yet. MariaDB with a binary log does, with `commit` after `commit_ordered`; without one it calls the participant
+/// before InnoDB, as MySQL does always.
+pub(crate) fn is_told_when_durable() -> bool {
+    let layout = Server::around_us().as_ref().and_then(Layout::of);
+    matches!(layout, Some(Layout::Maria10 | Layout::Maria11)) && has_binary_log()
+}
+
+/// `opt_bin_log` of MariaDB's `mysqld.h`, a `bool` that changes no more once the server has started.
+fn has_binary_log() -> bool {
+    symbol(c"opt_bin_log").is_some_and(|address| {
+        // SAFETY: the variable is the server's and stays; a byte is read at once.
+        unsafe { address.cast::<u8>().read_volatile() != 0 }
+    })
+}
+
 /// Registers the calling thread's session, so that the participant hears of the end of its statement
 /// and transaction, and runs `body` with the session's data; `make` makes that at its first call.
 pub(crate) fn join<T: Any + Send, R>(
@@ -462,6 +478,11 @@ impl Member<'_> {
     pub(crate) fn begin_commit(&self) -> (Arc<CommitGate>, u64) {
         let number = self.kept.gate.begin(self.session);
         (Arc::clone(&self.kept.gate), number)
+    }
+
+    /// What the session has committed is durable and visible.
+    pub(crate) fn commit_is_over(&self) {
+        self.kept.gate.pass();
     }
 
     /// The transaction is over: the session is registered no more.

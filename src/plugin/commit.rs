@@ -8,7 +8,7 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{self, NonNull};
 
 use crate::error::Error;
-use crate::functions::transaction;
+use crate::functions::{commit_wait, transaction};
 use crate::host::participant::{
     self, Layout, Maria10, Maria11, Member, Mysql9, NO_ENGINE_FOR_TABLES, Xid,
 };
@@ -160,9 +160,18 @@ both_forms! {
     rollback_by_xid(xid: *const Xid) -> c_int;
 }
 
+/// If the server has called `commit_ordered` for this commit, it is durable and visible by now, and InnoDB
+/// holds no lock for it; this is the session's own thread.
 unsafe fn commit(thd: *mut c_void, all: bool) -> c_int {
-    // SAFETY: the server's callback for this session.
-    unsafe { ended(thd, all, true) }
+    // SAFETY: the server's callback for this session, here and below.
+    let jobs = unsafe { with_member(thd, transaction::ordered) };
+    // SAFETY: as above.
+    unsafe { ended(thd, all, true) };
+    if let Some(jobs) = jobs {
+        // SAFETY: as above.
+        unsafe { with_member(thd, |member| commit_wait::wait(member, &jobs)) };
+    }
+    0
 }
 
 /// With a binary log MariaDB's InnoDB lets go of its locks in here, one transaction after the other in the
@@ -172,7 +181,7 @@ unsafe fn commit_ordered(thd: *mut c_void, all: bool) {
     unsafe {
         with_member(thd, |member| {
             if all || !member.is_in_transaction() {
-                transaction::ended(member, true);
+                transaction::committed_in_order(member);
             }
         })
     };

@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use crate::error::Error;
-use crate::functions::{callers, transaction};
+use crate::functions::{callers, commit_wait, transaction};
 use crate::host::plugin_abi::{
     BoolVariable, Check, EnumVariable, NumberVariable, Typelib, VALUE_STRING, VARIABLE_BOOL,
     VARIABLE_ENUM, VARIABLE_OPTIONAL_ARGUMENT, VARIABLE_READ_ONLY, VARIABLE_ULONGLONG, Value,
@@ -22,14 +22,22 @@ const LONGEST_CHOICE: usize = 64;
 
 /// The list of a MariaDB server, which lives for ever, as the library does.
 pub(super) fn for_maria() -> *const *const c_void {
-    build(|setting| switch(setting, None, setting.at_start_only_on_mariadb))
+    build(|setting| {
+        let is_wait = setting.name == settings::COMMIT_WAIT.name;
+        let check = is_wait.then_some(check_commit_wait as Check);
+        switch(setting, check, setting.at_start_only_on_mariadb)
+    })
 }
 
 /// The list of a MySQL server, which lives for ever, as the library does.
 pub(super) fn for_mysql() -> *const *const c_void {
     build(|setting| {
-        let is_legacy = setting.name == settings::LEGACY_JSON_NAMES.name;
-        switch(setting, is_legacy.then_some(check_legacy as Check), false)
+        let check = match setting.name {
+            name if name == settings::COMMIT_WAIT.name => Some(check_commit_wait as Check),
+            name if name == settings::LEGACY_JSON_NAMES.name => Some(check_legacy as Check),
+            _ => None,
+        };
+        switch(setting, check, false)
     })
 }
 
@@ -257,13 +265,53 @@ unsafe extern "C" fn check_legacy(
     save: *mut c_void,
     value: *mut Value,
 ) -> c_int {
-    // SAFETY: the server passes a valid value.
+    // SAFETY: the server passes what `check_switch` expects.
+    unsafe {
+        check_switch(
+            &settings::LEGACY_JSON_NAMES,
+            legacy::check_possible,
+            save,
+            value,
+        )
+    }
+}
+
+/// The same, and whether a commit can wait here.
+unsafe extern "C" fn check_commit_wait(
+    _session: *mut c_void,
+    _variable: *mut c_void,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        check_switch(
+            &settings::COMMIT_WAIT,
+            commit_wait::check_possible,
+            save,
+            value,
+        )
+    }
+}
+
+/// Checks a switch, which has to be `possible` to be turned on.
+///
+/// # Safety
+///
+/// `save` and `value` are those of a SET statement for `setting`.
+unsafe fn check_switch(
+    setting: &Switch,
+    possible: impl FnOnce() -> Result<(), Error>,
+    save: *mut c_void,
+    value: *mut Value,
+) -> c_int {
+    // SAFETY: the caller's promise.
     let Some(place) = (unsafe { choice_of(&["OFF", "ON"], value) }) else {
         // The server says which value is wrong.
         return 1;
     };
     let is_on = place == 1;
-    if is_on && refused(settings::LEGACY_JSON_NAMES.name, legacy::check_possible) != 0 {
+    if is_on && refused(setting.name, possible) != 0 {
         return 1;
     }
     // SAFETY: `save` has room for one byte, as the variable is a switch.

@@ -117,6 +117,7 @@ fn every_setting_is_a_variable_with_its_default() {
     let expected = [
         ("gman_allowed_functions", ""),
         ("gman_callers", "all"),
+        ("gman_commit_wait", "OFF"),
         ("gman_connect_timeout_ms", "250"),
         ("gman_delivery", "acked"),
         ("gman_do_timeout_ms", "30000"),

@@ -7,6 +7,7 @@ use crate::gearman::delivery::pipeline::{Departure, Pipeline};
 use crate::gearman::delivery::room::Room;
 use crate::gearman::delivery::window::{Gate, Requests};
 use crate::gearman::limits::Limits;
+use crate::gearman::wire::deadline::Deadline;
 use crate::gearman::wire::job::Job;
 use crate::status;
 
@@ -20,6 +21,8 @@ pub(crate) struct Held {
     parts: Vec<Part>,
     /// The jobs of all parts, so that the last ones can be dropped.
     jobs: Vec<HeldJob>,
+    /// Where the jobs went that were released last; has room for all parts.
+    released: Vec<Released>,
     /// The bytes of all requests.
     bytes: usize,
     /// The head of the request that is being held; kept for its memory.
@@ -31,6 +34,25 @@ struct Part {
     pipeline: Arc<Pipeline>,
     requests: Requests,
     room: Room,
+}
+
+/// Jobs that left their transaction for one window.
+#[derive(Debug)]
+pub(crate) struct Released {
+    pipeline: Arc<Pipeline>,
+    /// How many jobs the window had accepted with them, ever.
+    last: u64,
+}
+
+impl Released {
+    /// Waits until a job server has answered all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::wait_for_first`].
+    pub(crate) fn wait(&self, deadline: &Deadline<'_>) -> Result<(), Error> {
+        self.pipeline.wait_for_first(self.last, deadline)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +101,9 @@ impl Held {
         }
         self.jobs.try_reserve(1).map_err(|_| Error::no_memory())?;
         let place = self.part_of(pipeline)?;
+        self.released.clear();
+        let room = self.released.try_reserve(self.parts.len());
+        room.map_err(|_| Error::no_memory())?;
         self.parts[place].hold(head, tail, limits, should_stop)?;
         self.jobs.push(HeldJob {
             part: place as u32,
@@ -142,12 +167,24 @@ impl Held {
     /// nothing and waits for nobody.
     pub(crate) fn release(&mut self, gate: &Arc<dyn Gate>, number: u64) {
         for part in &mut self.parts {
-            part.pipeline
+            let last = part
+                .pipeline
                 .take_over(&mut part.requests, &mut part.room, gate, number);
+            if last > 0 {
+                self.released.push(Released {
+                    pipeline: Arc::clone(&part.pipeline),
+                    last,
+                });
+            }
         }
         self.jobs.clear();
         status::HELD_BYTES.subtract(std::mem::take(&mut self.bytes) as u64);
         self.forget_windows();
+    }
+
+    /// Where the jobs went that were released last, once.
+    pub(crate) fn take_released(&mut self) -> Vec<Released> {
+        std::mem::take(&mut self.released)
     }
 
     /// Gives all room back. A session keeps the memory of one small transaction for its next one.

@@ -218,16 +218,17 @@ impl Pipeline {
     }
 
     /// Leaves the requests of a transaction in the window, for which it has taken `room`; they go once
-    /// `gate` is open for `number`. Allocates nothing and waits for nobody.
+    /// `gate` is open for `number`. Allocates nothing and waits for nobody. Returns how many jobs the
+    /// window has accepted with that, ever.
     pub(crate) fn take_over(
         &self,
         requests: &mut Requests,
         room: &mut Room,
         gate: &Arc<dyn Gate>,
         number: u64,
-    ) {
+    ) -> u64 {
         if requests.count == 0 {
-            return;
+            return 0;
         }
         let bytes = requests.bytes.len();
         requests.large_bytes = bytes.saturating_sub(room.counted);
@@ -247,6 +248,7 @@ impl Pipeline {
             let _ = self.start(&mut state);
         }
         self.wake(&mut state);
+        state.window.accepted_so_far()
     }
 
     /// A transaction gives back what it has taken.
@@ -295,6 +297,18 @@ impl Pipeline {
     ) -> Result<(), Error> {
         let state = self.spool.lock();
         let last = departure.last.max(state.last_latecomer);
+        self.wait_for_answers(state, last, deadline)
+    }
+
+    /// Waits until the first `last` jobs that the window ever accepted are answered; their gates are open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::wait_for_earlier_jobs`].
+    pub(crate) fn wait_for_first(&self, last: u64, deadline: &Deadline<'_>) -> Result<(), Error> {
+        let state = self.spool.lock();
+        // The sender may be in a pause before one of those gates.
+        self.spool.ring();
         self.wait_for_answers(state, last, deadline)
     }
 

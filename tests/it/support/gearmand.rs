@@ -103,6 +103,11 @@ impl Gearmand {
         self.process.pid()
     }
 
+    /// The processor time that gearmand has taken so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.process.processor_time()
+    }
+
     /// The functions that gearmand knows, by name.
     pub(crate) fn status(&self) -> BTreeMap<String, FunctionStatus> {
         self.admin("status")

@@ -5,6 +5,7 @@ use std::env;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use redis::{Commands, FromRedisValue, RedisResult};
@@ -64,6 +65,11 @@ impl Redis {
 
     pub(crate) fn host(&self) -> Ipv4Addr {
         self.host
+    }
+
+    /// The processor time that the server has taken so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.process.processor_time()
     }
 
     /// `127.0.0.1:port`.

@@ -1,6 +1,7 @@
 //! The two workers that write changed rows to Redis.
 
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -86,6 +87,11 @@ impl RedisWorker {
     /// All that the worker has printed so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The processor time that the worker has taken so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.process.processor_time()
     }
 
     /// The memory that the worker takes.

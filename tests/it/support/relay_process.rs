@@ -1,13 +1,20 @@
 //! `gman relay` as a process.
 
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::cargo::gman_program;
+use super::database::Database;
 use super::folder;
+use super::gearmand::Gearmand;
 use super::process::Process;
+use super::wait::wait_until;
+
+/// How long a relay may take until it relays: it waits for the lease of one that died.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running relay.
 #[derive(Debug)]
@@ -18,6 +25,26 @@ pub(crate) struct RelayProcess {
 }
 
 impl RelayProcess {
+    /// Starts a relay of the outbox of this server to this job server, and waits until it has begun.
+    pub(crate) fn between(database: &Database, gearmand: &Gearmand) -> Self {
+        let relay = Self::start(&[
+            format!(
+                "--mysql=mysql://root@localhost?socket={}",
+                database.socket().display()
+            ),
+            format!("--gearmand={}", gearmand.address()),
+        ]);
+        wait_until(PATIENCE, "the relay to begin", || {
+            let log = relay.log();
+            if log.contains("relaying the outbox") {
+                Ok(())
+            } else {
+                Err(log)
+            }
+        });
+        relay
+    }
+
     /// Starts a relay of the outbox in the database `test` with the options given.
     pub(crate) fn start(options: &[String]) -> Self {
         Self::start_with(options, &[])
@@ -36,6 +63,11 @@ impl RelayProcess {
             process,
             _folder: folder,
         }
+    }
+
+    /// The processor time that the relay has taken so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.process.processor_time()
     }
 
     /// All that the relay has printed so far.
