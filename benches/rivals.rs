@@ -40,7 +40,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = [500, 2000])]
     rates: Vec<u32>,
     /// For how many seconds of each round they are.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     seconds: u32,
     /// How many rows one UPDATE changes.
     #[arg(long, default_value_t = 200_000)]
