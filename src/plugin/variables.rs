@@ -192,44 +192,44 @@ fn in_range(setting: &Number, value: Option<i128>) -> Result<u64, Error> {
         })
 }
 
-/// The server's own check of a name or its number, and whether jobs can wait for a commit here.
-unsafe extern "C" fn check_delivery(
-    _session: *mut c_void,
-    _variable: *mut c_void,
-    save: *mut c_void,
-    value: *mut Value,
-) -> c_int {
-    let committed = Delivery::Committed as usize;
-    // SAFETY: the server passes what `check_choice` expects.
-    unsafe {
-        check_choice(
-            &settings::DELIVERY,
-            committed,
-            transaction::check_possible,
-            save,
-            value,
-        )
-    }
+/// A check that the server calls with a statement's value, by one of the functions below.
+macro_rules! check {
+    ($(#[$doc:meta])* $name:ident, $check:ident($($argument:expr),+)) => {
+        $(#[$doc])*
+        unsafe extern "C" fn $name(
+            _session: *mut c_void,
+            _variable: *mut c_void,
+            save: *mut c_void,
+            value: *mut Value,
+        ) -> c_int {
+            // SAFETY: the server passes those of a SET statement for the setting named here.
+            unsafe { $check($($argument),+, save, value) }
+        }
+    };
 }
 
-/// The same, and whether it can be known here where a call comes from.
-unsafe extern "C" fn check_callers(
-    _session: *mut c_void,
-    _variable: *mut c_void,
-    save: *mut c_void,
-    value: *mut Value,
-) -> c_int {
-    let programs = Callers::Programs as usize;
-    // SAFETY: as above.
-    unsafe {
-        check_choice(
-            &settings::CALLERS,
-            programs,
-            callers::check_possible,
-            save,
-            value,
-        )
-    }
+check! {
+    /// The server's own check of a name or its number, and whether jobs can wait for a commit here.
+    check_delivery,
+    check_choice(&settings::DELIVERY, Delivery::Committed as usize, transaction::check_possible)
+}
+
+check! {
+    /// The same, and whether it can be known here where a call comes from.
+    check_callers,
+    check_choice(&settings::CALLERS, Callers::Programs as usize, callers::check_possible)
+}
+
+check! {
+    /// The server's own check of a switch, and whether statements can be rewritten here.
+    check_legacy,
+    check_switch(&settings::LEGACY_JSON_NAMES, legacy::check_possible)
+}
+
+check! {
+    /// The same, and whether a commit can wait here.
+    check_commit_wait,
+    check_switch(&settings::COMMIT_WAIT, commit_wait::check_possible)
 }
 
 /// Checks a choice, of which the one at `place` has to be `possible`.
@@ -256,42 +256,6 @@ unsafe fn check_choice(
     // SAFETY: `save` has room for an `unsigned long`, as the variable is a choice.
     unsafe { *save.cast::<c_ulong>() = chosen as c_ulong };
     0
-}
-
-/// The server's own check of a switch, and whether statements can be rewritten here.
-unsafe extern "C" fn check_legacy(
-    _session: *mut c_void,
-    _variable: *mut c_void,
-    save: *mut c_void,
-    value: *mut Value,
-) -> c_int {
-    // SAFETY: the server passes what `check_switch` expects.
-    unsafe {
-        check_switch(
-            &settings::LEGACY_JSON_NAMES,
-            legacy::check_possible,
-            save,
-            value,
-        )
-    }
-}
-
-/// The same, and whether a commit can wait here.
-unsafe extern "C" fn check_commit_wait(
-    _session: *mut c_void,
-    _variable: *mut c_void,
-    save: *mut c_void,
-    value: *mut Value,
-) -> c_int {
-    // SAFETY: as above.
-    unsafe {
-        check_switch(
-            &settings::COMMIT_WAIT,
-            commit_wait::check_possible,
-            save,
-            value,
-        )
-    }
 }
 
 /// Checks a switch, which has to be `possible` to be turned on.

@@ -40,19 +40,7 @@ fn an_outbox_says_who_relays_it_and_whose_word_it_waits_for() {
     let (found, exit) = problems(&gman, &gearmand, &redis);
     assert!(nobody(&found) && exit == Some(0), "{found:?}");
 
-    let socket = gman.database.socket();
-    let relay = RelayProcess::start(&[
-        format!("--mysql=mysql://root@localhost?socket={}", socket.display()),
-        format!("--gearmand={}", gearmand.address()),
-    ]);
-    wait_until(PATIENCE, "the relay", || {
-        let log = relay.log();
-        if log.contains("relaying") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
+    let _relay = RelayProcess::between(&gman.database, &gearmand);
     gman.execute("UPDATE gman_outbox_state SET confirm = 'worker'");
     let ran = status(&gman, &gearmand, &redis, &[]);
     assert_eq!(ran.status, Some(0), "{ran:?}");
