@@ -65,6 +65,29 @@ struct Way {
     name: String,
     rows_a_second: f64,
     memory_bytes: u64,
+    /// What the processes took of the processor for a row, in microseconds, in the order of [`PROCESSES`].
+    processor_us: [f64; PROCESSES.len()],
+}
+
+/// Whose processor time is told.
+const PROCESSES: [&str; 5] = ["database", "gman", "gearmand", "worker", "Redis"];
+
+impl Way {
+    fn new(
+        name: &str,
+        options: &Options,
+        elapsed: Duration,
+        processor: [Duration; PROCESSES.len()],
+        memory_bytes: u64,
+    ) -> Self {
+        let rows = f64::from(options.rows);
+        Self {
+            name: name.to_owned(),
+            rows_a_second: rows / elapsed.as_secs_f64(),
+            memory_bytes,
+            processor_us: processor.map(|taken| taken.as_secs_f64() * 1e6 / rows),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -96,15 +119,7 @@ fn main() -> ExitCode {
         "gman load, by the outbox",
     );
 
-    println!("| way                                 | rows a second | memory of gman |");
-    println!("|-------------------------------------|--------------:|---------------:|");
-    for way in [&plain, &direct, &outbox, &verified] {
-        let mib = way.memory_bytes as f64 / f64::from(1 << 20);
-        println!(
-            "| {:<35} | {:>13.0} | {mib:>10.0} MiB |",
-            way.name, way.rows_a_second
-        );
-    }
+    print_ways(&[&plain, &direct, &outbox, &verified]);
     println!(
         "\n{} single-row writers: {alone:.0} changes a second alone, {beside:.0} beside a load of {} rows a second",
         options.writers, options.rate
@@ -135,6 +150,36 @@ fn main() -> ExitCode {
     ])
 }
 
+fn print_ways(ways: &[&Way]) {
+    println!("| way                                 | rows a second | memory of gman |");
+    println!("|-------------------------------------|--------------:|---------------:|");
+    for way in ways {
+        let mib = way.memory_bytes as f64 / f64::from(1 << 20);
+        println!(
+            "| {:<35} | {:>13.0} | {mib:>10.0} MiB |",
+            way.name, way.rows_a_second
+        );
+    }
+    println!("\nmicroseconds of the processor for a row:\n");
+    println!(
+        "| way                                 | {} |",
+        PROCESSES.join(" | ")
+    );
+    println!(
+        "|-------------------------------------|{}",
+        PROCESSES
+            .map(|name| format!("{:->width$}:|", "", width = name.len() + 1))
+            .concat()
+    );
+    for way in ways {
+        let numbers = PROCESSES.iter().zip(way.processor_us);
+        let numbers: Vec<String> = numbers
+            .map(|(name, us)| format!("{us:>width$.1}", width = name.len()))
+            .collect();
+        println!("| {:<35} | {} |", way.name, numbers.join(" | "));
+    }
+}
+
 fn create_table(database: &Database, options: &Options) {
     database.execute(
         "CREATE TABLE t (id INT PRIMARY KEY, price DECIMAL(10,2) NOT NULL, stock INT NOT NULL,
@@ -158,6 +203,7 @@ fn stream(database: &Database, options: &Options) -> Way {
     let mut session = database.connect();
     let began = Instant::now();
     let mut pipeline = redis::pipe();
+    let before = [database.processor_time(), redis.processor_time()];
     let rows = session
         .query_iter("SELECT CONCAT(id), CONCAT(price), CONCAT(stock), name FROM t")
         .expect("a SELECT");
@@ -178,17 +224,22 @@ fn stream(database: &Database, options: &Options) -> Way {
     if !pipeline.is_empty() {
         pipeline.exec(&mut connection).expect("HSET");
     }
-    Way {
-        name: "a SELECT streamed into Redis".to_owned(),
-        rows_a_second: f64::from(options.rows) / began.elapsed().as_secs_f64(),
-        memory_bytes: 0,
-    }
+    let elapsed = began.elapsed();
+    let none = Duration::ZERO;
+    let taken = [
+        database.processor_time() - before[0],
+        none,
+        none,
+        none,
+        redis.processor_time() - before[1],
+    ];
+    Way::new("a SELECT streamed into Redis", options, elapsed, taken, 0)
 }
 
 /// Loads the table, and compares it.
 fn load(database: &Database, options: &Options, triggers: &[&str], name: &str) -> (Way, Way) {
     let (gearmand, redis) = (Gearmand::start(), Redis::without_persistence());
-    let _worker = RedisWorker::start_with(Language::Rust, &gearmand, &redis, &[]);
+    let worker = RedisWorker::start_with(Language::Rust, &gearmand, &redis, &[]);
     let servers = gearmand.address();
     let _: String = database.value(&format!("SELECT gman_servers_set('{servers}')"));
     gman_succeeds(
@@ -196,8 +247,22 @@ fn load(database: &Database, options: &Options, triggers: &[&str], name: &str) -
         &[&["triggers", "--create", "test.t"], triggers].concat(),
     );
 
-    let began = Instant::now();
-    let memory_bytes = run(database, &["load", "test.t"]);
+    let taken = |of_gman: Duration| {
+        [
+            database.processor_time(),
+            of_gman,
+            gearmand.processor_time(),
+            worker.processor_time(),
+            redis.processor_time(),
+        ]
+    };
+    let since = |before: [Duration; PROCESSES.len()], of_gman| {
+        let now = taken(of_gman);
+        std::array::from_fn(|place| now[place] - before[place])
+    };
+
+    let (began, before) = (Instant::now(), taken(Duration::ZERO));
+    let run_of_gman = run(database, &["load", "test.t"]);
     let mut connection = redis.connect();
     wait_until(PATIENCE, "the last row", || {
         let keys: u32 = redis::cmd("DBSIZE").query(&mut connection).expect("DBSIZE");
@@ -207,32 +272,44 @@ fn load(database: &Database, options: &Options, triggers: &[&str], name: &str) -
             Err(keys)
         }
     });
-    let loaded = Way {
-        name: name.to_owned(),
-        rows_a_second: f64::from(options.rows) / began.elapsed().as_secs_f64(),
-        memory_bytes,
-    };
+    let loaded = Way::new(
+        name,
+        options,
+        began.elapsed(),
+        since(before, run_of_gman.processor),
+        run_of_gman.peak_bytes,
+    );
     let address = format!("--redis={}", redis.address());
-    let began = Instant::now();
-    let memory_bytes = run(database, &["verify", "test.t", &address]);
-    let verified = Way {
-        name: "gman verify".to_owned(),
-        rows_a_second: f64::from(options.rows) / began.elapsed().as_secs_f64(),
-        memory_bytes,
-    };
+    let (began, before) = (Instant::now(), taken(Duration::ZERO));
+    let run_of_gman = run(database, &["verify", "test.t", &address]);
+    let verified = Way::new(
+        "gman verify",
+        options,
+        began.elapsed(),
+        since(before, run_of_gman.processor),
+        run_of_gman.peak_bytes,
+    );
     (loaded, verified)
 }
 
-/// Runs `gman` to its end; returns how much memory it had at most.
-fn run(database: &Database, arguments: &[&str]) -> u64 {
+/// What a `gman` that has ended had taken.
+#[derive(Default)]
+struct Run {
+    peak_bytes: u64,
+    processor: Duration,
+}
+
+/// Runs `gman` to its end. Of the last 20 ms the processor time is not known.
+fn run(database: &Database, arguments: &[&str]) -> Run {
     let mut command = gman_command(database, arguments);
     let mut child = command.stdout(Stdio::null()).spawn().expect("gman starts");
-    let mut peak = 0;
+    let mut taken = Run::default();
     loop {
-        peak = peak.max(peak_bytes(&child).unwrap_or(0));
+        taken.peak_bytes = taken.peak_bytes.max(peak_bytes(&child).unwrap_or(0));
+        taken.processor = taken.processor.max(support::processor_time(child.id()));
         if let Some(status) = child.try_wait().expect("gman runs") {
             assert!(status.success(), "{arguments:?}: {status}");
-            return peak;
+            return taken;
         }
         thread::sleep(Duration::from_millis(20));
     }

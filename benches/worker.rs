@@ -3,10 +3,12 @@
 //!
 //! `scripts/bench worker` runs it, with a gearmand and a Redis of its own for each turn; Redis keeps nothing
 //! on disk. The jobs are in the queue before the worker starts: submitting them meanwhile would take its share
-//! of the machine. They are few enough for gearmand, which slows down with hundreds of thousands in the queue,
-//! and the time counts from starting the processes until gearmand says that nothing is left. It ends with an
-//! error if a bar is missed.
+//! of the machine. The time counts from starting the processes until gearmand says that nothing is left. Then
+//! once more with a deep queue, where gearmand's own options decide; the limit is a worker that only takes jobs
+//! and finishes them. It ends with an error if a bar is missed.
 
+#[path = "support/bare_worker.rs"]
+mod bare_worker;
 #[path = "support/change_age.rs"]
 mod change_age;
 #[path = "support/job_server.rs"]
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use bare_worker::BareWorker;
 use change_age::ChangeAge;
 use promise::Promise;
 use support::{
@@ -54,6 +57,9 @@ struct Options {
     /// How many jobs are in the queue when a worker starts.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1000..))]
     jobs: u32,
+    /// How many are in the deep queue.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1000..))]
+    deep: u32,
     /// How often each is measured; the fastest time of each counts.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -107,12 +113,15 @@ impl Contender {
 }
 
 fn rows(jobs: u32, language: Language, options: &[&str]) -> Duration {
-    let (gearmand, redis) = (job_server::start(), Redis::without_persistence());
-    let workloads = (1..=jobs).map(|n| format!(r#"{{"id":{},"name":"{n}"}}"#, n % KEYS));
-    Submitter::to(&gearmand).submit(FUNCTION, workloads);
+    rows_of(&job_server::start(), jobs, language, options)
+}
+
+fn rows_of(gearmand: &Gearmand, jobs: u32, language: Language, options: &[&str]) -> Duration {
+    let redis = Redis::without_persistence();
+    submit_rows(gearmand, jobs);
     let began = Instant::now();
-    let _worker = RedisWorker::start_with(language, &gearmand, &redis, options);
-    wait_for_empty_queues(&gearmand);
+    let _worker = RedisWorker::start_with(language, gearmand, &redis, options);
+    wait_for_empty_queues(gearmand);
     let took = began.elapsed();
     for n in jobs - KEYS + 1..=jobs {
         let key = (n % KEYS).to_string();
@@ -124,6 +133,40 @@ fn rows(jobs: u32, language: Language, options: &[&str]) -> Duration {
         assert_eq!(found, Some(n.to_string()), "{options:?}: key {key}");
     }
     took
+}
+
+/// Takes jobs and finishes them, and nothing else.
+fn bare(gearmand: &Gearmand, jobs: u32) -> Duration {
+    submit_rows(gearmand, jobs);
+    let began = Instant::now();
+    let _worker = BareWorker::start(gearmand, FUNCTION);
+    wait_for_empty_queues(gearmand);
+    began.elapsed()
+}
+
+/// Job `n` writes its number to its key.
+fn submit_rows(gearmand: &Gearmand, jobs: u32) {
+    let workloads = (1..=jobs).map(|n| format!(r#"{{"id":{},"name":"{n}"}}"#, n % KEYS));
+    Submitter::to(gearmand).submit(FUNCTION, workloads);
+}
+
+/// A queue so deep that gearmand's options matter, for each kind of them.
+fn deep(jobs: u32) {
+    println!("\n{jobs} jobs in gearmand's queue\n");
+    println!(
+        "| gearmand                         | gman worker: jobs a second | only taking them |"
+    );
+    println!(
+        "|----------------------------------|---------------------------:|-----------------:|"
+    );
+    let a_second = |took: Duration| f64::from(jobs) / took.as_secs_f64();
+    let of_packages: (&str, fn() -> Gearmand) =
+        ("with the options of the packages", job_server::start);
+    for (name, start) in [of_packages, ("as it is by default", Gearmand::start)] {
+        let ours = a_second(rows_of(&start(), jobs, Language::Rust, &[]));
+        let limit = a_second(bare(&start(), jobs));
+        println!("| {name:<32} | {ours:>26.0} | {limit:>16.0} |");
+    }
 }
 
 /// Jobs that name their keys, in as many lanes.
@@ -163,7 +206,7 @@ fn cluster(jobs: u32) -> Duration {
     took
 }
 
-/// Job `n` writes its number to its key.
+/// As [`submit_rows`], with the names of the keys.
 fn submit_keyed(gearmand: &Gearmand, jobs: u32, lanes: u32) {
     let submitter = Submitter::to(gearmand);
     let key = |n: u32| format!("t:{}", n % KEYS);
@@ -260,6 +303,7 @@ fn report(options: &Options, contenders: &[Contender], age: Option<&ChangeAge>) 
             times(lanes, keyed),
         ),
     ];
+    deep(options.deep);
     if let Some(age) = age {
         println!("\n{age}");
         for (name, found, bar) in [("p50", age.p50, AGE_P50), ("p99", age.p99, AGE_P99)] {

@@ -29,6 +29,9 @@ mod worker;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match command_line::run() {
         Ok(()) => ExitCode::SUCCESS,

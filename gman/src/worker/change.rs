@@ -10,7 +10,8 @@ use crate::redis_client::{self, Answer};
 /// How many fields one HSET writes: a Lua call takes less than 8,000 words.
 const FIELDS_AT_ONCE: usize = 1000;
 
-/// Runs commands in one, unless Redis has a newer version; returns the type that the key had.
+/// Runs commands in one, unless Redis has a newer version; returns the type that the key had. It costs Redis
+/// twice of what a transaction does, which is sent where there is no version to compare.
 ///
 /// KEYS are the row's key and that of its version; ARGV is the version, empty for none, the field of the
 /// row that holds it, and then each command after the number of its words.
@@ -143,12 +144,14 @@ impl Change {
         redis_client::slot(self.key.as_bytes())
     }
 
-    /// Appends the one command that makes the change, so that each change has one answer. `is_known` says
-    /// whether a script was sent before it in the same write, so that Redis knows it.
-    pub(super) fn pack(&self, out: &mut Vec<u8>, is_known: &mut bool) {
+    /// Appends what makes the change at once; returns how many answers it has, for [`answer_of`]. `asking`
+    /// says that the node takes it by way of exception, as it does one command only. `is_known` says whether
+    /// the script was sent before it in the same write, so that Redis knows it.
+    pub(super) fn pack(&self, out: &mut Vec<u8>, asking: bool, is_known: &mut bool) -> usize {
         let commands = self.commands();
         match (&self.version, commands.as_slice()) {
             (None, [words]) => redis_client::pack(out, words),
+            (None, commands) if !asking => return self.pack_transaction(out, commands),
             (version, commands) => {
                 let call = match mem::replace(is_known, true) {
                     true => ["EVALSHA", IN_ONE_NAME],
@@ -157,6 +160,7 @@ impl Change {
                 self.pack_in_one(out, call, version.as_ref(), commands);
             }
         }
+        1
     }
 
     /// What an answer to [`Change::pack`] means that is no error.
@@ -184,6 +188,17 @@ impl Change {
             &LEFT_OUT if self.version.is_some() => Effect::LeftOut,
             _ => Effect::Made,
         }
+    }
+
+    /// Its first command asks for the type that the key had, as [`IN_ONE`] does.
+    fn pack_transaction(&self, out: &mut Vec<u8>, commands: &[Vec<&str>]) -> usize {
+        redis_client::pack(out, &["MULTI"]);
+        redis_client::pack(out, &["TYPE", &self.key]);
+        for words in commands {
+            redis_client::pack(out, words);
+        }
+        redis_client::pack(out, &["EXEC"]);
+        commands.len() + 3
     }
 
     fn pack_in_one(
@@ -273,9 +288,65 @@ impl Change {
     }
 }
 
+/// The one answer to a change, from those to all that [`Change::pack`] has sent: the first refusal, or what
+/// the first command of a transaction has found.
+pub(super) fn answer_of(mut answers: Vec<Answer>) -> Answer {
+    let is_refusal = |answer: &Answer| matches!(answer, Answer::Refusal(_));
+    match answers.pop() {
+        Some(Answer::List(made)) => {
+            let refused = made.iter().position(is_refusal).unwrap_or(0);
+            made.into_iter().nth(refused).unwrap_or(Answer::Nil)
+        }
+        // A transaction that is not made says so of a command before the last.
+        last => {
+            let refused = answers.into_iter().find(is_refusal);
+            refused.or(last).unwrap_or(Answer::Nil)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redis_client::Refusal;
+
+    fn text(text: &str) -> Answer {
+        Answer::Text(text.into())
+    }
+
+    fn refusal(code: &str) -> Answer {
+        Answer::Refusal(Refusal {
+            code: code.to_owned(),
+            text: String::new(),
+        })
+    }
+
+    #[test]
+    fn a_change_is_answered_by_its_first_refusal_or_the_type_that_was() {
+        let queued = || text("QUEUED");
+        let transaction = |made| vec![text("OK"), queued(), queued(), made];
+        let made = |second| Answer::List(vec![text("none"), second]);
+        for (answers, expected) in [
+            (vec![Answer::Int(1)], Answer::Int(1)),
+            (vec![refusal("OOM")], refusal("OOM")),
+            (transaction(made(Answer::Int(4))), text("none")),
+            (
+                transaction(made(refusal("WRONGTYPE"))),
+                refusal("WRONGTYPE"),
+            ),
+            (
+                vec![text("OK"), queued(), refusal("MOVED"), refusal("EXECABORT")],
+                refusal("MOVED"),
+            ),
+            (transaction(refusal("EXECABORT")), refusal("EXECABORT")),
+            (
+                vec![refusal("NOPERM"), queued(), queued(), made(Answer::Int(4))],
+                text("none"),
+            ),
+        ] {
+            assert_eq!(answer_of(answers.clone()), expected, "{answers:?}");
+        }
+    }
 
     #[test]
     fn the_script_has_its_name() {

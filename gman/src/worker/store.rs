@@ -1,10 +1,10 @@
 //! Writes changes to Redis, to every node in one round trip.
 
 use std::collections::{HashMap, HashSet};
-use std::mem;
 use std::sync::Arc;
+use std::{iter, mem};
 
-use super::change::{Change, Effect};
+use super::change::{self, Change, Effect};
 use super::log::say;
 use super::redirect::Redirect;
 use super::statistics::Statistics;
@@ -79,8 +79,17 @@ pub(super) struct Store {
 /// The changes of one round that go to one node.
 struct Share {
     node: Node,
-    /// Which of the changes, and whether the node has to be told that it was named by the other.
-    changes: Vec<(usize, bool)>,
+    questions: Vec<Question>,
+}
+
+/// A change for a node.
+struct Question {
+    /// Which of the changes of the round.
+    place: usize,
+    /// Whether the node has to be told that it was named by the other.
+    asking: bool,
+    /// How many answers it has, once it is sent.
+    answers: usize,
 }
 
 /// What a node says to a change.
@@ -123,18 +132,15 @@ impl Store {
             outcomes: vec![None; changes.len()],
             problem: None,
         };
-        let shares = self.shares(changes);
-        let sent: Vec<&Share> = shares
-            .iter()
-            .filter(|share| match self.send(share, changes) {
-                Ok(()) => true,
-                Err(fault) => {
-                    self.give_up(share.node, fault, &mut round);
-                    false
-                }
-            })
-            .collect();
-        for share in sent {
+        let mut shares = self.shares(changes);
+        shares.retain_mut(|share| match self.send(share, changes) {
+            Ok(()) => true,
+            Err(fault) => {
+                self.give_up(share.node, fault, &mut round);
+                false
+            }
+        });
+        for share in &shares {
             if let Err(fault) = self.receive(share, changes, &mut round) {
                 self.give_up(share.node, fault, &mut round);
             }
@@ -151,26 +157,31 @@ impl Store {
             let slot = change.slot();
             let asked = asking.get(&slot).copied();
             let node = asked.unwrap_or_else(|| self.routes.owner(slot));
-            let change = (place, asked.is_some());
+            let question = Question {
+                place,
+                asking: asked.is_some(),
+                answers: 0,
+            };
             match shares.iter_mut().find(|share| share.node == node) {
-                Some(share) => share.changes.push(change),
+                Some(share) => share.questions.push(question),
                 None => shares.push(Share {
                     node,
-                    changes: vec![change],
+                    questions: vec![question],
                 }),
             }
         }
         shares
     }
 
-    fn send(&mut self, share: &Share, changes: &[&Change]) -> Result<(), Fault> {
+    fn send(&mut self, share: &mut Share, changes: &[&Change]) -> Result<(), Fault> {
         let mut commands = mem::take(&mut self.commands);
         let mut is_known = false;
-        for &(place, asking) in &share.changes {
-            if asking {
+        for question in &mut share.questions {
+            if question.asking {
                 pack(&mut commands, &["ASKING"]);
             }
-            changes[place].pack(&mut commands, &mut is_known);
+            let change = changes[question.place];
+            question.answers = change.pack(&mut commands, question.asking, &mut is_known);
         }
         if self.replicas > 0 {
             pack(
@@ -197,12 +208,15 @@ impl Store {
     ) -> Result<(), Fault> {
         let replicas = self.replicas;
         let connection = self.connection(share.node)?;
-        let mut answers = Vec::with_capacity(share.changes.len());
-        let lost = share.changes.iter().try_for_each(|&(place, asking)| {
-            if asking {
+        let mut answers = Vec::with_capacity(share.questions.len());
+        let lost = share.questions.iter().try_for_each(|question| {
+            if question.asking {
                 connection.receive()?;
             }
-            answers.push((place, connection.receive()?));
+            let of_change: Result<_, Fault> = iter::repeat_with(|| connection.receive())
+                .take(question.answers)
+                .collect();
+            answers.push((question.place, change::answer_of(of_change?)));
             Ok(())
         });
         if lost.is_ok() {
@@ -219,7 +233,9 @@ impl Store {
             }
         }
         lost?;
-        self.statistics.batches.observe(share.changes.len() as f64);
+        self.statistics
+            .batches
+            .observe(share.questions.len() as f64);
         Ok(())
     }
 

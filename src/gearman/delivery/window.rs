@@ -124,13 +124,19 @@ impl Window {
         }
     }
 
-    /// Looks which gates are open; returns whether requests still wait behind one.
-    pub(crate) fn open_gates(&mut self) -> bool {
+    /// Looks which gates are open; returns how many that are now.
+    pub(crate) fn open_gates(&mut self) -> usize {
+        let before = self.gated.len();
         while let Some(first) = self.gated.front()
             && first.gate.is_open(first.number)
         {
             self.gated.pop_front();
         }
+        before - self.gated.len()
+    }
+
+    /// Whether requests wait behind a gate.
+    pub(crate) fn has_gates(&self) -> bool {
         !self.gated.is_empty()
     }
 

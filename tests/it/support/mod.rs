@@ -70,7 +70,7 @@ pub(crate) use nodes::Nodes;
 pub(crate) use page::Page;
 pub(crate) use ports::Port;
 pub(crate) use private_network::PrivateNetwork;
-pub(crate) use process::{Process, run};
+pub(crate) use process::{Process, processor_time, run};
 pub(crate) use prometheus::Prometheus;
 pub(crate) use proxy::Proxy;
 pub(crate) use recording_worker::{Answer, Job, RecordingWorker};

@@ -120,18 +120,9 @@ impl Process {
         kib.expect("a number of KiB") * 1024
     }
 
-    /// The processor time that the process has taken so far, of all its threads: utime and stime of
-    /// proc(5), in hundredths of a second.
+    /// The processor time that the process has taken so far.
     pub(crate) fn processor_time(&self) -> Duration {
-        let path = format!("/proc/{}/stat", self.pid());
-        let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        // Behind the name, which may hold anything.
-        let fields = stat.rsplit(") ").next().unwrap_or_default();
-        let ticks = fields.split(' ').skip(11).take(2);
-        let ticks: u64 = ticks
-            .map(|field| field.parse::<u64>().expect("ticks"))
-            .sum();
-        Duration::from_millis(10 * ticks)
+        processor_time(self.pid())
     }
 
     /// How many threads the process has.
@@ -242,6 +233,20 @@ impl Drop for Process {
         // Nobody to tell in a drop; at worst the kernel ends it together with this process.
         let _ = self.stop();
     }
+}
+
+/// The processor time that a process has taken so far, of all its threads: utime and stime of proc(5), in
+/// hundredths of a second.
+pub(crate) fn processor_time(pid: u32) -> Duration {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    // Behind the name, which may hold anything.
+    let fields = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks = fields.split(' ').skip(11).take(2);
+    let ticks: u64 = ticks
+        .map(|field| field.parse::<u64>().expect("ticks"))
+        .sum();
+    Duration::from_millis(10 * ticks)
 }
 
 /// Runs `command` to its end and returns its stdout.

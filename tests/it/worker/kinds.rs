@@ -1,7 +1,7 @@
 //! The ways to one Redis: sockets, accounts, protocols, and other servers that speak as it does.
 
 use super::{PATIENCE, run_job, start_for, wait_for_an_empty_queue, wait_for_lines};
-use crate::support::{FUNCTION, Gearmand, Redis, Submitter, wait_until};
+use crate::support::{FUNCTION, Gearmand, ROW_FUNCTION, Redis, Submitter, wait_until};
 
 #[test]
 fn a_unix_socket_leads_to_redis() {
@@ -35,6 +35,26 @@ fn an_account_with_its_own_keys_alone_is_enough_in_both_protocols() {
             Some("sm")
         );
     }
+}
+
+/// Without versions a row is a transaction, which needs no right to run scripts.
+#[test]
+fn an_account_that_may_run_no_scripts_is_enough_for_rows_without_versions() {
+    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let rights = [
+        "ACL", "SETUSER", "ann", "on", ">secret", "~*", "+multi", "+exec", "+type", "+del", "+hset",
+    ];
+    let () = redis.command(&rights).expect("ACL SETUSER");
+    let url = format!("redis://ann:secret@{}", redis.address());
+    let _worker = start_for(&gearmand, &url, &[]);
+    for row in [r#"{"a":1,"b":2}"#, r#"{"b":3}"#] {
+        run_job(
+            &gearmand,
+            ROW_FUNCTION,
+            &format!(r#"{{"key":"r","row":{row}}}"#),
+        );
+    }
+    assert_eq!(redis.hash("r"), [("b".to_owned(), "3".to_owned())].into());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::{run_job, start, statistic, wait_for_lines};
-use crate::support::{FUNCTION, Gearmand, ROW_FUNCTION, Redis, gman_program, run};
+use crate::support::{FUNCTION, Gearmand, ROW_FUNCTION, Redis, Submitter, gman_program, run};
 
 fn hash(fields: &[(&str, &str)]) -> BTreeMap<String, String> {
     fields
@@ -121,4 +121,31 @@ fn every_option_has_an_environment_variable() {
     let variables = help.matches("[env: ").count();
     assert!(options > 10, "{help}");
     assert_eq!(variables, options, "{help}");
+}
+
+#[test]
+fn no_reader_sees_half_a_row() {
+    const ROWS: u32 = 5_000;
+    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let _worker = start(&gearmand, &redis, &[]);
+    let names = |n: u32| if n % 2 == 0 { ["a", "b"] } else { ["c", "d"] };
+    let rows = (1..=ROWS).map(|n| {
+        let [one, other] = names(n);
+        format!(r#"{{"key":"r","row":{{"{one}":{n},"{other}":{n}}}}}"#)
+    });
+    Submitter::to(&gearmand).submit(ROW_FUNCTION, rows.collect::<Vec<_>>());
+    let (mut last, mut seen) = (0, 0);
+    while last < ROWS {
+        let found = redis.hash("r");
+        let Some(n) = found.values().next() else {
+            assert_eq!(last, 0, "the row was gone");
+            continue;
+        };
+        let n: u32 = n.parse().expect("a number");
+        let expected = names(n).map(|name| (name.to_owned(), n.to_string()));
+        assert_eq!(found, expected.into());
+        seen += u32::from(n > last);
+        last = n;
+    }
+    assert!(seen > 1, "it was looked at {seen} times");
 }
