@@ -482,6 +482,15 @@ pub static TRANSACTION: Number = Number::new(
     64 << 30,
 );
 
+/// `gman_rows_per_job`, in rows.
+pub static ROWS_PER_JOB: Number = Number::new(
+    "gman_rows_per_job",
+    "Delivery at commit: how many rows of a statement share a job, whose workload is then a JSON array of theirs; gman worker reads it",
+    1,
+    1,
+    10_000,
+);
+
 /// `gman_commit_wait`.
 pub static COMMIT_WAIT: Switch = Switch::new(
     "gman_commit_wait",
@@ -499,12 +508,13 @@ pub static MAX_CONNECTIONS: Number = Number::new(
 );
 
 /// Every number, in the order of the documentation.
-pub static NUMBERS: [&Number; 6] = [
+pub static NUMBERS: [&Number; 7] = [
     &CONNECT_TIMEOUT,
     &TIMEOUT,
     &DO_TIMEOUT,
     &WINDOW,
     &TRANSACTION,
+    &ROWS_PER_JOB,
     &MAX_CONNECTIONS,
 ];
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::changes::Changes;
 use super::commits::Commits;
-use super::way::{BINLOG_READER, COMMITTED, LOG_ALONE, Way};
+use super::way::{BINLOG_READER, COMMITTED, LISTS, LOG_ALONE, Way};
 use crate::Options;
 use crate::bar_chart::{self, Bar};
 use crate::promise::{self, Promise};
@@ -180,6 +180,35 @@ fn lost(way: &Way, lost: usize) -> String {
     }
 }
 
+/// Of one UPDATE of many rows.
+fn promises_of_statement(ours: &Measured<'_>, reader: &Measured<'_>) -> Vec<Promise> {
+    let name = ours.way.name;
+    let both = (Best::of(&ours.statements), Best::of(&reader.statements));
+    let (Some(ours), Some(reader)) = both else {
+        return Vec::new();
+    };
+    let (Some(arrived), Some(of_reader)) = (ours.arrived, reader.arrived) else {
+        return Vec::new();
+    };
+    let times = arrived.as_secs_f64() / of_reader.as_secs_f64();
+    vec![
+        Promise {
+            promised: format!(
+                "{name}, one UPDATE end to end: at most {TIMES_READER} times the Rust reader's time"
+            ),
+            found: format!("{times:.2} times"),
+            kept: times <= TIMES_READER,
+        },
+        Promise {
+            promised: format!(
+                "{name}: at most {PROCESSOR_A_MILLION} processor seconds for a million rows"
+            ),
+            found: format!("{:.1} s", ours.processor_a_million),
+            kept: ours.processor_a_million <= PROCESSOR_A_MILLION,
+        },
+    ]
+}
+
 /// The sessions of a server that writes its binary log for nobody.
 fn log_alone(measured: &[&Measured<'_>]) -> Option<Best> {
     let one = measured.iter().find(|one| one.way.name == LOG_ALONE)?;
@@ -207,23 +236,8 @@ fn promises(measured: &[&Measured<'_>]) -> Vec<Promise> {
         found: format!("{:.1} %", of_ours.before() * 100.0),
         kept: of_ours.before() == 0.0,
     });
-    let both = (Best::of(&ours.statements), Best::of(&reader.statements));
-    if let (Some(ours), Some(reader)) = both
-        && let (Some(arrived), Some(of_reader)) = (ours.arrived, reader.arrived)
-    {
-        let times = arrived.as_secs_f64() / of_reader.as_secs_f64();
-        promises.push(Promise {
-            promised: format!("committed, one UPDATE end to end: at most {TIMES_READER} times the Rust reader's time"),
-            found: format!("{times:.2} times"),
-            kept: times <= TIMES_READER,
-        });
-        promises.push(Promise {
-            promised: format!(
-                "committed: at most {PROCESSOR_A_MILLION} processor seconds for a million rows"
-            ),
-            found: format!("{:.1} s", ours.processor_a_million),
-            kept: ours.processor_a_million <= PROCESSOR_A_MILLION,
-        });
+    for one in [COMMITTED, LISTS].into_iter().filter_map(find) {
+        promises.extend(promises_of_statement(one, reader));
     }
     let both = (Best::of(&ours.sessions), log_alone(measured));
     if let (Some(ours), Some(alone)) = both {

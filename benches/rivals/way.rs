@@ -27,6 +27,7 @@ enum Path {
     /// A trigger, gearmand and a worker.
     Gearman {
         delivery: &'static str,
+        rows_per_job: u32,
         worker: Language,
     },
     /// A trigger, the outbox with its event, gearmand and `gman worker`.
@@ -50,11 +51,12 @@ enum Reader {
 }
 
 pub(crate) const COMMITTED: &str = "committed";
+pub(crate) const LISTS: &str = "committed, 500 rows in a job";
 pub(crate) const BINLOG_READER: &str = "binary log, Rust";
 pub(crate) const LOG_ALONE: &str = "nothing, with a binary log";
 
 /// All of them. What is compared most stands side by side.
-pub(crate) static WAYS: [Way; 16] = {
+pub(crate) static WAYS: [Way; 17] = {
     use Configuration::*;
     const fn way(name: &'static str, configuration: Configuration, path: Path) -> Way {
         Way {
@@ -63,14 +65,16 @@ pub(crate) static WAYS: [Way; 16] = {
             path,
         }
     }
-    const fn ours(delivery: &'static str) -> Path {
+    const fn ours(delivery: &'static str, rows_per_job: u32) -> Path {
         Path::Gearman {
             delivery,
+            rows_per_job,
             worker: Language::Rust,
         }
     }
     const PHP: Path = Path::Gearman {
         delivery: "acked",
+        rows_per_job: 1,
         worker: Language::Php,
     };
     const fn node(package: &'static str) -> Path {
@@ -81,14 +85,15 @@ pub(crate) static WAYS: [Way; 16] = {
         way(LOG_ALONE, Logging, Path::Nowhere),
         way("only the JSON", Library, Path::Json),
         way(BINLOG_READER, Logging, Path::Reader(Reader::Binlog)),
-        way(COMMITTED, Library, ours("committed")),
-        way("pipelined", Library, ours("pipelined")),
-        way("acked", Library, ours("acked")),
+        way(COMMITTED, Library, ours("committed", 1)),
+        way(LISTS, Library, ours("committed", 500)),
+        way("pipelined", Library, ours("pipelined", 1)),
+        way("acked", Library, ours("acked", 1)),
         way("acked, worker.php", Library, PHP),
         way(
             "committed, binary log on",
             LibraryLogging,
-            ours("committed"),
+            ours("committed", 1),
         ),
         way("outbox, event", Outbox, Path::Event),
         way("outbox, event woken", OutboxWoken, Path::Event),
@@ -140,9 +145,14 @@ impl Way {
         let redis = Redis::start();
         match self.path {
             Path::Nowhere | Path::Json => {}
-            Path::Gearman { delivery, worker } => {
+            Path::Gearman {
+                delivery,
+                rows_per_job,
+                worker,
+            } => {
                 let gearmand = job_server::start();
                 set_global(database, "gman_delivery", &format!("'{delivery}'"));
+                set_global(database, "gman_rows_per_job", &rows_per_job.to_string());
                 running.worker = Some(start_worker(database, worker, &gearmand, &redis));
                 running.gearmand = Some(gearmand);
             }

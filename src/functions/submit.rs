@@ -118,8 +118,8 @@ fn hand_over(job: &Job<'_>) -> Outcome {
             Ok((job.unique().to_vec(), Vec::new()))
         }
         Delivery::Committed => {
-            transaction::hold(job, &should_stop)?;
-            Ok((job.unique().to_vec(), Vec::new()))
+            let unique = transaction::hold(job, &should_stop)?;
+            Ok((unique, Vec::new()))
         }
     }
 }

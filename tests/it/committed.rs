@@ -1,6 +1,7 @@
 //! Delivery at commit: a job leaves when its transaction has committed, and never if it does not.
 
 mod faults;
+mod lists;
 mod waits;
 
 use std::time::Duration;

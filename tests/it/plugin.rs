@@ -124,6 +124,7 @@ fn every_setting_is_a_variable_with_its_default() {
         ("gman_legacy_json_names", "OFF"),
         ("gman_max_connections", "16"),
         ("gman_on_failure", "warning"),
+        ("gman_rows_per_job", "1"),
         ("gman_servers", ""),
         ("gman_servers_set_enabled", "AUTO"),
         ("gman_timeout_ms", "1000"),

@@ -145,10 +145,16 @@ impl ByteQueue {
         }
     }
 
-    /// Writes `bytes` over what is at `position`, as far as there is any.
+    /// Writes `bytes` over what is at `position`, as far as there is any. Looks for it from the end.
     pub(crate) fn overwrite(&mut self, position: usize, mut bytes: &[u8]) {
-        let mut offset = self.gone + position;
-        for segment in &mut self.segments {
+        let position = self.gone + position;
+        let (mut first, mut begin) = (self.segments.len(), self.gone + self.length);
+        while begin > position && first > 0 {
+            first -= 1;
+            begin -= self.segments[first].len();
+        }
+        let mut offset = position - begin.min(position);
+        for segment in self.segments.range_mut(first..) {
             if let Some(place) = segment.get_mut(offset..) {
                 let (now, later) = bytes.split_at(place.len().min(bytes.len()));
                 place[..now.len()].copy_from_slice(now);

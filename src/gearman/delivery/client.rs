@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::gearman::delivery::events::{Event, Listener};
-use crate::gearman::delivery::held::Held;
+use crate::gearman::delivery::held::{Held, Holding};
 use crate::gearman::delivery::pipeline::Pipeline;
 use crate::gearman::delivery::routing_table::{RoutedServer, RoutingTable};
 use crate::gearman::limits::Limits;
@@ -151,7 +151,8 @@ impl Client {
     }
 
     /// Adds a background job to what a transaction holds back; once released it goes as one of
-    /// [`Client::submit_later`]. Waits while the window is full, for [`Limits::submit`] at most.
+    /// [`Client::submit_later`]. Waits while the window is full, for [`Limits::submit`] at most. Returns the
+    /// job's unique id; it may be shared, as [`Held::hold`] says.
     ///
     /// # Errors
     ///
@@ -159,14 +160,20 @@ impl Client {
     pub(crate) fn hold(
         &self,
         job: &Job<'_>,
+        rows_per_job: usize,
         held: &mut Held,
         limits: &Limits,
         should_stop: &dyn Fn() -> bool,
-    ) -> Result<(), Error> {
-        status::JOBS_SUBMITTED.add(1);
+    ) -> Result<Vec<u8>, Error> {
         let deadline = Deadline::unless_stopped(limits.submit, should_stop);
-        let pipeline = self.pipeline_of_held(job.function(), held, &deadline)?;
-        held.hold(job, &pipeline, limits, should_stop)
+        let pipeline = self.pipeline_of_held(job.function(), held, &deadline);
+        let holding = pipeline
+            .and_then(|pipeline| held.hold(job, rows_per_job, &pipeline, limits, should_stop));
+        if let Ok(Holding::Joined(unique)) = holding {
+            return Ok(unique);
+        }
+        status::JOBS_SUBMITTED.add(1);
+        holding.map(|_| job.unique().to_vec())
     }
 
     /// The pipeline of a transaction's next job, which overtakes no earlier one of `function`: once the

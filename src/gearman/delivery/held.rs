@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::gearman::delivery::pipeline::{Departure, Pipeline};
 use crate::gearman::delivery::room::Room;
+use crate::gearman::delivery::row_list::RowList;
 use crate::gearman::delivery::window::{Gate, Requests};
 use crate::gearman::limits::Limits;
 use crate::gearman::wire::deadline::Deadline;
@@ -27,6 +28,8 @@ pub(crate) struct Held {
     bytes: usize,
     /// The head of the request that is being held; kept for its memory.
     head: Vec<u8>,
+    /// What the next row may join: the last job.
+    list: Option<RowList>,
 }
 
 #[derive(Debug)]
@@ -55,6 +58,14 @@ impl Released {
     }
 }
 
+/// What became of a job that is held.
+#[derive(Debug)]
+pub(crate) enum Holding {
+    Alone,
+    /// It is a row of an earlier one, which has this unique id.
+    Joined(Vec<u8>),
+}
+
 #[derive(Debug, Clone, Copy)]
 struct HeldJob {
     part: u32,
@@ -62,7 +73,8 @@ struct HeldJob {
 }
 
 impl Held {
-    /// Holds a job that will go to `pipeline`.
+    /// Holds a job that will go to `pipeline`. If `rows_per_job` is more than 1, its workload is a JSON object
+    /// that may become one of so many in the workload of an earlier job.
     ///
     /// # Errors
     ///
@@ -71,40 +83,75 @@ impl Held {
     pub(crate) fn hold(
         &mut self,
         job: &Job<'_>,
+        rows_per_job: usize,
         pipeline: &Arc<Pipeline>,
         limits: &Limits,
         should_stop: &dyn Fn() -> bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Holding, Error> {
+        if rows_per_job > 1
+            && let Some(unique) = self.join(job, rows_per_job, pipeline, limits, should_stop)?
+        {
+            return Ok(Holding::Joined(unique));
+        }
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         job.encode_head(&mut head);
-        let held = self.hold_request(&head, job.workload(), pipeline, limits, should_stop);
+        let held = self.hold_request(job, rows_per_job, &mut head, pipeline, limits, should_stop);
         self.head = head;
-        held
+        held?;
+        Ok(Holding::Alone)
+    }
+
+    /// Adds a row to the last job, if it may; returns the job's unique id.
+    fn join(
+        &mut self,
+        job: &Job<'_>,
+        rows_per_job: usize,
+        pipeline: &Arc<Pipeline>,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let jobs = self.jobs.len();
+        let (Some(mut list), Some(last)) = (self.list.take(), self.jobs.last_mut()) else {
+            return Ok(None);
+        };
+        let part = &mut self.parts[last.part as usize];
+        let more = list.room_for(job, rows_per_job, &part.requests.bytes);
+        let Some(more) = more.filter(|_| Arc::ptr_eq(&part.pipeline, pipeline)) else {
+            return Ok(None);
+        };
+        check_room(jobs, self.bytes + more, limits)?;
+        let joined = part.join(&mut list, job.workload(), more, limits, should_stop);
+        let unique = list.unique().to_vec();
+        self.list = Some(list);
+        joined?;
+        last.bytes += more as u32;
+        self.bytes += more;
+        status::HELD_BYTES.add(more as u64);
+        Ok(Some(unique))
     }
 
     fn hold_request(
         &mut self,
-        head: &[u8],
-        tail: &[u8],
+        job: &Job<'_>,
+        rows_per_job: usize,
+        head: &mut Vec<u8>,
         pipeline: &Arc<Pipeline>,
         limits: &Limits,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
-        let bytes = head.len() + tail.len();
-        if self.bytes + bytes > limits.transaction_bytes {
-            return Err(Error::TransactionFull {
-                jobs: self.jobs.len(),
-                bytes: self.bytes + bytes,
-                limit: limits.transaction_bytes,
-            });
-        }
         self.jobs.try_reserve(1).map_err(|_| Error::no_memory())?;
         let place = self.part_of(pipeline)?;
         self.released.clear();
         let room = self.released.try_reserve(self.parts.len());
         room.map_err(|_| Error::no_memory())?;
-        self.parts[place].hold(head, tail, limits, should_stop)?;
+        let begin = self.parts[place].requests.bytes.len();
+        let list = (rows_per_job > 1).then(|| RowList::of(job, begin, head));
+        let list = list.transpose().map_err(|_| Error::no_memory())?;
+        let bytes = head.len() + job.workload().len();
+        check_room(self.jobs.len(), self.bytes + bytes, limits)?;
+        self.parts[place].hold(head, job.workload(), limits, should_stop)?;
+        self.list = list;
         self.jobs.push(HeldJob {
             part: place as u32,
             bytes: bytes as u32,
@@ -145,8 +192,15 @@ impl Held {
         self.jobs.len()
     }
 
+    /// As [`Held::len`], for who may go back to it: none of these jobs takes another row.
+    pub(crate) fn mark(&mut self) -> usize {
+        self.list = None;
+        self.jobs.len()
+    }
+
     /// Drops all but the first `jobs`; returns how many that were.
     pub(crate) fn truncate(&mut self, jobs: usize) -> usize {
+        self.list = None;
         let dropped = self.jobs.len().saturating_sub(jobs);
         let before = self.bytes;
         for job in self.jobs.drain(self.jobs.len() - dropped..).rev() {
@@ -166,6 +220,7 @@ impl Held {
     /// Leaves all jobs in their windows, from which they go once `gate` is open for `number`. Allocates
     /// nothing and waits for nobody.
     pub(crate) fn release(&mut self, gate: &Arc<dyn Gate>, number: u64) {
+        self.list = None;
         for part in &mut self.parts {
             let last = part
                 .pipeline
@@ -213,25 +268,69 @@ impl Part {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         let before = self.requests.bytes.len();
-        let wanted = before + head.len() + tail.len();
-        if wanted > self.room.bytes() {
-            let missing = wanted - self.room.bytes();
-            self.pipeline
-                .take_room(&mut self.room, missing, ROOM_BYTES, limits, should_stop)?;
-        }
-        let pushed = self
-            .requests
-            .bytes
-            .push(head)
-            .and_then(|()| self.requests.bytes.push(tail));
-        let held = pushed.map_err(|_| Error::no_memory()).and_then(|()| {
-            self.pipeline
-                .take_segments(&mut self.room, self.requests.bytes.segments())
-        });
+        self.take_room(head.len() + tail.len(), limits, should_stop)?;
+        let bytes = &mut self.requests.bytes;
+        let pushed = bytes.push(head).and_then(|()| bytes.push(tail));
+        let held = pushed
+            .map_err(|_| Error::no_memory())
+            .and_then(|()| self.take_segments());
         match held {
             Ok(()) => self.requests.count += 1,
             Err(_) => self.requests.bytes.truncate(before),
         }
         held
+    }
+
+    fn join(
+        &mut self,
+        list: &mut RowList,
+        row: &[u8],
+        more: usize,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        let before = self.requests.bytes.len();
+        self.take_room(more, limits, should_stop)?;
+        let joined = list.join(row, &mut self.requests.bytes);
+        joined.map_err(|_| Error::no_memory())?;
+        let taken = self.take_segments();
+        if taken.is_err() {
+            list.undo(before, &mut self.requests.bytes);
+        }
+        taken
+    }
+
+    /// Makes sure that there is room for so many bytes more.
+    fn take_room(
+        &mut self,
+        more: usize,
+        limits: &Limits,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        let wanted = self.requests.bytes.len() + more;
+        match wanted.saturating_sub(self.room.bytes()) {
+            0 => Ok(()),
+            missing => {
+                self.pipeline
+                    .take_room(&mut self.room, missing, ROOM_BYTES, limits, should_stop)
+            }
+        }
+    }
+
+    fn take_segments(&mut self) -> Result<(), Error> {
+        let segments = self.requests.bytes.segments();
+        self.pipeline.take_segments(&mut self.room, segments)
+    }
+}
+
+/// Whether one transaction may hold so many bytes, with those of its next job.
+fn check_room(jobs: usize, bytes: usize, limits: &Limits) -> Result<(), Error> {
+    match bytes <= limits.transaction_bytes {
+        true => Ok(()),
+        false => Err(Error::TransactionFull {
+            jobs,
+            bytes,
+            limit: limits.transaction_bytes,
+        }),
     }
 }

@@ -16,5 +16,6 @@ mod byte_queue;
 mod pipeline;
 mod room;
 mod routing_table;
+mod row_list;
 mod sender;
 mod spool;

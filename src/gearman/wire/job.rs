@@ -149,6 +149,14 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// Whether its caller knows nothing else of it: a background job with a fresh id.
+    pub(crate) fn has_a_fresh_id_in_background(&self) -> bool {
+        matches!(
+            (&self.unique, self.mode),
+            (Unique::Fresh(_), Mode::Background(_))
+        )
+    }
+
     /// Who waits for it.
     pub fn mode(&self) -> Mode {
         self.mode

@@ -5,6 +5,7 @@
 //! and may itself hold NUL.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Length of a header: `GEARMAN_PACKET_HEADER_SIZE` of libgearman's `limits.h`.
 pub const HEADER_BYTES: usize = 12;
@@ -307,9 +308,18 @@ pub fn decode(expected: Magic, input: &[u8]) -> Result<Decoded<'_>, Malformed> {
     Ok(Decoded::Packet(packet))
 }
 
+/// Where a header says how long the body is.
+pub(crate) const LENGTH: Range<usize> = 8..HEADER_BYTES;
+
+/// What stands there in a packet of so many bytes, which are below 4 GiB.
+pub(crate) fn length_of_body(packet_bytes: usize) -> [u8; 4] {
+    let body = packet_bytes.saturating_sub(HEADER_BYTES);
+    u32::try_from(body).unwrap_or(u32::MAX).to_be_bytes()
+}
+
 /// The length of the packet that begins with `header`, which one of the encoders has written.
 pub(crate) fn total_bytes(header: &[u8; HEADER_BYTES]) -> usize {
-    HEADER_BYTES.saturating_add(usize::try_from(big_endian(&header[8..])).unwrap_or(usize::MAX))
+    HEADER_BYTES.saturating_add(usize::try_from(big_endian(&header[LENGTH])).unwrap_or(usize::MAX))
 }
 
 /// Refuses a stream from its first wrong byte on: a server of another kind may never send twelve.

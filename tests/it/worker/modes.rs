@@ -128,7 +128,13 @@ fn no_reader_sees_half_a_row() {
     const ROWS: u32 = 5_000;
     let (gearmand, redis) = (Gearmand::start(), Redis::start());
     let _worker = start(&gearmand, &redis, &[]);
-    let names = |n: u32| if n % 2 == 0 { ["a", "b"] } else { ["c", "d"] };
+    let names = |n: u32| {
+        if n.is_multiple_of(2) {
+            ["a", "b"]
+        } else {
+            ["c", "d"]
+        }
+    };
     let rows = (1..=ROWS).map(|n| {
         let [one, other] = names(n);
         format!(r#"{{"key":"r","row":{{"{one}":{n},"{other}":{n}}}}}"#)
