@@ -1,5 +1,7 @@
 //! The servers that subcommands talk to: how they are named, and reached.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod gearmand;
 mod http;
 mod mysql;

@@ -70,6 +70,11 @@ impl RelayProcess {
         self.process.processor_time()
     }
 
+    /// The memory that the relay takes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        self.process.rss_bytes()
+    }
+
     /// All that the relay has printed so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
