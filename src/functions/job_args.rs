@@ -92,7 +92,8 @@ pub(super) fn check(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
 
 fn check_function(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
     let function = form.function();
-    let may_be_null = args.get(function).is_none_or(|arg| arg.maybe_null());
+    let may_be_null = !args::is_placeholder(args, function)
+        && args.get(function).is_none_or(|arg| arg.maybe_null());
     if may_be_null || args::kind(args, function) != Some(SqlType::String) {
         return Err(input("First argument must be a string."));
     }
@@ -102,9 +103,13 @@ fn check_function(form: Form, args: &ArgList<Init>) -> Result<(), Error> {
     }
 }
 
-/// A string would be a date more often than not, of which the server makes the number 2026.
+/// A string would be a date more often than not, of which the server makes the number 2026. What is bound to a
+/// placeholder stays one, and is read with its row.
 fn check_epoch(index: usize, args: &ArgList<Init>) -> Result<(), Error> {
     if args::kind(args, index) == Some(SqlType::String) {
+        if args::is_placeholder(args, index) {
+            return Ok(());
+        }
         return Err(input(
             "Third argument must be a Unix time in seconds, such as UNIX_TIMESTAMP() + 60.",
         ));
@@ -178,10 +183,15 @@ fn mode(form: Form, args: &ArgList<Process>) -> Result<Mode, Error> {
             let epoch = form.epoch().and_then(|index| args.get(index));
             match epoch.map(|epoch| epoch.value()) {
                 Some(SqlResult::Int(Some(seconds))) => u64::try_from(seconds).ok(),
+                Some(SqlResult::String(Some(digits))) => str::from_utf8(digits)
+                    .ok()
+                    .and_then(|text| text.parse().ok()),
                 _ => None,
             }
             .map(Mode::Epoch)
-            .ok_or_else(|| input("epoch is NULL or negative, expected a Unix time in seconds"))
+            .ok_or_else(|| {
+                input("epoch is NULL, negative or no number, expected a Unix time in seconds")
+            })
         }
     }
 }

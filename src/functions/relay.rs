@@ -13,7 +13,8 @@ use crate::gearman::delivery::batch_outcome::Outcome;
 use crate::gearman::delivery::confirmed_batch::ConfirmedBatch;
 use crate::gearman::limits::Limits;
 use crate::gearman::wire::job::Job;
-use crate::host::function::{Aggregate, Function, PerRow, entry_points};
+use crate::host::aggregate::Aggregate;
+use crate::host::function::{Function, PerRow, entry_points};
 use crate::host::killed::Statement;
 use crate::memory;
 
@@ -59,9 +60,9 @@ impl Function for Relay {
 }
 
 impl Aggregate for Relay {
-    fn clear(&mut self) {
-        *self = Self::default();
+    fn begin() -> Self {
         LAST_ERROR.set(None);
+        Self::default()
     }
 
     fn add(&mut self, args: &ArgList<Process>) -> Result<(), Error> {
@@ -85,7 +86,8 @@ impl Aggregate for Relay {
 
     fn finish(&mut self, mistake: Option<Error>) -> Result<Option<i64>, Error> {
         let statement = Statement::current();
-        let outcome = std::mem::take(&mut self.batch).finish(&limits(), &|| statement.is_killed());
+        let Self { batch, ids } = std::mem::take(self);
+        let outcome = batch.finish(&limits(), &|| statement.is_killed());
         if let Some(mistake) = mistake {
             return Err(mistake);
         }
@@ -95,7 +97,7 @@ impl Aggregate for Relay {
         failure::note_success(Self::NAME, &outcome.passed_over);
         let trouble = outcome.failure.map(|error| {
             failure::note_kept(Self::NAME, &error);
-            match self.ids.get(outcome.acknowledged) {
+            match ids.get(outcome.acknowledged) {
                 Some(id) if outcome.refused => format!("refused {id}: {error}"),
                 Some(id) if error.is_of_an_attempt() => format!("failed {id}: {error}"),
                 _ => error.to_string(),
@@ -103,7 +105,7 @@ impl Aggregate for Relay {
         });
         LAST_ERROR.set(trouble);
         let last = outcome.acknowledged.checked_sub(1);
-        Ok(last.map(|last| self.ids[last]))
+        Ok(last.map(|last| ids[last]))
     }
 }
 

@@ -8,7 +8,8 @@ use crate::functions::failure;
 use crate::functions::job_args::{self, Form};
 use crate::gearman::delivery::foreground_batch::ForegroundBatch;
 use crate::gearman::wire::job::Priority;
-use crate::host::function::{Aggregate, Function, entry_points};
+use crate::host::aggregate::Aggregate;
+use crate::host::function::{Function, entry_points};
 use crate::host::killed::Statement;
 
 const FORM: Form = Form::Foreground(Priority::Normal);
@@ -18,7 +19,10 @@ const FORM: Form = Form::Foreground(Priority::Normal);
 #[derive(Default)]
 struct Sum {
     batch: ForegroundBatch,
+    /// Of the results so far.
     total: i64,
+    /// Whether a job failed, so that there is no sum.
+    has_failed: bool,
 }
 
 entry_points!(Sum: Aggregate, "gman_sum");
@@ -36,14 +40,14 @@ impl Function for Sum {
 }
 
 impl Aggregate for Sum {
-    fn clear(&mut self) {
-        *self = Self::default();
+    fn begin() -> Self {
+        Self::default()
     }
 
     fn add(&mut self, args: &ArgList<Process>) -> Result<(), Error> {
         let job = job_args::job(FORM, args)?;
         let statement = Statement::with_client();
-        let Self { batch, total } = self;
+        let Self { batch, total, .. } = self;
         batch.submit(
             &CLIENT,
             &job,
@@ -54,9 +58,15 @@ impl Aggregate for Sum {
     }
 
     fn finish(&mut self, failure: Option<Error>) -> Result<Option<i64>, Error> {
+        if self.has_failed {
+            return Ok(None);
+        }
         match failure.map_or_else(|| self.total(), Err) {
             Ok(total) => Ok(Some(total)),
-            Err(error) => failure::answer(Self::NAME, error),
+            Err(error) => {
+                self.has_failed = true;
+                failure::answer(Self::NAME, error)
+            }
         }
     }
 }
@@ -65,14 +75,14 @@ impl Sum {
     /// The total once all workers have answered.
     fn total(&mut self) -> Result<i64, Error> {
         let statement = Statement::with_client();
-        let mut total = self.total;
-        let passed_over = std::mem::take(&mut self.batch).finish(
+        let Self { batch, total, .. } = self;
+        let passed_over = std::mem::take(batch).finish(
             &limits(),
             &|| statement.is_unwanted(),
-            &mut |result| add_to(&mut total, result),
+            &mut |result| add_to(total, result),
         )?;
         failure::note_success(Self::NAME, &passed_over);
-        Ok(total)
+        Ok(self.total)
     }
 }
 

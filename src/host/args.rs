@@ -49,6 +49,12 @@ pub(crate) fn may_be_cut(name: &[u8]) -> bool {
     name.len() > *LONGEST_WHOLE.get_or_init(|| if is_mariadb() { 252 } else { 255 })
 }
 
+/// Whether argument `index` is a `?` of a prepared statement, of which nothing is certain before the
+/// first row: a server may know neither its type nor that it is not NULL.
+pub(crate) fn is_placeholder<S: UdfState>(args: &ArgList<'_, S>, index: usize) -> bool {
+    name(args, index) == Some(b"?")
+}
+
 /// The type that the server finds argument `index` to have.
 pub(crate) fn kind(args: &ArgList<Init>, index: usize) -> Option<SqlType> {
     if index >= args.len() {

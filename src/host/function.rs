@@ -26,6 +26,7 @@ use udf::udf_sys::{UDF_ARGS, UDF_INIT};
 use udf::{ArgList, Init, Process, UdfCfg};
 
 use crate::error::Error;
+use crate::host::aggregate::{Aggregate, Groups};
 use crate::host::{args, charset, diagnostics, guard};
 
 /// The library, as CREATE FUNCTION names it.
@@ -94,18 +95,6 @@ pub(crate) trait PerRow: Function {
     fn row(&mut self, args: &ArgList<Process>) -> Result<Option<Self::Output<'_>>, Error>;
 }
 
-/// A function that is called for a group of rows.
-pub(crate) trait Aggregate: Function {
-    /// Begins a group.
-    fn clear(&mut self);
-
-    /// Takes a row; after an error no more of them come until the next group.
-    fn add(&mut self, args: &ArgList<Process>) -> Result<(), Error>;
-
-    /// The result for the group, in which a row failed with `failure`; an error fails the statement.
-    fn finish(&mut self, failure: Option<Error>) -> Result<Option<Self::Output<'_>>, Error>;
-}
-
 /// What a function returns.
 pub(crate) trait Output {
     /// The word after RETURNS.
@@ -139,10 +128,10 @@ pub(crate) enum Value {
 
 /// What the server keeps for one use of a function in a statement.
 pub(crate) struct State<F> {
+    /// What `init` made.
     function: F,
-    /// Whether a group has begun, which an aggregate that was created as none never sees.
-    in_group: bool,
-    failure: Option<Error>,
+    /// An aggregate's groups: none has begun if it was created as a function of rows.
+    groups: Groups<F>,
 }
 
 /// The form in which a call came.
@@ -243,8 +232,7 @@ pub(crate) unsafe fn init<F: Function>(
         Ok(function) => {
             let state = Box::new(State {
                 function,
-                in_group: false,
-                failure: None,
+                groups: Groups::new(),
             });
             // SAFETY: as above; `deinit` takes the state back.
             unsafe { (*initid).ptr = Box::into_raw(state).cast() };
@@ -293,7 +281,11 @@ pub(crate) unsafe fn row<F: PerRow>(
     // SAFETY: the caller's promise.
     let (state, args) = unsafe { (state::<F>(initid), &*args.cast::<ArgList<Process>>()) };
     // SAFETY: the caller's promise.
-    unsafe { answer::<F>(name, false, rest, || state.function.row(args)) }
+    unsafe {
+        answer::<F>(name, false, rest, || {
+            Ok(state.function.row(args)?.map(Output::into_value))
+        })
+    }
 }
 
 /// `<function>` of an aggregate.
@@ -301,19 +293,23 @@ pub(crate) unsafe fn row<F: PerRow>(
 /// # Safety
 ///
 /// Called by the server, between `init` and `deinit`.
-pub(crate) unsafe fn finish<F: Aggregate>(name: &str, initid: *mut UDF_INIT, rest: &Rest) -> i64 {
+pub(crate) unsafe fn finish<F: Function + Aggregate>(
+    name: &str,
+    initid: *mut UDF_INIT,
+    rest: &Rest,
+) -> i64 {
     // SAFETY: the caller's promise.
     let state = unsafe { state::<F>(initid) };
     // SAFETY: the caller's promise.
     unsafe {
         answer::<F>(name, true, rest, || {
-            if !state.in_group {
-                return Err(Error::Input(format!(
+            let result = state.groups.finish(initid.addr()).unwrap_or_else(|| {
+                Err(Error::Input(format!(
                     "it was created without AGGREGATE; {}",
                     create_again::<F>(name, true)
-                )));
-            }
-            state.function.finish(state.failure.take())
+                )))
+            });
+            Ok(result?.map(Value::Integer))
         })
     }
 }
@@ -326,12 +322,7 @@ pub(crate) unsafe fn finish<F: Aggregate>(name: &str, initid: *mut UDF_INIT, res
 pub(crate) unsafe fn clear<F: Aggregate>(initid: *mut UDF_INIT) {
     // SAFETY: the caller's promise.
     let state = unsafe { state::<F>(initid) };
-    state.in_group = true;
-    state.failure = guard::caught(|| {
-        state.function.clear();
-        Ok(())
-    })
-    .err();
+    state.groups.begin(initid.addr());
 }
 
 /// `<function>_add`.
@@ -342,9 +333,7 @@ pub(crate) unsafe fn clear<F: Aggregate>(initid: *mut UDF_INIT) {
 pub(crate) unsafe fn add<F: Aggregate>(initid: *mut UDF_INIT, args: *mut UDF_ARGS) {
     // SAFETY: the caller's promise.
     let (state, args) = unsafe { (state::<F>(initid), &*args.cast::<ArgList<Process>>()) };
-    if state.failure.is_none() {
-        state.failure = guard::caught(|| state.function.add(args)).err();
-    }
+    state.groups.add(initid.addr(), args);
 }
 
 /// # Safety
@@ -362,22 +351,22 @@ unsafe fn state<'a, F>(initid: *mut UDF_INIT) -> &'a mut State<F> {
 /// # Safety
 ///
 /// `rest` is what a server passed; what `body` lends lives until the next call.
-unsafe fn answer<'a, F: Function + 'a>(
+unsafe fn answer<F: Function>(
     name: &str,
     is_aggregate: bool,
     rest: &Rest,
-    body: impl FnOnce() -> Result<Option<F::Output<'a>>, Error>,
+    body: impl FnOnce() -> Result<Option<Value>, Error>,
 ) -> i64 {
     // SAFETY: the caller's promise.
     let form = unsafe { rest.form() };
-    let returns = F::Output::<'a>::RETURNS;
+    let returns = F::Output::RETURNS;
     let is_right = match form {
         Form::Text { .. } => returns == <&[u8]>::RETURNS,
         Form::Number { .. } => returns == i64::RETURNS,
         Form::Decimal { .. } => false,
     };
     let outcome = guard::caught(|| match is_right {
-        true => Ok(body()?.map(Output::into_value)),
+        true => body(),
         false => Err(wrong_returns::<F>(name, is_aggregate)),
     });
     let value = outcome.unwrap_or_else(|error| {

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod aggregate;
 pub(crate) mod args;
 pub(crate) mod charset;
 pub(crate) mod commit_gate;

@@ -4,6 +4,7 @@ mod clocks;
 mod confirmation;
 mod disk;
 mod faults;
+mod locks;
 mod relay;
 mod stuck;
 mod transactions;

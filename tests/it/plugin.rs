@@ -642,3 +642,69 @@ fn names_are_not_freed_while_the_server_runs() {
     let native: String = database.value("SELECT JSON_OBJECT('a', 1)");
     assert_eq!(native, r#"{"a": 1}"#);
 }
+
+/// MariaDB takes it away once nobody uses one of its variables, MySQL too.
+#[test]
+fn the_plugin_comes_and_goes_while_sessions_submit_and_read_its_variables() {
+    const TIMES: u32 = 50;
+    let database = match with_plugin() {
+        Ok(database) => database,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let gearmand = Gearmand::start();
+    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    database.execute(&format!(
+        "SET GLOBAL gman_servers = '{}', GLOBAL gman_timeout_ms = 30000, GLOBAL gman_delivery = 'pipelined'",
+        gearmand.address()
+    ));
+    let pid = database.pid();
+    let stop = AtomicBool::new(false);
+    let submitted = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let mut session = database.connect();
+            let (stop, submitted) = (&stop, &submitted);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer: Option<Option<String>> = session
+                        .query_first("SELECT gman_do_background('f', json_object_udf(7 AS id))")
+                        .unwrap_or_else(|error| panic!("a submission: {error}"));
+                    assert!(answer.flatten().is_some(), "a submission failed");
+                    submitted.fetch_add(1, Ordering::Relaxed);
+                    for sql in [
+                        "SHOW GLOBAL STATUS LIKE 'gman%'",
+                        "SHOW GLOBAL VARIABLES LIKE 'gman%'",
+                        // There may be no such variable at the moment.
+                        "SET GLOBAL gman_window_bytes = 1048576",
+                        "SELECT @@GLOBAL.gman_servers",
+                    ] {
+                        match session.query_drop(sql) {
+                            Ok(()) | Err(mysql::Error::MySqlError(_)) => {}
+                            Err(error) => panic!("{sql}: the server is gone: {error}"),
+                        }
+                    }
+                }
+            });
+        }
+        let mut session = database.connect();
+        for _ in 0..TIMES {
+            // Each may be refused, as somebody uses it.
+            let _ = session.query_drop("UNINSTALL PLUGIN gman");
+            let _ = session.query_drop(INSTALL);
+        }
+        crate::support::wait_until(Duration::from_secs(30), "the plugin to be there", || {
+            let _ = session.query_drop(INSTALL);
+            match session.query_drop("SELECT @@GLOBAL.gman_servers") {
+                Ok(()) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(variable(&database, "gman_servers"), gearmand.address());
+    assert_eq!(database.value::<i64>("SELECT gman_flush(30000)"), 0);
+    let submitted = submitted.into_inner();
+    println!("{submitted} jobs while the plugin came and went {TIMES} times");
+    worker.wait_for(submitted.try_into().expect("a count"));
+    assert_eq!(database.pid(), pid);
+}

@@ -1,5 +1,7 @@
 //! What replication does with triggers that call the functions.
 
+mod parallel;
+
 use std::time::Duration;
 
 use mysql::Row;

@@ -283,9 +283,12 @@ fn names_that_would_be_cut_are_errors_whatever_the_setting() {
             ),
             (
                 "gman_do_epoch('f', 'w', NULLIF(1, 1))",
-                "epoch is NULL or negative",
+                "epoch is NULL, negative or no number",
             ),
-            ("gman_do_epoch('f', 'w', -1)", "epoch is NULL or negative"),
+            (
+                "gman_do_epoch('f', 'w', -1)",
+                "epoch is NULL, negative or no number",
+            ),
         ] {
             let error = gman.call(call).error();
             assert!(error.contains(refusal), "{call}: {error}");

@@ -3,10 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mysql::prelude::Queryable;
+
 use crate::support::fake_job_server::{
     JOB_CREATED, Reply, WORK_COMPLETE, WORK_DATA, handle, packet,
 };
-use crate::support::{Answer, FakeJobServer, Gearmand, Gman, Port, RecordingWorker};
+use crate::support::{Answer, FakeJobServer, Gearmand, Gman, Port, RecordingWorker, unsupported};
+
+/// `ER_PARSE_ERROR`.
+const SYNTAX_ERROR: u16 = 1064;
 
 /// A worker that returns its workload.
 fn echo(gearmand: &Gearmand) -> RecordingWorker {
@@ -34,6 +39,103 @@ fn a_sum_is_that_of_the_results_of_all_rows_of_a_group() {
     );
     assert_eq!(worker.count(), 2000);
     assert_eq!(gman.status("gman_connections_opened"), 1);
+}
+
+/// Has a worker that returns its workload, and a table `t` of ten rows in three groups `g` of two halves `h`.
+fn with_groups() -> (Gman, RecordingWorker, Gearmand) {
+    let gearmand = Gearmand::start();
+    let worker = echo(&gearmand);
+    let mut gman = Gman::start();
+    gman.set_servers(&gearmand.address());
+    gman.execute("CREATE TABLE t (id INT PRIMARY KEY, g INT, h INT)");
+    let rows: Vec<String> = (1..=10)
+        .map(|id| format!("({id}, {}, {})", id % 3, id % 2))
+        .collect();
+    gman.execute(&format!("INSERT INTO t VALUES {}", rows.join(",")));
+    (gman, worker, gearmand)
+}
+
+/// HAVING asks for the sum, and the row that is sent asks again; a condition on a view becomes a HAVING.
+#[test]
+fn a_sum_is_the_same_however_often_the_server_asks_for_it() {
+    let (mut gman, worker, _gearmand) = with_groups();
+    gman.execute("CREATE VIEW v AS SELECT g, gman_sum('echo', id) AS s FROM t GROUP BY g");
+    let sum = "SELECT g, gman_sum('echo', id) AS s FROM t GROUP BY g";
+    for sql in [
+        format!("{sum} HAVING s > 15 ORDER BY g"),
+        format!("{sum} HAVING s > 15 AND s < 1000 ORDER BY s"),
+        format!("SELECT g, s FROM ({sum}) d WHERE s > 15 ORDER BY g"),
+        "SELECT g, s FROM v WHERE s > 15 ORDER BY g".into(),
+    ] {
+        let before = worker.count();
+        let sums: Vec<(i32, i64)> = gman.query(&sql);
+        assert_eq!(sums, [(0, 18), (1, 22)], "{sql}");
+        assert_eq!(worker.count() - before, 10, "{sql}");
+    }
+}
+
+#[test]
+fn with_rollup_each_level_has_its_own_sum() {
+    let (mut gman, worker, _gearmand) = with_groups();
+    let sql = |sum: &str| format!("SELECT g, h, {sum} FROM t GROUP BY g, h WITH ROLLUP");
+    let ours: Vec<(Option<i32>, Option<i32>, i64)> = gman.query(&sql("gman_sum('echo', id)"));
+    let native: Vec<(Option<i32>, Option<i32>, i64)> = gman.query(&sql("SUM(id)"));
+    assert_eq!(ours, native);
+    // Each row is a job for each of three levels.
+    assert_eq!(worker.count(), 30);
+    let having: Vec<(Option<i32>, i64)> = gman
+        .query("SELECT g, gman_sum('echo', id) AS s FROM t GROUP BY g WITH ROLLUP HAVING s > 20");
+    assert_eq!(having, [(Some(1), 22), (None, 55)]);
+}
+
+/// `s IS NULL` would not do: MariaDB does not ask a loadable function for it.
+#[test]
+fn a_failure_in_one_level_of_a_rollup_leaves_the_others() {
+    let gearmand = Gearmand::start();
+    let _worker = RecordingWorker::answering(gearmand.port(), &["echo"], |job| {
+        match job.workload.as_slice() {
+            b"7" => Answer::Fail,
+            number => Answer::Complete(number.to_vec()),
+        }
+    });
+    let mut gman = Gman::start();
+    gman.set_servers(&gearmand.address());
+    gman.execute("CREATE TABLE t (id INT PRIMARY KEY, g INT)");
+    gman.execute("INSERT INTO t VALUES (1, 1), (2, 1), (7, 2), (8, 2)");
+    let sums: Vec<(Option<i32>, Option<i64>)> =
+        gman.query("SELECT g, gman_sum('echo', id) AS s FROM t GROUP BY g WITH ROLLUP HAVING COALESCE(s, -1) <> 0");
+    assert_eq!(sums, [(Some(1), Some(3)), (Some(2), None), (None, None)]);
+}
+
+#[test]
+fn a_window_has_the_sums_of_its_frames() {
+    let (mut gman, _worker, _gearmand) = with_groups();
+    let frames = [
+        "",
+        "ORDER BY id",
+        "PARTITION BY g",
+        "PARTITION BY g ORDER BY id",
+        "ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+        "ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+        "ORDER BY id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+    ];
+    for frame in frames {
+        let sql = |sum: &str| format!("SELECT id, {sum} OVER ({frame}) FROM t ORDER BY id");
+        let ours = gman
+            .session
+            .query::<(i32, i64), _>(sql("gman_sum('echo', id)"));
+        match ours {
+            Ok(ours) => {
+                let native: Vec<(i32, i64)> = gman.query(&sql("SUM(id)"));
+                assert_eq!(ours, native, "{frame}");
+            }
+            // Only MariaDB takes a loadable function for a window's.
+            Err(mysql::Error::MySqlError(error)) if error.code == SYNTAX_ERROR => {
+                unsupported!("no windows of loadable functions: {}", error.message);
+            }
+            Err(error) => panic!("{frame}: {error}"),
+        }
+    }
 }
 
 #[test]

@@ -331,6 +331,33 @@ fn nothing_is_lost_or_made_up_while_the_plugin_comes_and_goes() {
     assert_eq!(database.pid(), server, "the server was started again");
 }
 
+/// Commits are inside our callback at that moment, others wait to be called.
+#[test]
+fn nothing_is_lost_or_made_up_when_the_database_is_shut_down() {
+    for options in [
+        &["--skip-log-bin"][..],
+        &["--log-bin=log", "--server-id=1"],
+        &[
+            "--log-bin=log",
+            "--server-id=1",
+            "--loose-gman-commit-wait=ON",
+        ],
+    ] {
+        let gearmand = Gearmand::start();
+        let options = [options, &["--innodb-lock-wait-timeout=5"]].concat();
+        let mut database = match database(&gearmand.address(), &options) {
+            Ok(database) => database,
+            Err(reason) => unsupported!("{reason}"),
+        };
+        let workers = [RecordingWorker::start(gearmand.port(), &["f"])];
+        let told = under_faults(&mut database, Database::restart);
+        let what = format!("database shut down, {options:?}");
+        assert_whole(&what, &database, &gearmand, &workers, &told);
+        let log = database.error_log();
+        assert!(!log.contains("no job server has taken"), "{log}");
+    }
+}
+
 /// Everything that has committed has arrived, in order, and nothing else.
 #[track_caller]
 fn assert_whole(

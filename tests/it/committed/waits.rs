@@ -160,6 +160,91 @@ fn a_commit_that_waits_holds_no_row_and_ends_when_it_is_killed() {
 }
 
 #[test]
+fn a_shutdown_ends_a_commit_that_waits_and_the_commit_stands() {
+    let mut stage = waiting_stage!();
+    let mut session = stage.session();
+    run(
+        &mut session,
+        &[
+            "INSERT INTO t VALUES (1, 0)",
+            "SET GLOBAL gman_timeout_ms = 60000",
+        ],
+    );
+    stage.gearmand.stop();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| session.query_drop("UPDATE t SET v = 1"));
+        let database = &stage.database;
+        wait_until(
+            Duration::from_secs(10),
+            "the change to be seen",
+            || match database.value::<i32>("SELECT v FROM t") {
+                1 => Ok(()),
+                v => Err(v),
+            },
+        );
+        assert!(!waiting.is_finished(), "the commit waits");
+        database.execute("SET GLOBAL gman_timeout_ms = 1000");
+        let began = Instant::now();
+        stage.database.shutdown();
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        // Whatever the client is told.
+        let _ = waiting.join().expect("a session");
+    });
+    let log = stage.database.error_log();
+    assert!(
+        log.contains("no job server has taken these jobs: 1 for f"),
+        "{log}"
+    );
+    stage.gearmand.cont();
+    stage.database.restart();
+    assert_eq!(stage.database.value::<i32>("SELECT v FROM t"), 1);
+}
+
+/// FLUSH TABLES WITH READ LOCK waits for the commits that have begun, and those of others for it.
+#[test]
+fn a_lock_on_all_tables_waits_for_a_commit_no_longer_than_that_waits() {
+    let stage = waiting_stage!();
+    let mut session = stage.session();
+    run(&mut session, &["INSERT INTO t VALUES (1, 0), (2, 0)"]);
+    for lock in [
+        &["FLUSH TABLES WITH READ LOCK", "UNLOCK TABLES"][..],
+        &[
+            "BACKUP STAGE START",
+            "BACKUP STAGE BLOCK_COMMIT",
+            "BACKUP STAGE END",
+        ],
+    ] {
+        stage.gearmand.stop();
+        let began = Instant::now();
+        thread::scope(|scope| {
+            let waiting =
+                scope.spawn(|| run(&mut session, &["UPDATE t SET v = v + 1 WHERE id = 1"]));
+            let mut other = stage.session();
+            wait_until(
+                Duration::from_secs(10),
+                "the commit to wait",
+                || match stage.in_flight() {
+                    1 => Ok(()),
+                    jobs => Err(jobs),
+                },
+            );
+            run(&mut other, lock);
+            println!("{lock:?}: {:?}", began.elapsed());
+            waiting.join().expect("a session");
+        });
+        assert!(
+            began.elapsed() < TIMEOUT + SOON,
+            "{lock:?}: {:?}",
+            began.elapsed()
+        );
+        stage.gearmand.cont();
+        stage.arrived();
+    }
+    assert_eq!(stage.arrived(), ["i1:0", "i2:0", "u1:1", "u1:2"]);
+}
+
+#[test]
 fn a_server_that_does_not_tell_of_durable_commits_refuses() {
     let stage = match Stage::start(&["--skip-log-bin"]) {
         Ok(stage) => stage,

@@ -1,5 +1,7 @@
 //! Text in other character sets: converted where the server can, refused where it cannot.
 
+use mysql::prelude::Queryable;
+
 use super::Json;
 use crate::support::unsupported;
 
@@ -133,5 +135,139 @@ fn a_result_goes_where_text_goes() {
             "1 1",
             "{collation}"
         );
+    }
+}
+
+/// Text that some character sets have and others have not.
+const TEXTS: [&str; 8] = ["ab", "né", "日本", "漢字", "яж", "Ã©", "ελ", "😀"];
+
+/// A connection's character set that is no superset of ASCII cannot be a client's.
+const NO_CLIENTS: [&str; 4] = ["ucs2", "utf16", "utf16le", "utf32"];
+
+#[test]
+fn a_column_of_any_character_set_is_right_once_it_is_converted_and_never_breaks_the_json() {
+    let mut json = Json::start();
+    let converts = json.converts();
+    json.execute("SET sql_mode = 'STRICT_ALL_TABLES'");
+    let sets = json
+        .try_rows("SELECT character_set_name FROM information_schema.character_sets ORDER BY 1")
+        .expect("character sets");
+    let (mut right, mut refused, mut raw) = (0, 0, 0);
+    for set in sets.iter().flatten() {
+        json.execute("DROP TABLE IF EXISTS c");
+        if set == "binary" {
+            continue;
+        }
+        json.execute(&format!(
+            "CREATE TABLE c (c VARCHAR(9) CHARACTER SET {set})"
+        ));
+        for text in TEXTS {
+            json.execute("DELETE FROM c");
+            let insert = format!("INSERT INTO c VALUES ('{text}')");
+            if json.session.query_drop(&insert).is_err() {
+                // The character set does not have it.
+                continue;
+            }
+            let expected = format!(r#"["{text}"]"#);
+            let converted = json.text("SELECT json_array(CONVERT(c USING utf8mb4)) FROM c");
+            assert_eq!(converted, expected, "{set}");
+            match json.try_rows("SELECT json_array(c) FROM c") {
+                Ok(rows) if rows == [Some(expected)] => right += 1,
+                Ok(rows) => {
+                    // Bytes that happen to be UTF-8, of which the server does not say what they are.
+                    let bytes = json.text("SELECT json_array(CAST(c AS BINARY)) FROM c");
+                    assert_eq!(rows, [Some(bytes)], "{set}: {text}");
+                    assert!(!converts, "{set}: {text}: {rows:?}");
+                    raw += 1;
+                }
+                Err(error) => {
+                    assert!(error.to_string().contains("is not UTF-8"), "{set}: {error}");
+                    assert!(!converts, "{set}: {text}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    println!("{right} right, {refused} refused, {raw} as their bytes are");
+    assert!(right > 40, "{right}");
+}
+
+#[test]
+fn a_client_of_any_character_set_gets_utf8_and_names_in_it() {
+    let mut json = Json::start();
+    json.execute("CREATE TABLE c (`名` VARCHAR(9) CHARACTER SET utf8mb4)");
+    json.execute("INSERT INTO c VALUES ('né日')");
+    json.execute("CREATE VIEW v AS SELECT json_object(`名`) AS j FROM c");
+    let sets = json
+        .try_rows("SELECT character_set_name FROM information_schema.character_sets ORDER BY 1")
+        .expect("character sets");
+    for set in sets.iter().flatten() {
+        if NO_CLIENTS.contains(&set.as_str()) {
+            continue;
+        }
+        for names in ["SET NAMES", "SET CHARACTER SET"] {
+            json.execute(&format!("{names} {set}"));
+            // In hexadecimal, as a result is converted for the client where it is text.
+            let hex = json.text("SELECT HEX(j) FROM v");
+            assert_eq!(hex, "7B22E5908D223A226EC3A9E697A5227D", "{names} {set}");
+            // A literal is in the character set of the connection.
+            let literal = json
+                .try_rows("SELECT HEX(json_array('ab'))")
+                .expect("ASCII");
+            assert_eq!(literal, [Some("5B226162225D".to_owned())], "{names} {set}");
+        }
+        json.execute("SET NAMES utf8mb4");
+    }
+}
+
+/// Bytes that end in the middle of a character, that begin in one, overlong and surrogate ones.
+const MALFORMED: [&str; 12] = [
+    "FF", "C3", "80", "E697", "F09F98", "C0AF", "EDA080", "F4908080", "61E6", "8140", "A1", "00D8",
+];
+
+#[test]
+fn malformed_bytes_never_become_json_that_is_none() {
+    let mut json = Json::start();
+    json.execute("SET sql_mode = ''");
+    let sets = json
+        .try_rows("SELECT character_set_name FROM information_schema.character_sets ORDER BY 1")
+        .expect("character sets");
+    for set in sets.iter().flatten() {
+        json.execute("DROP TABLE IF EXISTS c");
+        json.execute(&format!(
+            "CREATE TABLE c (c VARCHAR(9) CHARACTER SET {set}, b VARBINARY(9))"
+        ));
+        for bytes in MALFORMED {
+            json.execute("DELETE FROM c");
+            // Each in its own way: what the server takes for text, and an introducer that it believes.
+            let _ = json
+                .session
+                .query_drop(format!("INSERT INTO c VALUES (x'{bytes}', x'{bytes}')"));
+            for call in [
+                "json_array(c) FROM c".to_owned(),
+                "json_array(b) FROM c".to_owned(),
+                format!("json_array(_{set} x'{bytes}')"),
+                format!("json_object(_{set} x'{bytes}' AS json_a)"),
+                format!("json_members(CONVERT(x'{bytes}' USING {set}), 1)"),
+                "json_base64(c) FROM c".to_owned(),
+            ] {
+                match json.try_rows(&format!("SELECT {call}")) {
+                    Ok(rows) => {
+                        for text in rows.iter().flatten() {
+                            let whole = match call.starts_with("json_members") {
+                                true => format!("{{{text}}}"),
+                                false if call.starts_with("json_base64") => format!("\"{text}\""),
+                                false => text.clone(),
+                            };
+                            let value = serde_json::from_str::<serde_json::Value>(&whole);
+                            assert!(value.is_ok(), "{call}: {text}");
+                        }
+                    }
+                    // Refused, or not understood.
+                    Err(mysql::Error::MySqlError(_)) => {}
+                    Err(error) => panic!("{call}: the server is gone: {error}"),
+                }
+            }
+        }
     }
 }

@@ -360,6 +360,14 @@ impl Database {
         self.wait_until_ready();
     }
 
+    /// As [`Database::restart`], with options that only this start has.
+    pub(crate) fn restart_with(&mut self, options: &[&str]) {
+        let before = self.options.clone();
+        self.options.extend(options.iter().map(ToString::to_string));
+        self.restart();
+        self.options = before;
+    }
+
     /// Makes the server's own disk so small that it has room for so many bytes more.
     pub(crate) fn leave_room(&self, bytes: u64) {
         own_disk::leave_room(self.pid(), &self.data_dir(), bytes);
