@@ -8,7 +8,7 @@ mod calls;
 
 use std::time::Duration;
 
-use crate::support::{Fault, scale};
+use crate::support::{Fault, Gearmand, scale};
 
 /// How long what was promised may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +37,12 @@ pub(crate) const FAULTS: [(Fault, u32); 11] = [
 /// How often each fault comes before the wire is good again.
 pub(crate) fn times() -> u32 {
     scale("GMAN_TEST_FAULTS", 5)
+}
+
+/// Starts a job server again after [`Fault::FlippedBits`]: what it makes of such requests is its own business.
+pub(crate) fn restart(gearmand: &mut Gearmand) {
+    gearmand.kill();
+    gearmand.restart();
 }
 
 /// Whether what arrives after this fault is what was sent. Gearman's packets have no checksum: a bit of a

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Outbox, PATIENCE, texts};
 use crate::support::{FaultyWire, Gearmand, RecordingWorker, wait_until};
-use crate::wire::{FAULTS, MEMORY_BYTES, keeps_requests, times};
+use crate::wire::{FAULTS, MEMORY_BYTES, keeps_requests, restart, times};
 
 /// How many rows each change of the table leaves.
 const ROWS: u32 = 20;
@@ -16,8 +16,8 @@ const LONG_ENOUGH: Duration = Duration::from_secs(3);
 
 #[test]
 fn no_fault_of_the_wire_loses_a_committed_row() {
-    let gearmand = Gearmand::start();
-    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let mut gearmand = Gearmand::start();
+    let mut worker = RecordingWorker::start(gearmand.port(), &["f"]);
     let wire = FaultyWire::start(gearmand.port());
     let mut outbox = Outbox::start();
     outbox.set_servers(&wire.address());
@@ -40,6 +40,10 @@ fn no_fault_of_the_wire_loses_a_committed_row() {
             changes.len()
         );
         wire.mend();
+        if !keeps_requests(fault) {
+            restart(&mut gearmand);
+            worker = RecordingWorker::start(gearmand.port(), &["f"]);
+        }
         outbox.drain();
         let status = outbox.status();
         assert_eq!(status.dead, 0, "{fault:?}: {status:?}");

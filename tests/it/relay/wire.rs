@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Outbox, PATIENCE, as_strs, numbers, texts};
 use crate::support::{FaultyWire, Gearmand, RecordingWorker, wait_until};
-use crate::wire::{FAULTS, MEMORY_BYTES, keeps_requests, times};
+use crate::wire::{FAULTS, MEMORY_BYTES, keeps_requests, restart, times};
 
 /// How many rows are committed at once.
 const ROWS: u32 = 20;
@@ -15,8 +15,8 @@ const ROWS: u32 = 20;
 const LONG_ENOUGH: Duration = Duration::from_secs(3);
 
 fn loses_no_row(confirm: &str) {
-    let gearmand = Gearmand::start();
-    let worker = RecordingWorker::start(gearmand.port(), &["f"]);
+    let mut gearmand = Gearmand::start();
+    let mut worker = RecordingWorker::start(gearmand.port(), &["f"]);
     let wire = FaultyWire::start(gearmand.port());
     let mut outbox = Outbox::start();
     outbox.confirm(confirm);
@@ -40,6 +40,10 @@ fn loses_no_row(confirm: &str) {
             next - first
         );
         wire.mend();
+        if !keeps_requests(fault) {
+            restart(&mut gearmand);
+            worker = RecordingWorker::start(gearmand.port(), &["f"]);
+        }
         outbox.wait_until_empty();
         let dead: u64 = outbox.row("SELECT dead FROM gman_outbox_status");
         assert_eq!(dead, 0, "{fault:?}: {}", relay.log());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mysql::prelude::Queryable;
 
-use super::{FAULTS, MEMORY_BYTES, PATIENCE, SLACK, keeps_requests, times};
+use super::{FAULTS, MEMORY_BYTES, PATIENCE, SLACK, keeps_requests, restart, times};
 use crate::support::{
     Answer, FILE_NAME, Fault, FaultyWire, Gearmand, Gman, RecordingWorker, unsupported, wait_until,
 };
@@ -30,15 +30,18 @@ struct Stage {
     worker: RecordingWorker,
     /// The number of the next job.
     next: u32,
-    _gearmand: Gearmand,
+    gearmand: Gearmand,
+}
+
+/// A worker whose results add up.
+fn worker(gearmand: &Gearmand) -> RecordingWorker {
+    RecordingWorker::answering(gearmand.port(), &["f"], |_| Answer::Complete(b"7".to_vec()))
 }
 
 impl Stage {
     fn start() -> Self {
         let gearmand = Gearmand::start();
-        let worker = RecordingWorker::answering(gearmand.port(), &["f"], |_| {
-            Answer::Complete(b"7".to_vec())
-        });
+        let worker = worker(&gearmand);
         let wire = FaultyWire::start(gearmand.port());
         let mut gman = Gman::with_switches();
         gman.set("gman_timeout_ms", TIMEOUT_MS);
@@ -50,7 +53,7 @@ impl Stage {
             wire,
             worker,
             next: 0,
-            _gearmand: gearmand,
+            gearmand,
         }
     }
 
@@ -87,6 +90,16 @@ impl Stage {
             .collect()
     }
 
+    /// Makes the wire a good one, and gives the server a fresh chance.
+    fn mend(&mut self, fault: Fault) {
+        self.wire.mend();
+        if !keeps_requests(fault) {
+            restart(&mut self.gearmand);
+            self.worker = worker(&self.gearmand);
+        }
+        self.gman.set_servers(&self.wire.address());
+    }
+
     /// Submits over a wire with this fault, and then over a good one; every job that will arrive, does.
     fn survive(&mut self, delivery: &str, fault: Fault, once_in: u32) {
         let before = self.gman.database.rss_bytes();
@@ -101,8 +114,7 @@ impl Stage {
             thread::sleep(PACE);
         }
         let faults = self.wire.faults();
-        self.wire.mend();
-        self.gman.set_servers(&self.wire.address());
+        self.mend(fault);
         wait_until(PATIENCE, "a call over the good wire to succeed", || {
             self.submit()
                 .ok_or(fault)
@@ -202,8 +214,7 @@ fn no_fault_of_the_wire_gives_a_wrong_result_or_makes_a_call_outlive_its_timeout
         );
         let grown = stage.gman.database.rss_bytes().saturating_sub(before);
         assert!(grown < MEMORY_BYTES, "{fault:?}: {grown} bytes");
-        stage.wire.mend();
-        stage.gman.set_servers(&stage.wire.address());
+        stage.mend(fault);
         wait_until(PATIENCE, "a call over the good wire to succeed", || {
             stage.call("gman_do('f', 'w')", DO_TIMEOUT_MS).ok_or(fault)
         });

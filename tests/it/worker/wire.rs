@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::{PATIENCE, count, options_for, submit_marks, wait_for_an_empty_queue};
+use super::{PATIENCE, count, submit_marks, wait_for_an_empty_queue};
 use crate::support::{FUNCTION, Fault, FaultyWire, Gearmand, Redis, RedisWorker, wait_until};
-use crate::wire::{FAULTS, MEMORY_BYTES, times};
+use crate::wire::{FAULTS, MEMORY_BYTES, restart, times};
 
 /// How many jobs are submitted at once.
 const JOBS: u32 = 100;
@@ -12,10 +12,13 @@ const JOBS: u32 = 100;
 #[test]
 fn no_fault_of_the_wire_loses_a_job_or_ends_the_worker() {
     for (fault, once_in) in FAULTS {
-        let (gearmand, redis) = (Gearmand::start(), Redis::start());
+        let (mut gearmand, redis) = (Gearmand::start(), Redis::start());
         let wire = FaultyWire::start(gearmand.port());
-        let mut options = vec![format!("--gearmand={}", wire.address())];
-        options.extend(options_for(&[], &redis.address(), &["--mode=hash"]).split_off(1));
+        let options = [
+            format!("--gearmand={}", wire.address()),
+            format!("--redis={}", redis.address()),
+            "--mode=hash".to_owned(),
+        ];
         let mut worker = RedisWorker::start_bare(&[&gearmand], &options);
         let before = worker.rss_bytes();
         wire.fail(fault, once_in);
@@ -51,6 +54,7 @@ fn no_fault_of_the_wire_loses_a_job_or_ends_the_worker() {
         match fault {
             // What was changed on its way is another job, or the end of another one.
             Fault::FlippedAnswers | Fault::FlippedBits => {
+                restart(&mut gearmand);
                 submit_marks(&gearmand, "good", 0..1);
                 wait_until(PATIENCE, "a job over the good wire to be done", || {
                     let lost = count(&redis, "good", 1).lost;
