@@ -24,7 +24,7 @@ fn loses_no_row(confirm: &str) {
     outbox.write("f", ["0"]);
     worker.wait_for(1);
     let mut next = 1;
-    let before = relay.rss_bytes();
+    let before = relay.process().rss_bytes();
     for (fault, once_in) in FAULTS {
         wire.fail(fault, once_in);
         let (began, first) = (Instant::now(), next);
@@ -57,7 +57,7 @@ fn loses_no_row(confirm: &str) {
                 }
             });
         }
-        let grown = relay.rss_bytes().saturating_sub(before);
+        let grown = relay.process().rss_bytes().saturating_sub(before);
         assert!(grown < MEMORY_BYTES, "{fault:?}: {grown} bytes");
     }
 }
