@@ -233,6 +233,8 @@ fn say_what_is_left(
         report.left("restart the server when it suits you: the configuration takes effect then");
     }
     match (&options.gearmand, config_written) {
+        // The lines that --config wrote before name them.
+        (None, false) if !configuration::written().is_empty() => {}
         (None, false) => report.left(
             "name the job servers: gman install --config --gearmand HOST:PORT, or SELECT \
              gman_servers_set('HOST:PORT') after every start of the server",

@@ -65,7 +65,8 @@ fn refuse_while_in_use(server: &mut Server) -> Result {
         return Ok(());
     }
     Err(Error::failed(format!(
-        "the functions are called by {}; drop these first, or use --force",
+        "the functions are called by {}; drop these first (gman triggers DATABASE.TABLE --drop takes \
+         its own away), or use --force",
         users.join(", ")
     )))
 }
