@@ -1,6 +1,8 @@
 //! The servers that subcommands talk to: how they are named, and reached.
 
 mod ask;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod gearmand;
 mod http;
 mod mysql;

@@ -159,7 +159,7 @@ fn patient(options: OptsBuilder, patience: Duration) -> OptsBuilder {
 
 /// A server, an account, and how to get there.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Account {
+pub(super) struct Account {
     user: Option<String>,
     password: Option<String>,
     host: Option<String>,
@@ -220,7 +220,7 @@ impl Account {
     }
 
     /// Takes `--mysql`.
-    fn read_server(&mut self, server: &str) -> Result {
+    pub(super) fn read_server(&mut self, server: &str) -> Result {
         if server.starts_with('/') {
             (self.host, self.socket) = (None, Some(server.to_owned()));
             return Ok(());
