@@ -18,6 +18,8 @@
 //! neither those nor `host`. `unsafe` is in `host` and `plugin` alone.
 
 pub mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod gearman;
 pub mod installation;
 pub mod json;

@@ -24,6 +24,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a worker waits for a job before it makes sure of its connection by opening a new one.
 const IDLE_LIMIT: Duration = Duration::from_secs(3600);
 
+/// The longest job that is waited for: an order takes some hundred bytes.
+const LONGEST_JOB: usize = 1 << 20;
+
 /// Stores orders until a signal asks to stop. What it holds then is gearmand's again.
 pub(crate) fn work(addresses: &Addresses, pace: &Pace, stop: &Stop) -> Result<(), Failure> {
     let mut ledger = Ledger {
@@ -102,7 +105,7 @@ impl<'a> Counter<'a> {
         self.send(Command::GrabJob, &[])?;
         loop {
             let deadline = self.deadline();
-            let packet = self.connection.receive(&deadline)?;
+            let packet = self.connection.receive(LONGEST_JOB, &deadline)?;
             match packet.command {
                 Command::JobAssign => {
                     jobs.push(Job {

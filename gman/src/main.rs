@@ -1,31 +1,4 @@
 //! `gman`: the command beside the library.
-//!
-//! # Layout
-//!
-//! - [`command_line`]: the subcommands, each in a file or folder of its own;
-//! - [`connections`]: how the servers are named, and reached; [`redis_client`]: Redis, of every kind;
-//!   [`sql`]: how names stand in statements;
-//! - [`service`]: what the subcommands that run until they are stopped have in common;
-//! - [`terminal`] and [`error`]: what a subcommand prints, and how it ends.
-
-mod command_line;
-mod connections;
-mod error;
-mod health;
-mod installation;
-mod load;
-mod manual;
-mod migrate;
-mod redis_client;
-mod relay;
-mod rows;
-mod service;
-mod sql;
-mod status;
-mod terminal;
-mod triggers;
-mod verify;
-mod worker;
 
 use std::process::ExitCode;
 
@@ -33,11 +6,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match command_line::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            terminal::complain(&error);
-            error.exit_code()
-        }
-    }
+    gman::run()
 }

@@ -9,6 +9,7 @@ mod relay;
 mod stuck;
 mod transactions;
 mod wake;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -7,6 +7,7 @@ mod failover;
 mod faults;
 mod lease;
 mod tls;
+mod wire;
 
 use std::thread;
 use std::time::{Duration, Instant};

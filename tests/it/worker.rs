@@ -16,6 +16,7 @@ mod sentinel;
 mod statistics;
 mod tls;
 mod versions;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -23,7 +23,7 @@ const GROUPS: [&str; 6] = [
 ];
 
 /// How deep `!include` may nest; a file that includes itself must end somewhere.
-const MAX_DEPTH: usize = 10;
+pub(super) const MAX_DEPTH: usize = 10;
 
 /// Everybody may write: clients ignore such a file, as anybody could name another server in it.
 const WORLD_WRITABLE: u32 = 0o002;
@@ -93,7 +93,7 @@ fn cannot_read(file: &Path, error: &io::Error) -> Error {
     ))
 }
 
-fn parse(file: &Path, text: &str, depth: usize, settings: &mut Vec<Setting>) -> Result {
+pub(super) fn parse(file: &Path, text: &str, depth: usize, settings: &mut Vec<Setting>) -> Result {
     let mut group: Option<&str> = None;
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();

@@ -124,9 +124,19 @@ impl Connection {
         let _ = self.update(|intake| intake.parked(count));
     }
 
-    /// Whether the job server has been asked for jobs and has not said whether there are any.
-    pub(super) fn awaits_an_answer(&self) -> bool {
-        self.lock().intake.asked() > 0
+    /// How often the job server has been asked for a job and has not said whether there is one.
+    pub(super) fn asked(&self) -> usize {
+        self.lock().intake.asked()
+    }
+
+    /// Notes that the job server objects; whether it can, to a job that was reported.
+    pub(super) fn is_objection(&self) -> bool {
+        self.lock().intake.objected()
+    }
+
+    /// Whether no more is to be read until some of what is held is finished.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.lock().intake.is_overfull()
     }
 
     /// Asks for nothing more; whether all that was asked for has come and is finished.

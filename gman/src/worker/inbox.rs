@@ -3,7 +3,8 @@
 use std::io::{self, ErrorKind};
 
 use gearman_mysql_udf::gearman::wire::packet::{
-    self, Command, Decoded, HEADER_BYTES, MAX_HANDLE_BYTES, MAX_NAME_BYTES, Magic, Packet,
+    self, Command, Decoded, HEADER_BYTES, MAX_ERROR_BYTES, MAX_HANDLE_BYTES, MAX_NAME_BYTES, Magic,
+    Packet,
 };
 
 /// What may stand before a workload: handle and function, each with a NUL.
@@ -36,6 +37,15 @@ pub(super) struct TooLarge {
     pub(super) bytes: usize,
 }
 
+/// Whether a packet is to be read.
+enum Size {
+    /// More of it must come before that is known.
+    Unknown,
+    Fine,
+    /// A job of which only the names are; and the length of its packet.
+    TooLarge(TooLarge, usize),
+}
+
 impl Inbox {
     pub(super) fn new(max_workload: usize) -> Self {
         Self {
@@ -58,15 +68,24 @@ impl Inbox {
     }
 
     /// The next packet, if it has come.
+    ///
+    /// # Errors
+    ///
+    /// For bytes that cannot become one, or only one that is longer than a worker is sent: what waits here is
+    /// bounded, whatever a job server says.
     pub(super) fn next(&mut self) -> io::Result<Option<Item<'_>>> {
         let skipped = self.skipping.min(self.bytes.len() - self.taken);
         self.skipping -= skipped;
         self.taken += skipped;
-        if let Some((job, length)) = self.too_large() {
-            let here = length.min(self.bytes.len() - self.taken);
-            self.taken += here;
-            self.skipping = length - here;
-            return Ok(Some(Item::TooLarge(job)));
+        match self.size()? {
+            Size::Unknown => return Ok(None),
+            Size::TooLarge(job, length) => {
+                let here = length.min(self.bytes.len() - self.taken);
+                self.taken += here;
+                self.skipping = length - here;
+                return Ok(Some(Item::TooLarge(job)));
+            }
+            Size::Fine => {}
         }
         let rest = &self.bytes[self.taken..];
         match packet::decode(Magic::Response, rest) {
@@ -75,32 +94,55 @@ impl Inbox {
                 Ok(Some(Item::Packet(packet)))
             }
             Ok(Decoded::Incomplete { .. }) => Ok(None),
-            Err(error) => Err(io::Error::new(ErrorKind::InvalidData, error)),
+            Err(error) => Err(invalid(error.to_string())),
         }
     }
 
-    /// A job that is too large, as soon as its names have come; and the length of its packet.
-    fn too_large(&self) -> Option<(TooLarge, usize)> {
+    /// The size of the packet that has begun to come, as soon as the names of a job have.
+    fn size(&self) -> io::Result<Size> {
+        let Some(((command, length), body)) = self.begun() else {
+            return Ok(Size::Fine);
+        };
+        if command != Command::JobAssign {
+            return match length > MAX_ERROR_BYTES {
+                true => Err(invalid(format!("unexpected {command} packet"))),
+                false => Ok(Size::Fine),
+            };
+        }
+        let names = &body[..body.len().min(length).min(NAMES_BYTES)];
+        let mut names = names.split(|&byte| byte == 0);
+        let (Some(handle), Some(function), Some(_)) = (names.next(), names.next(), names.next())
+        else {
+            return match body.len() {
+                whole if whole >= length => Ok(Size::Fine),
+                some if some < NAMES_BYTES => Ok(Size::Unknown),
+                _ => Err(invalid(format!("a {command} packet without names"))),
+            };
+        };
+        let workload = length - handle.len() - function.len() - 2;
+        if workload <= self.max_workload {
+            return Ok(Size::Fine);
+        }
+        let job = TooLarge {
+            handle: handle.to_vec(),
+            function: function.to_vec(),
+            bytes: workload,
+        };
+        Ok(Size::TooLarge(job, HEADER_BYTES + length))
+    }
+
+    /// What the header of the packet says that has begun to come, and what has come behind it.
+    fn begun(&self) -> Option<((Command, usize), &[u8])> {
         let (header, body) = self.bytes[self.taken..].split_at_checked(HEADER_BYTES)?;
         let number = |at: usize| Some(u32::from_be_bytes(header.get(at..at + 4)?.try_into().ok()?));
-        let (command, length) = (number(4)?, number(8)? as usize);
-        if !header.starts_with(&Magic::Response.bytes())
-            || Command::from_code(command) != Some(Command::JobAssign)
-        {
-            return None;
-        }
-        let mut names = body[..body.len().min(NAMES_BYTES)].split(|&byte| byte == 0);
-        let (handle, function, _) = (names.next()?, names.next()?, names.next()?);
-        let workload = length.saturating_sub(handle.len() + function.len() + 2);
-        (workload > self.max_workload).then(|| {
-            let job = TooLarge {
-                handle: handle.to_vec(),
-                function: function.to_vec(),
-                bytes: workload,
-            };
-            (job, HEADER_BYTES + length)
-        })
+        let is_response = header.starts_with(&Magic::Response.bytes());
+        let command = Command::from_code(number(4)?).filter(|_| is_response)?;
+        Some(((command, number(8)? as usize), body))
     }
+}
+
+fn invalid(problem: String) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, problem)
 }
 
 #[cfg(test)]
@@ -132,6 +174,45 @@ mod tests {
                 }
             }
             assert_eq!(seen, ["aaaaaaaaaa", "11 of 3", "b"], "{chunk}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_no_packet_may_hold_is_too_large_however_it_comes() {
+        let header = [Command::JobAssign as u32, u32::MAX].map(u32::to_be_bytes);
+        let bytes = [&b"\0RES"[..], header.as_flattened(), b"H:1\0f\0workload"].concat();
+        for chunk in [1, bytes.len()] {
+            let mut inbox = Inbox::new(10);
+            let mut seen = 0;
+            for part in bytes.chunks(chunk) {
+                inbox.bytes().extend_from_slice(part);
+                while let Some(item) = inbox.next().expect("a job") {
+                    assert!(matches!(item, Item::TooLarge(job) if job.bytes == 4_294_967_289));
+                    seen += 1;
+                }
+            }
+            assert_eq!(seen, 1, "{chunk}");
+        }
+    }
+
+    #[test]
+    fn what_no_job_server_sends_is_refused_before_it_has_come() {
+        let header = |command: Command, length: u32| {
+            let words = [command as u32, length].map(u32::to_be_bytes);
+            [&b"\0RES"[..], words.as_flattened()].concat()
+        };
+        let endless_names = [header(Command::JobAssign, 1 << 30), vec![b'x'; NAMES_BYTES]].concat();
+        for (bytes, problem) in [
+            (
+                header(Command::WorkComplete, 1 << 30),
+                "unexpected WORK_COMPLETE packet",
+            ),
+            (endless_names, "a JOB_ASSIGN packet without names"),
+        ] {
+            let mut inbox = Inbox::new(1 << 20);
+            inbox.bytes().extend_from_slice(&bytes);
+            let refused = inbox.next().err().map(|error| error.to_string());
+            assert_eq!(refused.as_deref(), Some(problem));
         }
     }
 }

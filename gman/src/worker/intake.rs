@@ -33,6 +33,8 @@ pub(super) struct Intake {
     parked: isize,
     /// The bytes of their workloads.
     held_bytes: usize,
+    /// Jobs that were reported as finished, and that the job server has not objected to.
+    reported: usize,
     /// What the next job may bring: the size of the largest one lately.
     largest: usize,
     /// How many jobs to ask for at once; none once the queue was empty.
@@ -51,6 +53,7 @@ impl Intake {
             held: 0,
             parked: 0,
             held_bytes: 0,
+            reported: 0,
             largest: 0,
             appetite: 1,
             asleep: false,
@@ -84,6 +87,14 @@ impl Intake {
         self.held = self.held.saturating_sub(1);
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
         self.parked -= isize::from(parked);
+        self.reported += 1;
+    }
+
+    /// ERROR has come; whether there was something to object to.
+    pub(super) fn objected(&mut self) -> bool {
+        let was_something = self.reported > 0;
+        self.reported = self.reported.saturating_sub(1);
+        was_something
     }
 
     /// Jobs that are held wait for a Redis that is unreachable.
@@ -107,6 +118,12 @@ impl Intake {
         let taken = self.held_bytes + self.asked * largest;
         let room = self.limit_bytes.saturating_sub(taken) / largest;
         room.max(usize::from(self.asked + self.held == 0))
+    }
+
+    /// Whether jobs have brought more than they may, which only those can that were asked for before it was
+    /// known how large they are.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.held_bytes > self.limit_bytes
     }
 
     /// The bytes of the jobs that are not finished.
@@ -231,6 +248,27 @@ mod tests {
         assert_eq!(intake.ask(), Ask::Jobs(0));
         intake.finished(2 * LIMIT_BYTES, false);
         assert_eq!(intake.ask(), Ask::Jobs(1));
+    }
+
+    #[test]
+    fn jobs_that_are_larger_than_any_before_are_too_many_at_once() {
+        let mut intake = intake();
+        (0..2).for_each(|_| intake.assigned(LIMIT_BYTES / 2));
+        assert!(!intake.is_overfull());
+        intake.assigned(1);
+        assert!(intake.is_overfull());
+        intake.finished(1, false);
+        assert!(!intake.is_overfull());
+    }
+
+    #[test]
+    fn a_job_server_objects_to_each_report_once_at_most() {
+        let mut intake = intake();
+        assert!(!intake.objected());
+        assigned(&mut intake, 2);
+        finished(&mut intake, 2);
+        assert!(intake.objected() && intake.objected());
+        assert!(!intake.objected());
     }
 
     #[test]

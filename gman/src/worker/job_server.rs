@@ -16,6 +16,7 @@ use super::intake::Intake;
 use super::job::{Job, Row};
 use super::log::{self, say};
 use super::options::Options;
+use super::silence::Silence;
 use super::statistics::Statistics;
 use super::store::{Outcome, Outcomes};
 use super::writers::Writers;
@@ -25,8 +26,8 @@ use crate::service::{Backoff, Stop};
 /// time has come only when a worker asks. Workers on libgearman ask as often.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-/// A job server that has left a question open for this long is gone, whatever the connection says.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How soon it is looked again whether there is room for what has come.
+const WHILE_OVERFULL: Duration = Duration::from_millis(5);
 
 /// What a row takes in memory besides its text, about. It counts for jobs with several rows: the others
 /// are few enough.
@@ -156,6 +157,7 @@ impl JobServer {
         let mut inbox = Inbox::new(self.max_workload);
         let mut catch_up = CatchUp::new();
         let mut heard = Instant::now();
+        let mut silence = Silence::new(heard);
         loop {
             if self.stop.requested() {
                 if connection.is_drained() {
@@ -166,13 +168,24 @@ impl JobServer {
                     return Ok(());
                 }
             }
+            if connection.is_overfull() {
+                self.stop.pause_unless_expired(WHILE_OVERFULL);
+                // Its answers may have come meanwhile.
+                silence.note(true, 0, Instant::now());
+                continue;
+            }
+            let mut answers = 0;
             if connection.read(inbox.bytes())? > 0 {
                 heard = Instant::now();
                 let arrivals = self.arrivals(connection, &mut inbox, &mut catch_up)?;
-                self.pass_on(connection, arrivals)?;
-            } else if heard.elapsed() > SILENCE && connection.awaits_an_answer() {
+                answers = self.pass_on(connection, arrivals)?;
+            }
+            let now = Instant::now();
+            silence.note(answers > 0, connection.asked(), now);
+            if silence.is_too_long(now) {
                 return Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"));
-            } else if heard.elapsed() > ASK_AGAIN {
+            }
+            if heard.elapsed() > ASK_AGAIN {
                 connection.update(Intake::woken)?;
             }
         }
@@ -202,7 +215,7 @@ impl JobServer {
                 }
                 Command::Noop => arrivals.push(Arrival::Noop),
                 // Such as about a job that an administrator has cancelled meanwhile.
-                Command::Error => {
+                Command::Error if connection.is_objection() => {
                     let text = String::from_utf8_lossy(packet.argument(1));
                     say(format!("gearmand {}: {text}", self.address));
                 }
@@ -212,8 +225,15 @@ impl JobServer {
         Ok(arrivals)
     }
 
-    /// Notes what has arrived, before anybody can finish it, and deals it out.
-    fn pass_on(&self, connection: &Connection, arrivals: Vec<Arrival>) -> io::Result<()> {
+    /// Notes what has arrived, before anybody can finish it, and deals it out. Returns how many questions that
+    /// answers.
+    fn pass_on(&self, connection: &Connection, arrivals: Vec<Arrival>) -> io::Result<usize> {
+        let is_answer = |arrival: &&Arrival| !matches!(arrival, Arrival::Noop);
+        let answers = arrivals.iter().filter(is_answer).count();
+        // What is held is bounded by what was asked for.
+        if answers > connection.asked() {
+            return Err(invalid("it sends jobs that nobody has asked for"));
+        }
         let noted = connection.update(|intake| {
             for arrival in &arrivals {
                 let bytes = match arrival {
@@ -242,7 +262,7 @@ impl JobServer {
                 Arrival::NoJob | Arrival::Noop => {}
             }
         }
-        noted
+        noted.map(|()| answers)
     }
 
     fn job(

@@ -15,6 +15,8 @@ mod connection;
 mod depth;
 mod expire;
 pub(crate) mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod health;
 mod inbox;
 mod intake;
@@ -26,6 +28,7 @@ mod members;
 mod options;
 mod redirect;
 mod row_options;
+mod silence;
 mod statistics;
 mod store;
 mod stream;

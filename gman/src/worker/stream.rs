@@ -8,12 +8,12 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gearman_mysql_udf::gearman::wire::connection::Connection as Wire;
 use gearman_mysql_udf::gearman::wire::deadline::Deadline;
 
-/// How long writing may take.
+/// How long writing may take, and hearing a server out at the end.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How soon a reader that hears nothing looks whether to stop.
@@ -113,8 +113,10 @@ impl Stream {
             // If this fails, the server has gone.
             None => drop(self.socket.shutdown(Shutdown::Write)),
         }
-        let mut rest = Vec::new();
-        while matches!(self.read(&mut rest), Ok(1..)) {}
+        let (began, mut rest) = (Instant::now(), Vec::new());
+        while began.elapsed() < TIMEOUT && matches!(self.read(&mut rest), Ok(1..)) {
+            rest.clear();
+        }
     }
 
     /// Ends the stream for its reader, too.

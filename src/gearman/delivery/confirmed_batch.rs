@@ -29,6 +29,10 @@ use crate::status;
 /// and a host that is gone says nothing.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How many words are taken in one turn: a server that never stops talking is no reason not to look at the
+/// time.
+const MAX_WORDS: usize = 4096;
+
 /// Jobs that are being submitted, and done.
 #[derive(Debug, Default)]
 pub struct ConfirmedBatch {
@@ -251,9 +255,9 @@ impl ConfirmedConnection {
         Ok(())
     }
 
-    /// Takes what is there.
+    /// Takes what is there, or much of it.
     fn take_arrivals(&mut self, jobs: &mut Jobs, deadline: &Deadline<'_>) -> Result<(), Failure> {
-        loop {
+        for _ in 0..MAX_WORDS {
             let word = protocol::next_word(&mut self.lease.connection, deadline);
             let Some(word) = word.map_err(|error| self.failure(error))? else {
                 return Ok(());
@@ -261,6 +265,7 @@ impl ConfirmedConnection {
             (self.heard, self.asked) = (Instant::now(), None);
             self.take(word, jobs, deadline)?;
         }
+        Ok(())
     }
 
     fn take(

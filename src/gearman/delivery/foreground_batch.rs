@@ -37,6 +37,8 @@ struct ForegroundConnection {
     outstanding: u64,
     /// Results that come in parts, by job handle.
     parts: HashMap<Vec<u8>, Vec<u8>>,
+    /// How many bytes those have, together.
+    parts_bytes: usize,
 }
 
 impl ForegroundBatch {
@@ -100,6 +102,7 @@ impl BatchConnection for ForegroundConnection {
             lease,
             outstanding: 1,
             parts: HashMap::new(),
+            parts_bytes: 0,
         }
     }
 
@@ -144,9 +147,12 @@ impl ForegroundConnection {
                 let room = self.parts.try_reserve(1);
                 room.map_err(|_| Error::no_memory())?;
                 let parts = self.parts.entry(handle.to_vec()).or_default();
-                if (parts.is_empty() && open >= self.outstanding) || !protocol::fits(parts, data) {
+                if (parts.is_empty() && open >= self.outstanding)
+                    || !protocol::fits(self.parts_bytes, data)
+                {
                     return Err(protocol::unexpected_result(connection, deadline));
                 }
+                self.parts_bytes += data.len();
                 return memory::append(parts, data);
             }
             Reply::Complete(handle, data) => (handle, data),
@@ -161,10 +167,11 @@ impl ForegroundConnection {
         self.outstanding = outstanding;
         let taken = match self.parts.remove(handle) {
             None => take(data),
-            Some(parts) if !protocol::fits(&parts, data) => {
+            Some(parts) if !protocol::fits(parts.len(), data) => {
                 return Err(protocol::unexpected_result(connection, deadline));
             }
             Some(mut parts) => {
+                self.parts_bytes -= parts.len();
                 memory::append(&mut parts, data)?;
                 take(&parts)
             }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::gearman::delivery::events::Listener;
-use crate::gearman::delivery::room::{COMMON, Room};
+use crate::gearman::delivery::room::Room;
 use crate::gearman::delivery::sender;
 use crate::gearman::delivery::spool::{Sender, Spool, State};
 use crate::gearman::delivery::window::{Gate, Requests, Window};
@@ -184,12 +184,11 @@ impl Pipeline {
             return Ok(());
         }
         let deadline = Deadline::unless_stopped(limits.submit, should_stop);
-        match COMMON.take(bytes, limits.transaction_bytes, &deadline) {
-            Ok(()) => room.pooled += bytes,
-            Err(Spent::Stopped) => return Err(Error::Stopped),
-            Err(Spent::TimedOut) => return Err(self.spool.lock().full()),
-        }
-        Ok(())
+        let taken = room.pooled.take(bytes, limits.transaction_bytes, &deadline);
+        taken.map_err(|spent| match spent {
+            Spent::Stopped => Error::Stopped,
+            Spent::TimedOut => self.spool.lock().full(),
+        })
     }
 
     /// Makes sure that the window can take over as many segments as a transaction holds without
@@ -231,10 +230,9 @@ impl Pipeline {
             return 0;
         }
         let bytes = requests.bytes.len();
-        requests.large_bytes = bytes.saturating_sub(room.counted);
-        // What was taken ahead of need.
-        COMMON.give_back(room.pooled - requests.large_bytes);
-        room.pooled = 0;
+        // What was taken ahead of need goes back; the rest once a job server has the jobs.
+        room.pooled.keep(bytes.saturating_sub(room.counted));
+        requests.large = std::mem::take(&mut room.pooled);
         status::IN_FLIGHT.add(requests.count);
         status::WINDOW_BYTES_USED.add(bytes as u64);
         let mut state = self.spool.lock();
@@ -253,7 +251,7 @@ impl Pipeline {
 
     /// A transaction gives back what it has taken.
     pub(crate) fn give_back(&self, room: &mut Room) {
-        COMMON.give_back(std::mem::take(&mut room.pooled));
+        room.pooled.keep(0);
         if room.counted > 0 || room.segments > 0 {
             let mut state = self.spool.lock();
             state.forget(room);

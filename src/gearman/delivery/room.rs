@@ -18,7 +18,7 @@ pub(crate) struct Room {
     /// Bytes of the window.
     pub(crate) counted: usize,
     /// Bytes of the pool.
-    pub(crate) pooled: usize,
+    pub(crate) pooled: Pooled,
     /// Segments that the window can take over.
     pub(crate) segments: usize,
     /// How many routes had left the window when the transaction took its first segments.
@@ -27,7 +27,7 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn bytes(&self) -> usize {
-        self.counted + self.pooled
+        self.counted + self.pooled.bytes()
     }
 
     /// How many bytes it may still take of a window of `window_bytes`.
@@ -36,15 +36,52 @@ impl Room {
     }
 }
 
+/// Bytes of the pool that one transaction has taken, or its jobs. The pool has them again once this is
+/// dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Pooled(usize);
+
+impl Pooled {
+    /// Takes `bytes` more; as [`CommonRoom::take`].
+    pub(crate) fn take(
+        &mut self,
+        bytes: usize,
+        size: usize,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Spent> {
+        COMMON.take(bytes, size, deadline)?;
+        self.0 += bytes;
+        Ok(())
+    }
+
+    /// How many there are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0
+    }
+
+    /// Gives all but `bytes` of them back.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        let kept = self.0.min(bytes);
+        COMMON.give_back(self.0 - kept);
+        self.0 = kept;
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        COMMON.give_back(self.0);
+    }
+}
+
 /// Bytes that may be taken by all transactions together beyond their shares.
 #[derive(Debug)]
-pub(crate) struct CommonRoom {
+struct CommonRoom {
     taken: Mutex<usize>,
     given_back: Condvar,
 }
 
 /// The one pool of the process.
-pub(crate) static COMMON: CommonRoom = CommonRoom::new();
+static COMMON: CommonRoom = CommonRoom::new();
 
 impl CommonRoom {
     const fn new() -> Self {
@@ -56,12 +93,7 @@ impl CommonRoom {
 
     /// Takes `bytes` of `size`; waits for others to give theirs back. More than the whole pool has is
     /// given to one that asks while nobody else has any.
-    pub(crate) fn take(
-        &self,
-        bytes: usize,
-        size: usize,
-        deadline: &Deadline<'_>,
-    ) -> Result<(), Spent> {
+    fn take(&self, bytes: usize, size: usize, deadline: &Deadline<'_>) -> Result<(), Spent> {
         let mut taken = self.lock();
         while *taken > 0 && *taken + bytes > size {
             let slice = deadline.slice()?;
@@ -76,7 +108,7 @@ impl CommonRoom {
     }
 
     /// Gives `bytes` back.
-    pub(crate) fn give_back(&self, bytes: usize) {
+    fn give_back(&self, bytes: usize) {
         if bytes > 0 {
             let mut taken = self.lock();
             *taken = taken.saturating_sub(bytes);

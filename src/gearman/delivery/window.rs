@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::gearman::delivery::byte_queue::ByteQueue;
+use crate::gearman::delivery::room::Pooled;
 use crate::gearman::wire::job::{self, MAX_FUNCTION_BYTES, MAX_HEAD_BYTES};
 use crate::gearman::wire::packet::{self, HEADER_BYTES};
 
@@ -66,7 +67,7 @@ struct Gated {
 struct Large {
     /// Where the requests end, counted as [`Gated::begin`].
     end: u64,
-    bytes: usize,
+    bytes: Pooled,
 }
 
 /// Requests that were collected elsewhere.
@@ -75,7 +76,7 @@ pub(crate) struct Requests {
     pub(crate) bytes: ByteQueue,
     pub(crate) count: u64,
     /// How many of the bytes are not to count against the window's limit.
-    pub(crate) large_bytes: usize,
+    pub(crate) large: Pooled,
 }
 
 /// An answer came that no request was waiting for.
@@ -114,9 +115,9 @@ impl Window {
         self.accepted += std::mem::take(&mut requests.count);
         self.accepted_bytes += requests.bytes.len() as u64;
         self.bytes.append(&mut requests.bytes);
-        let bytes = std::mem::take(&mut requests.large_bytes);
-        if bytes > 0 {
-            self.large_bytes += bytes;
+        let bytes = std::mem::take(&mut requests.large);
+        if bytes.bytes() > 0 {
+            self.large_bytes += bytes.bytes();
             self.large.push_back(Large {
                 end: self.accepted_bytes,
                 bytes,
@@ -204,7 +205,7 @@ impl Window {
         while let Some(first) = self.large.front()
             && first.end <= gone
         {
-            self.large_bytes -= first.bytes;
+            self.large_bytes -= first.bytes.bytes();
             self.large.pop_front();
         }
     }
@@ -297,11 +298,13 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::gearman::wire::deadline::Deadline;
     use crate::gearman::wire::packet::{Command, Magic};
 
     /// Miri takes seconds for a step.
@@ -536,7 +539,8 @@ mod tests {
             requests.bytes.push(&request(number, 80)).unwrap();
             requests.count += 1;
         }
-        requests.large_bytes = 150;
+        let patience = Deadline::after(Duration::from_secs(60));
+        requests.large.take(150, usize::MAX, &patience).unwrap();
         window.take_over(&mut requests, Arc::new(Opened(AtomicU64::new(1))), 0);
         assert_eq!(window.counted_bytes(), 50);
         window.wrote(200);

@@ -4,6 +4,7 @@
 //! is given up ends by itself when the resolver gives up; there are never more than
 //! [`MAX_LOOKUPS`] of them.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::mpsc;
 use crate::error::{Error, Phase};
 use crate::gearman::servers::host_port::HostPort;
 use crate::gearman::thread;
+use crate::gearman::wire::connection::network;
 use crate::gearman::wire::deadline::Deadline;
 
 /// How many lookups may be under way in the whole process.
@@ -23,7 +25,15 @@ static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
 /// A lookup that is under way.
 pub(crate) struct Lookup {
     server: HostPort,
-    answer: mpsc::Receiver<io::Result<Vec<SocketAddr>>>,
+    answer: mpsc::Receiver<Result<Vec<SocketAddr>, Problem>>,
+}
+
+/// Why there are no addresses.
+enum Problem {
+    /// There was no thread to ask with, which says nothing about the name.
+    NoThread(io::Error),
+    /// What the system answered.
+    Answer(io::Error),
 }
 
 /// Begins to look `server` up. Begin all before waiting for the first, and they run side by side.
@@ -45,12 +55,12 @@ fn begin_with(
         let started = take_slot().and_then(|slot| {
             thread::spawn("gman-lookup", move || {
                 // Nobody may be waiting any more.
-                let _ = give.send(look_up(&host_port));
+                let _ = give.send(look_up(&host_port).map_err(Problem::Answer));
                 drop(slot);
             })
         });
         if let Err(error) = started {
-            let _ = errors.send(Err(error));
+            let _ = errors.send(Err(Problem::NoThread(error)));
         }
     }
     Lookup {
@@ -64,24 +74,33 @@ impl Lookup {
     ///
     /// # Errors
     ///
-    /// [`Error::Network`] in [`Phase::Resolve`].
+    /// [`Error::Network`] in [`Phase::Resolve`], or [`Error::System`].
     pub(crate) fn wait(self, deadline: &Deadline<'_>) -> Result<Vec<SocketAddr>, Error> {
-        self.answer
+        let late = |_| {
+            Err(Problem::Answer(io::Error::new(
+                ErrorKind::TimedOut,
+                "timed out",
+            )))
+        };
+        let answer = self
+            .answer
             .recv_timeout(deadline.left())
-            .unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "timed out")))
-            .map_err(|source| Error::Network {
-                server: Arc::from(self.server.to_string()),
-                phase: Phase::Resolve,
-                elapsed: deadline.elapsed(),
-                source,
-            })
+            .unwrap_or_else(late);
+        answer.map_err(|problem| match problem {
+            Problem::NoThread(source) => Error::no("thread", source),
+            Problem::Answer(source) => {
+                let server = Arc::from(self.server.to_string());
+                network(&server, Phase::Resolve, deadline, source)
+            }
+        })
     }
 }
 
 /// Asks the system, for as long as the system takes.
 pub(crate) fn look_up(server: &HostPort) -> io::Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
-    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
+    let found = (server.host.as_str(), server.port).to_socket_addrs();
+    for address in found.map_err(|error| no_descriptor().unwrap_or(error))? {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -93,6 +112,12 @@ pub(crate) fn look_up(server: &HostPort) -> io::Result<Vec<SocketAddr>> {
         ));
     }
     Ok(addresses)
+}
+
+/// Why no file can be opened, if so. The system's resolver says of every name then that nobody knows it.
+fn no_descriptor() -> Option<io::Error> {
+    let error = File::open("/dev/null").err()?;
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)).then_some(error)
 }
 
 /// One of the [`MAX_LOOKUPS`].

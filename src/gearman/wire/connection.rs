@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::error::{Error, Phase, is_hang_up};
 use crate::gearman::wire::deadline::{Deadline, Spent};
 use crate::gearman::wire::failure::Failure;
-use crate::gearman::wire::packet::{self, Command, Decoded, Magic, Packet};
+use crate::gearman::wire::packet::{self, Command, Decoded, HEADER_BYTES, Magic, Packet};
 use crate::gearman::wire::protection::Way;
 use crate::gearman::wire::receive_buffer::ReceiveBuffer;
 use crate::gearman::wire::socket::{Patience, READ_PATIENCE, Socket};
@@ -32,6 +32,10 @@ use crate::status::{self, One};
 
 /// How much is read at once if many answers may have come.
 const BULK_READ_BYTES: usize = 16 * 1024;
+
+/// How much may wait to be looked at while a request is still being sent: results of other jobs, if they
+/// are large. A server that says more before it reads gets nothing until its time is up.
+const MAX_EARLY_BYTES: usize = 64 << 20;
 
 /// Longest line of text that is read.
 const MAX_LINE_BYTES: usize = 1024;
@@ -118,15 +122,19 @@ impl Connection {
         sent.inspect_err(|_| self.broken = true)
     }
 
-    /// Waits for the next packet.
+    /// Waits for the next packet, whose body is to have at most `longest` bytes.
     ///
     /// # Errors
     ///
     /// [`Error::Network`] in [`Phase::Receive`], [`Error::Protocol`], or [`Error::Stopped`].
-    pub fn receive(&mut self, deadline: &Deadline<'_>) -> Result<Packet<'_>, Error> {
+    pub fn receive(
+        &mut self,
+        longest: usize,
+        deadline: &Deadline<'_>,
+    ) -> Result<Packet<'_>, Error> {
         self.refuse_if_broken(Phase::Receive, deadline)?;
         let (command, bytes) = self
-            .next_packet(deadline)
+            .next_packet(longest, deadline)
             .inspect_err(|_| self.broken = true)?;
         self.last = command;
         self.received.take(bytes);
@@ -165,11 +173,12 @@ impl Connection {
     /// As [`Connection::receive`].
     pub(crate) fn receive_now(
         &mut self,
+        longest: usize,
         deadline: &Deadline<'_>,
     ) -> Result<Option<Packet<'_>>, Error> {
         self.refuse_if_broken(Phase::Receive, deadline)?;
         let arrived = self
-            .arrived_packet(deadline)
+            .arrived_packet(longest, deadline)
             .inspect_err(|_| self.broken = true)?;
         let Some((command, bytes)) = arrived else {
             return Ok(None);
@@ -254,12 +263,13 @@ impl Connection {
     ///
     /// As [`Connection::receive`].
     pub(crate) fn wait_for_arrivals(&self, deadline: &Deadline<'_>) -> Result<bool, Error> {
-        if self.unread() > 0 {
-            return Ok(true);
-        }
         let (server, phase) = (&self.server, Phase::Receive);
-        match wait(&self.stream, PollFlags::POLLIN, server, phase, deadline) {
-            Ok(_) => Ok(true),
+        let arrived = match self.unread() {
+            0 => wait(&self.stream, PollFlags::POLLIN, server, phase, deadline).map(drop),
+            _ => slice(server, phase, deadline).map(drop),
+        };
+        match arrived {
+            Ok(()) => Ok(true),
             Err(Error::Network { source, .. }) if source.kind() == ErrorKind::TimedOut => Ok(false),
             Err(error) => Err(error),
         }
@@ -346,8 +356,9 @@ impl Connection {
     /// Waits until the socket takes more. Meanwhile takes in what arrives: a server that cannot
     /// get rid of its answers may stop reading our requests.
     fn make_room(&mut self, deadline: &Deadline<'_>) -> Result<(), Error> {
-        let either = PollFlags::POLLOUT | PollFlags::POLLIN;
-        let ready = wait(&self.stream, either, &self.server, Phase::Send, deadline)?;
+        let mut events = PollFlags::POLLOUT;
+        events.set(PollFlags::POLLIN, self.unread() < MAX_EARLY_BYTES);
+        let ready = wait(&self.stream, events, &self.server, Phase::Send, deadline)?;
         if ready.contains(PollFlags::POLLIN) {
             self.read_now(1, Phase::Send, deadline)?;
         }
@@ -355,10 +366,14 @@ impl Connection {
     }
 
     /// Waits for a whole packet among what is unread; returns what it is and its length.
-    fn next_packet(&mut self, deadline: &Deadline<'_>) -> Result<(Command, usize), Error> {
+    fn next_packet(
+        &mut self,
+        longest: usize,
+        deadline: &Deadline<'_>,
+    ) -> Result<(Command, usize), Error> {
         let mut deadline = *deadline;
         loop {
-            match self.decode(&deadline)? {
+            match self.decode(longest, &deadline)? {
                 Ok(packet) => return Ok(packet),
                 Err(missing) => {
                     let before = self.unread();
@@ -374,10 +389,11 @@ impl Connection {
     /// As [`Connection::next_packet`], without waiting.
     fn arrived_packet(
         &mut self,
+        longest: usize,
         deadline: &Deadline<'_>,
     ) -> Result<Option<(Command, usize)>, Error> {
         loop {
-            match self.decode(deadline)? {
+            match self.decode(longest, deadline)? {
                 Ok(packet) => return Ok(Some(packet)),
                 Err(missing) => {
                     let before = self.unread();
@@ -391,11 +407,21 @@ impl Connection {
     }
 
     /// Looks at what is among what is unread: a whole packet, what it is and its length, or else how
-    /// many bytes are missing.
-    fn decode(&self, deadline: &Deadline<'_>) -> Result<Result<(Command, usize), usize>, Error> {
+    /// many bytes are missing. More than `longest` are not waited for: memory grows with what arrives.
+    fn decode(
+        &self,
+        longest: usize,
+        deadline: &Deadline<'_>,
+    ) -> Result<Result<(Command, usize), usize>, Error> {
         let unread = self.received.unread();
         match packet::decode(Magic::Response, unread) {
             Ok(Decoded::Packet(packet)) => Ok(Ok((packet.command, packet.bytes()))),
+            Ok(Decoded::Incomplete { needed }) if needed - HEADER_BYTES > longest => {
+                let body = needed - HEADER_BYTES;
+                let problem =
+                    format!("expected an answer of at most {longest} bytes, found one of {body}");
+                Err(self.protocol(problem, deadline))
+            }
             Ok(Decoded::Incomplete { needed }) => Ok(Err(needed - unread.len())),
             Err(_) if self.is_refused_by_tls() => Err(tls_error(
                 &self.server,
@@ -597,7 +623,12 @@ fn tls_error(server: &Arc<str>, problem: String, deadline: &Deadline<'_>) -> Err
 }
 
 /// The error of a system call: the network's, or the system's own lack of something.
-fn network(server: &Arc<str>, phase: Phase, deadline: &Deadline<'_>, source: io::Error) -> Error {
+pub(crate) fn network(
+    server: &Arc<str>,
+    phase: Phase,
+    deadline: &Deadline<'_>,
+    source: io::Error,
+) -> Error {
     match source.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE | Errno::ENFILE) => return Error::no("file descriptor", source),
         Some(Errno::ENOMEM | Errno::ENOBUFS) => return Error::no("memory", source),
@@ -638,7 +669,7 @@ mod tests {
         server.write_all(&announced).unwrap();
         server.write_all(&[b'x'; 1000]).unwrap();
         let deadline = Deadline::after(Duration::from_millis(100));
-        let error = connection.receive(&deadline).unwrap_err();
+        let error = connection.receive(usize::MAX, &deadline).unwrap_err();
         assert!(error.to_string().starts_with("receive server:1: timed out"));
         assert!(connection.received.memory() < 1024 * 1024);
     }
@@ -648,10 +679,10 @@ mod tests {
         let (mut connection, mut server) = connected();
         server.write_all(b"HTTP").unwrap();
         let deadline = Deadline::after(PLENTY);
-        assert!(connection.receive(&deadline).is_err());
+        assert!(connection.receive(usize::MAX, &deadline).is_err());
         server.write_all(b"\0RES\0\0\0\x06\0\0\0\0").unwrap();
         for error in [
-            connection.receive(&deadline).unwrap_err(),
+            connection.receive(usize::MAX, &deadline).unwrap_err(),
             connection.send(|_| {}, b"x", &deadline).unwrap_err(),
         ] {
             assert!(
@@ -702,6 +733,7 @@ mod tests {
             asked.get() > 3
         };
         let deadline = Deadline::unless_stopped(PLENTY, &should_stop);
-        assert!(matches!(connection.receive(&deadline), Err(Error::Stopped)));
+        let stopped = connection.receive(usize::MAX, &deadline);
+        assert!(matches!(stopped, Err(Error::Stopped)));
     }
 }

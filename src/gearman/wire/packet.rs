@@ -26,7 +26,7 @@ pub const MAX_NAME_BYTES: usize = 1024;
 pub const MAX_DATA_BYTES: usize = 1 << 30;
 
 /// Longest body: the data and the names before it.
-const MAX_BODY_BYTES: usize = MAX_DATA_BYTES + 2 * MAX_NAME_BYTES;
+pub(crate) const MAX_BODY_BYTES: usize = MAX_DATA_BYTES + 2 * MAX_NAME_BYTES;
 
 /// The direction of a packet, written in its first four bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

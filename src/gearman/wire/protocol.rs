@@ -20,6 +20,12 @@ pub(crate) const WORKER_FAILED: &str = "the worker failed (WORK_FAIL)";
 /// What an echo carries.
 const ECHO: &[u8] = b"gman";
 
+/// The longest answer that is waited for where no worker's result can come.
+const LONGEST_WORD: usize = packet::MAX_ERROR_BYTES;
+
+/// The longest answer that is waited for where one can.
+const LONGEST_RESULT: usize = packet::MAX_BODY_BYTES;
+
 /// How much of an answer goes into a message, in bytes.
 const SHOWN_BYTES: usize = 300;
 
@@ -53,7 +59,7 @@ pub(crate) fn submit(
     deadline: &Deadline<'_>,
 ) -> Result<Vec<u8>, Error> {
     send(connection, job, deadline)?;
-    let packet = connection.receive(deadline)?;
+    let packet = connection.receive(LONGEST_WORD, deadline)?;
     let handle = packet.argument(0).to_vec();
     if packet.command != Command::JobCreated || handle.is_empty() {
         return Err(surprise(connection, "JOB_CREATED with a handle", deadline));
@@ -79,7 +85,7 @@ pub(crate) fn next_acknowledgement(
     connection: &mut Connection,
     deadline: &Deadline<'_>,
 ) -> Result<Option<Acknowledgement>, Error> {
-    match connection.receive_now(deadline)?.is_some() {
+    match connection.receive_now(LONGEST_WORD, deadline)?.is_some() {
         true => understood(connection, deadline).map(Some),
         false => Ok(None),
     }
@@ -90,7 +96,7 @@ pub(crate) fn acknowledgement(
     connection: &mut Connection,
     deadline: &Deadline<'_>,
 ) -> Result<Acknowledgement, Error> {
-    connection.receive(deadline)?;
+    connection.receive(LONGEST_WORD, deadline)?;
     understood(connection, deadline)
 }
 
@@ -117,7 +123,7 @@ pub(crate) fn forward_exceptions(
         packet::encode(out, Magic::Request, Command::OptionReq, &[EXCEPTIONS]);
     };
     connection.send(request, b"", deadline)?;
-    if connection.receive(deadline)?.command != Command::OptionRes {
+    if connection.receive(LONGEST_WORD, deadline)?.command != Command::OptionRes {
         return Err(surprise(connection, "OPTION_RES", deadline));
     }
     connection.forwards_exceptions = true;
@@ -135,10 +141,10 @@ pub(crate) fn result(
     loop {
         match reply(connection, deadline)? {
             Reply::Progress => {}
-            Reply::Data(of, data) if of == handle && fits(&result, data) => {
+            Reply::Data(of, data) if of == handle && fits(result.len(), data) => {
                 memory::append(&mut result, data)?;
             }
-            Reply::Complete(of, data) if of == handle && fits(&result, data) => {
+            Reply::Complete(of, data) if of == handle && fits(result.len(), data) => {
                 memory::append(&mut result, data)?;
                 connection.mark_answered();
                 return Ok(result);
@@ -160,9 +166,9 @@ pub(crate) fn unexpected_result(connection: &Connection, deadline: &Deadline<'_>
     surprise(connection, expected, deadline)
 }
 
-/// Whether a result may have one more part.
-pub(crate) fn fits(result: &[u8], part: &[u8]) -> bool {
-    result.len() + part.len() <= MAX_DATA_BYTES
+/// Whether results that have so many bytes already may have one more part.
+pub(crate) fn fits(bytes: usize, part: &[u8]) -> bool {
+    bytes + part.len() <= MAX_DATA_BYTES
 }
 
 /// What has arrived about one of many foreground jobs whose results are of no interest.
@@ -185,7 +191,7 @@ pub(crate) fn next_word(
     connection: &mut Connection,
     deadline: &Deadline<'_>,
 ) -> Result<Option<Word>, Error> {
-    let Some(packet) = connection.receive_now(deadline)? else {
+    let Some(packet) = connection.receive_now(LONGEST_RESULT, deadline)? else {
         return Ok(None);
     };
     let handle = packet.argument(0).to_vec();
@@ -218,7 +224,7 @@ pub(crate) fn reply<'c>(
     deadline: &Deadline<'_>,
 ) -> Result<Reply<'c>, Error> {
     // Asked for its command first and lent afterwards: what is lent cannot be given up.
-    match connection.receive(deadline)?.command {
+    match connection.receive(LONGEST_RESULT, deadline)?.command {
         Command::JobCreated => Ok(Reply::Created),
         Command::WorkStatus | Command::WorkWarning => Ok(Reply::Progress),
         Command::WorkData => {
@@ -251,7 +257,7 @@ pub(crate) fn ask_for_echo(
 /// Sends a few bytes there and back.
 pub(crate) fn echo(connection: &mut Connection, deadline: &Deadline<'_>) -> Result<(), Error> {
     ask_for_echo(connection, deadline)?;
-    let packet = connection.receive(deadline)?;
+    let packet = connection.receive(LONGEST_WORD, deadline)?;
     if (packet.command, packet.argument(0)) != (Command::EchoRes, ECHO) {
         return Err(surprise(
             connection,

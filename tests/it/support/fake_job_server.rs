@@ -15,6 +15,7 @@ use super::wait::wait_until;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 // Packet types: gearmand's PROTOCOL document.
+pub(crate) const NOOP: u32 = 6;
 pub(crate) const JOB_CREATED: u32 = 8;
 pub(crate) const WORK_STATUS: u32 = 12;
 pub(crate) const WORK_COMPLETE: u32 = 13;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mysql::prelude::{FromRow, Queryable};
 use mysql::{Conn, Value};
 
-use super::database::Database;
+use super::database::{Builder, Database};
 use super::library::{FILE_NAME, Library};
 
 /// A database server with the library's functions, and one session in it.
@@ -47,7 +47,12 @@ impl Call {
 impl Gman {
     /// With the library as it is shipped, and every setting at its default.
     pub(crate) fn start() -> Self {
-        let database = Database::start();
+        Self::start_on(Database::builder())
+    }
+
+    /// The same, on a server of the test's choice.
+    pub(crate) fn start_on(server: Builder) -> Self {
+        let database = server.start();
         database.install_functions();
         Self {
             session: database.connect(),
@@ -57,7 +62,12 @@ impl Gman {
 
     /// With the functions of `functions/test_switches.rs`, which change settings and read counters.
     pub(crate) fn with_switches() -> Self {
-        let database = Database::start();
+        Self::with_switches_on(Database::builder())
+    }
+
+    /// The same, on a server of the test's choice.
+    pub(crate) fn with_switches_on(server: Builder) -> Self {
+        let database = server.start();
         database.install_functions_of(Library::with_switches());
         for name in ["gman_test_set", "gman_test_status"] {
             database.execute(&format!(

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::{PATIENCE, Stage};
 use crate::support::wire::{Pace, Wire};
-use crate::support::{Answer, RecordingWorker, Stunnel, TlsGearmand, unsupported, wait_until};
+use crate::support::{
+    Answer, Fault, FaultyWire, RecordingWorker, Stunnel, TlsGearmand, unsupported, wait_until,
+};
 
 /// How many rows one statement changes.
 const ROWS: u32 = 1000;
@@ -161,6 +163,42 @@ fn a_wire_that_is_cut_loses_no_job_and_keeps_the_order() {
     wire.mend();
     stage.flush();
     assert_arrived(&worker, STATEMENTS);
+    assert_eq!(stage.failed(), 0);
+}
+
+#[test]
+fn no_flipped_bit_and_no_repeated_byte_reaches_either_end() {
+    const STATEMENTS: u32 = 20;
+    let stage = match Stage::new() {
+        Ok(stage) => stage,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    let worker = RecordingWorker::start(stage.gearmand.port(), &["f"]);
+    let stunnel = Stunnel::start(&stage.certificates, stage.gearmand.port());
+    let wire = FaultyWire::start_encrypted(stunnel.port());
+    stage.go_to(&wire.address());
+    stage.set("gman_delivery", "pipelined");
+    stage.set("gman_on_failure", "error");
+    stage.set_number("gman_timeout_ms", 60_000);
+    stage.create_table();
+    let mut faults = 0;
+    for statement in 1..=STATEMENTS {
+        let fault = [Fault::FlippedBits, Fault::Twice][statement as usize % 2];
+        wire.fail(fault, 5);
+        stage.update_all();
+        faults += wire.faults();
+    }
+    wire.mend();
+    stage.flush();
+    assert!(faults > 0, "no fault came");
+    println!("{faults} faults");
+    assert_arrived(&worker, STATEMENTS);
+    for job in worker.jobs() {
+        let id = String::from_utf8_lossy(&job.workload).parse::<u32>();
+        let unique = job.unique.parse::<u32>();
+        let is_whole = id.is_ok_and(|id| unique.is_ok_and(|unique| unique % ROWS == id % ROWS));
+        assert!(is_whole, "{job:?}");
+    }
     assert_eq!(stage.failed(), 0);
 }
 
