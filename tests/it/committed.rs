@@ -95,7 +95,7 @@ impl Stage {
 }
 
 /// Installs both plugins; or says why the server cannot have them.
-fn install_plugins(database: &Database) -> Result<(), String> {
+pub(crate) fn install_plugins(database: &Database) -> Result<(), String> {
     let mut session = database.connect();
     for plugin in ["gman", "gman_commit"] {
         let sql = format!("INSTALL PLUGIN {plugin} SONAME 'libgearman_mysql_udf.so'");
