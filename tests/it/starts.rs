@@ -180,6 +180,9 @@ fn an_upgrade_of_the_server_leaves_functions_and_triggers() {
             .output()
             .expect("mariadb-upgrade");
         let said = text(&upgrade);
+        if said.contains("does not match the version of the server") {
+            unsupported!("the mariadb-upgrade of this machine is another server's");
+        }
         assert!(upgrade.status.success(), "{said}");
         assert!(!said.contains("json_"), "{said}");
         database.restart();
