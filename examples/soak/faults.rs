@@ -7,8 +7,9 @@ use fastrand::Rng;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use crate::stage::{Cache, JobServer};
+use crate::stage::{JobServer, Source};
 use crate::stop::Stop;
+use crate::support::RedisCluster;
 
 /// How long between two faults, in seconds.
 const CALM: (f64, f64) = (1.0, 6.0);
@@ -25,18 +26,26 @@ pub(crate) enum Fault {
     Kill,
     Freeze,
     Cut,
-    RedisRestart,
+    TlsKill,
+    NodeRestart,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 4] = [Self::Kill, Self::Freeze, Self::Cut, Self::RedisRestart];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Kill,
+        Self::Freeze,
+        Self::Cut,
+        Self::TlsKill,
+        Self::NodeRestart,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kill => "gearmand killed",
             Self::Freeze => "gearmand stopped",
             Self::Cut => "port cut",
-            Self::RedisRestart => "Redis restarted",
+            Self::TlsKill => "TLS end killed",
+            Self::NodeRestart => "Redis node away",
         }
     }
 }
@@ -52,7 +61,7 @@ pub(crate) struct Incident {
 /// Has faults happen until it is time to end; then nothing is wrong any more.
 pub(crate) fn inflict(
     servers: &mut [JobServer],
-    cache: &mut Cache,
+    redis: &mut RedisCluster,
     mut rng: Rng,
     stop: &Stop,
 ) -> Vec<Incident> {
@@ -83,10 +92,18 @@ pub(crate) fn inflict(
                 server.wire.mend();
                 server.wire.forget_acknowledged();
             }
-            Fault::RedisRestart => {
-                cache.redis.stop();
+            Fault::TlsKill => {
+                server.tls.kill();
                 stop.sleep(trouble);
-                cache.redis.restart();
+                server.tls.restart();
+            }
+            // A master that is away for long enough has been replaced when it comes back.
+            Fault::NodeRestart => {
+                let node = rng.usize(..redis.nodes.len());
+                redis.nodes[node].stop();
+                stop.sleep(trouble);
+                redis.nodes[node].restart();
+                redis.wait_until_whole();
             }
         }
         incidents.push(Incident {
@@ -99,12 +116,16 @@ pub(crate) fn inflict(
 }
 
 /// Settings, and the values that they take in turn; the first is the one at the end.
-pub(crate) fn settings(lists: Vec<String>) -> BTreeMap<&'static str, Vec<String>> {
+pub(crate) type Settings = BTreeMap<&'static str, Vec<String>>;
+
+/// What is changed in a server that has these lists of job servers.
+pub(crate) fn settings(lists: &[String]) -> Settings {
     let quoted = |value: &String| format!("'{value}'");
     let words = |values: &[&str]| values.iter().map(ToString::to_string).collect();
     BTreeMap::from([
         ("gman_servers", lists.iter().map(quoted).collect()),
-        ("gman_delivery", words(&["acked", "pipelined"])),
+        ("gman_delivery", words(&["acked", "pipelined", "committed"])),
+        ("gman_commit_wait", words(&["OFF", "ON"])),
         (
             "gman_on_failure",
             words(&["'warning'", "'null'", "'error'"]),
@@ -119,29 +140,32 @@ pub(crate) fn settings(lists: Vec<String>) -> BTreeMap<&'static str, Vec<String>
     ])
 }
 
-/// Changes settings until it is time to end; returns how often.
-pub(crate) fn change_settings(
-    session: &mut Conn,
-    settings: &BTreeMap<&'static str, Vec<String>>,
-    mut rng: Rng,
-    stop: &Stop,
-) -> u64 {
-    let names: Vec<_> = settings.keys().collect();
+/// Changes settings of one source after the other until it is time to end; returns how often.
+pub(crate) fn change_settings(sources: &[Source], mut rng: Rng, stop: &Stop) -> u64 {
+    let mut sessions: Vec<Conn> = sources
+        .iter()
+        .map(|source| source.database.connect())
+        .collect();
     let mut changes = 0;
     while stop.sleep(between(&mut rng, UNCHANGED)) {
+        let number = rng.usize(..sources.len());
+        let settings = &sources[number].settings;
+        let names: Vec<_> = settings.keys().collect();
         let name = names[rng.usize(..names.len())];
         let values = &settings[name];
-        set(session, name, &values[rng.usize(..values.len())]);
+        let value = &values[rng.usize(..values.len())];
+        set(&mut sessions[number], name, value);
         changes += 1;
     }
-    calm(session, settings);
+    sources.iter().for_each(calm);
     changes
 }
 
 /// Gives every setting its first value.
-pub(crate) fn calm(session: &mut Conn, settings: &BTreeMap<&'static str, Vec<String>>) {
-    for (name, values) in settings {
-        set(session, name, &values[0]);
+pub(crate) fn calm(source: &Source) {
+    let mut session = source.database.connect();
+    for (name, values) in &source.settings {
+        set(&mut session, name, &values[0]);
     }
 }
 

@@ -11,16 +11,25 @@ use serde::Deserialize;
 pub(crate) enum Delivery {
     Acked,
     Pipelined,
+    Committed,
     Outbox,
 }
 
 impl Delivery {
-    pub(crate) const ALL: [Self; 3] = [Self::Acked, Self::Pipelined, Self::Outbox];
+    pub(crate) const ALL: [Self; 4] = [Self::Acked, Self::Pipelined, Self::Committed, Self::Outbox];
+
+    /// The one that `gman_delivery` calls by this name.
+    pub(crate) fn of_setting(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|delivery| delivery.name() == name)
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Acked => "acked",
             Self::Pipelined => "pipelined",
+            Self::Committed => "committed",
             Self::Outbox => "outbox",
         }
     }
@@ -35,7 +44,21 @@ pub(crate) enum Fate {
     /// answer of the job server that did not come in time.
     Failed(Delivery),
     /// The transaction rolled back: the job must not arrive.
-    RolledBack,
+    RolledBack(Delivery),
+    /// The transaction rolled back, and the setting changed during the call: the job may have left with
+    /// the call or gone with the transaction.
+    Unclear(Delivery),
+}
+
+impl Fate {
+    fn delivery(self) -> Delivery {
+        match self {
+            Self::Promised(delivery)
+            | Self::Failed(delivery)
+            | Self::RolledBack(delivery)
+            | Self::Unclear(delivery) => delivery,
+        }
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -57,7 +80,7 @@ struct Workload {
 /// What became of the jobs of one delivery.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// What sessions asked for, what was rolled back included.
+    /// What sessions asked for, what was rolled back or is unclear included.
     pub(crate) submitted: u64,
     pub(crate) rolled_back: u64,
     pub(crate) failed: u64,
@@ -160,7 +183,7 @@ impl Ledger {
         for session in 1..=self.sessions.len() {
             for job in self.jobs(session).iter() {
                 let fate = job.fate.expect("every session knows its jobs' fates");
-                counts.entry(delivery_of(fate)).or_default().add(job, fate);
+                counts.entry(fate.delivery()).or_default().add(job, fate);
             }
         }
         counts
@@ -192,14 +215,6 @@ impl Ledger {
     }
 }
 
-/// Only the outbox knows rollbacks: the others' jobs have left by then.
-fn delivery_of(fate: Fate) -> Delivery {
-    match fate {
-        Fate::Promised(delivery) | Fate::Failed(delivery) => delivery,
-        Fate::RolledBack => Delivery::Outbox,
-    }
-}
-
 impl Count {
     fn add(&mut self, job: &Job, fate: Fate) {
         let arrived = u64::from(job.arrivals > 0);
@@ -214,10 +229,11 @@ impl Count {
                 self.failed += 1;
                 self.failed_and_arrived += arrived;
             }
-            Fate::RolledBack => {
+            Fate::RolledBack(_) => {
                 self.rolled_back += 1;
                 self.phantom += arrived;
             }
+            Fate::Unclear(_) => {}
         }
     }
 }

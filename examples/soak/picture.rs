@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Instant;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -10,21 +11,23 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::faults::{Fault, Incident};
 use crate::ledger::Delivery;
-use crate::samples::Sample;
+use crate::samples::{Sample, Usage};
 
-const SIZE: (u32, u32) = (760, 620);
+const SIZE: (u32, u32) = (760, 780);
 const TITLE_HEIGHT: u32 = 60;
-const FAULTS_HEIGHT: u32 = 120;
+const FAULTS_HEIGHT: u32 = 142;
 const PANEL_TITLE: i32 = 18;
 const LEFT: u32 = 48;
 const RIGHT: u32 = 150;
 
 const INK: RGBColor = RGBColor(40, 40, 40);
 const GRID: RGBColor = RGBColor(225, 225, 225);
-const COLORS: [RGBColor; 3] = [
+const COLORS: [RGBColor; 5] = [
     RGBColor(38, 120, 178),
     RGBColor(220, 130, 30),
     RGBColor(60, 150, 80),
+    RGBColor(150, 80, 170),
+    RGBColor(120, 120, 120),
 ];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -32,55 +35,78 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// One line of a panel: its name, and its value at each minute.
 type Line = (&'static str, Vec<(f64, f64)>);
 
-/// Draws `samples` and `incidents` into the SVG file `path`.
-pub(crate) fn draw(
-    path: &Path,
-    title: &str,
-    subtitle: &str,
-    samples: &[Sample],
-    incidents: &[Incident],
-) -> Result<(), Box<dyn Error>> {
-    let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
-        return Err("there are no samples".into());
-    };
-    let minutes = |sample: &Sample| (sample.at - first.at).as_secs_f64() / 60.0;
-    let time = 0.0..minutes(last);
-    let line = |value: fn(&Sample) -> f64| {
-        let points = samples
-            .iter()
-            .map(|sample| (minutes(sample), value(sample)));
-        points.collect::<Vec<_>>()
-    };
-
-    let picture = SVGBackend::new(path, SIZE).into_drawing_area();
-    picture.fill(&WHITE)?;
-    picture.draw_text(title, &text(18), (16, 12))?;
-    picture.draw_text(subtitle, &text(12), (16, 38))?;
-    let (_, body) = picture.split_vertically(TITLE_HEIGHT);
-    let (panels, faults) = body.split_vertically(SIZE.1 - TITLE_HEIGHT - FAULTS_HEIGHT);
-    let panels = panels.split_evenly((3, 1));
-    panel(&panels[0], "jobs a second", &time, &rates(samples))?;
-    let memory = line(|sample| sample.rss_bytes as f64 / f64::from(1 << 20));
-    panel(&panels[1], "memory, MiB", &time, &[("resident", memory)])?;
-    let threads = line(|sample| sample.threads as f64);
-    let sockets = line(|sample| sample.sockets as f64);
-    let lines = [("threads", threads), ("sockets", sockets)];
-    panel(&panels[2], "threads and sockets", &time, &lines)?;
-    let spans: Vec<_> = incidents
-        .iter()
-        .map(|incident| {
-            let minute = |at| first.at.max(at).duration_since(first.at).as_secs_f64() / 60.0;
-            (incident.fault, minute(incident.from)..minute(incident.to))
-        })
-        .collect();
-    fault_rows(&faults, &time, &spans)?;
-    picture.present()?;
-    Ok(())
+/// What a picture shows.
+pub(crate) struct Picture<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) subtitle: &'a str,
+    /// The names of the processes that the samples are about.
+    pub(crate) watched: &'a [&'static str],
+    pub(crate) samples: &'a [Sample],
+    pub(crate) incidents: &'a [Incident],
 }
+
+impl Picture<'_> {
+    /// Draws it into the SVG file `path`.
+    pub(crate) fn draw(&self, path: &Path) -> Result<(), Box<dyn Error>> {
+        let (Some(first), Some(last)) = (self.samples.first(), self.samples.last()) else {
+            return Err("there are no samples".into());
+        };
+        let minute = |at: Instant| at.saturating_duration_since(first.at).as_secs_f64() / 60.0;
+        let time = 0.0..minute(last.at);
+
+        let picture = SVGBackend::new(path, SIZE).into_drawing_area();
+        picture.fill(&WHITE)?;
+        picture.draw_text(self.title, &text(18), (16, 12))?;
+        picture.draw_text(self.subtitle, &text(12), (16, 38))?;
+        let (_, body) = picture.split_vertically(TITLE_HEIGHT);
+        let (panels, faults) = body.split_vertically(SIZE.1 - TITLE_HEIGHT - FAULTS_HEIGHT);
+        let panels = panels.split_evenly((4, 1));
+        panel(&panels[0], "jobs a second", &time, &rates(self.samples))?;
+        let memory = self.lines(|usage| usage.rss_bytes as f64 / f64::from(1 << 20));
+        panel(&panels[1], "resident memory, MiB", &time, &memory)?;
+        let threads = self.lines(|usage| usage.threads as f64);
+        panel(&panels[2], "threads", &time, &threads)?;
+        let sockets = self.lines(|usage| usage.sockets as f64);
+        panel(&panels[3], "sockets", &time, &sockets)?;
+        let spans: Vec<_> = self
+            .incidents
+            .iter()
+            .map(|incident| (incident.fault, minute(incident.from)..minute(incident.to)))
+            .collect();
+        fault_rows(&faults, &time, &spans)?;
+        picture.present()?;
+        Ok(())
+    }
+
+    /// A line for each process, of the median over ten samples each.
+    fn lines(&self, value: fn(&Usage) -> f64) -> Vec<Line> {
+        let start = self.samples[0].at;
+        let line = |process: usize| {
+            self.samples
+                .chunks(SPAN)
+                .map(|span| {
+                    let minute = (span[0].at - start).as_secs_f64() / 60.0;
+                    let mut values: Vec<f64> = span
+                        .iter()
+                        .map(|sample| value(&sample.usage[process]))
+                        .collect();
+                    values.sort_unstable_by(f64::total_cmp);
+                    (minute, values[values.len() / 2])
+                })
+                .collect()
+        };
+        let names = self.watched.iter().enumerate();
+        names
+            .map(|(process, name)| (*name, line(process)))
+            .collect()
+    }
+}
+
+/// How many samples are one point of a line.
+const SPAN: usize = 10;
 
 /// Deliveries a second, over ten samples each.
 fn rates(samples: &[Sample]) -> Vec<Line> {
-    const SPAN: usize = 10;
     let start = samples[0].at;
     let rate = |number: usize| {
         samples

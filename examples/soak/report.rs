@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::faults::{Fault, Incident};
 use crate::ledger::{Count, Delivery};
-use crate::picture;
+use crate::picture::Picture;
 use crate::samples::{Rule, Sample};
 
 /// Everything that is known at the end.
@@ -24,7 +24,10 @@ pub(crate) struct Report {
     pub(crate) stale: usize,
     /// Rows of the outbox that were given up.
     pub(crate) dead: u64,
-    pub(crate) status: Vec<(String, String)>,
+    /// The counters of each database server, behind its name.
+    pub(crate) status: Vec<(&'static str, Vec<(String, String)>)>,
+    /// The names of the processes that were sampled.
+    pub(crate) watched: Vec<&'static str>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) incidents: Vec<Incident>,
@@ -53,8 +56,10 @@ impl Report {
         self.print_jobs();
         self.print_faults();
         self.print_use();
-        for (name, value) in &self.status {
-            println!("{name} {value}");
+        for (database, status) in &self.status {
+            for (name, value) in status {
+                println!("{database}: {name} {value}");
+            }
         }
         println!("\nverdict: {}", if self.is_good() { "good" } else { "BAD" });
     }
@@ -113,16 +118,17 @@ impl Report {
     fn print_use(&self) {
         println!();
         println!(
-            "| of the server  | median, 2nd quarter | median, last quarter | may grow by |   highest |     limit | flat |"
+            "| process       | what           | median, 2nd quarter | median, last quarter | may grow by |   highest |     limit | flat |"
         );
         println!(
-            "|----------------|--------------------:|---------------------:|------------:|----------:|----------:|------|"
+            "|---------------|----------------|--------------------:|---------------------:|------------:|----------:|----------:|------|"
         );
         for rule in &self.rules {
             let finding = rule.apply(&self.samples);
             let limit = rule.limit.map_or("none".into(), |limit| limit.to_string());
             println!(
-                "| {:<14} | {:>19} | {:>20} | {:>11} | {:>9} | {limit:>9} | {:<4} |",
+                "| {:<13} | {:<14} | {:>19} | {:>20} | {:>11} | {:>9} | {limit:>9} | {:<4} |",
+                rule.process_name,
                 rule.name,
                 finding.second_quarter,
                 finding.last_quarter,
@@ -144,7 +150,14 @@ impl Report {
             sum(|count| count.lost)
         );
         let subtitle = format!("{} sessions, {}", self.sessions, self.version);
-        picture::draw(path, &title, &subtitle, &self.samples, &self.incidents)
+        let picture = Picture {
+            title: &title,
+            subtitle: &subtitle,
+            watched: &self.watched,
+            samples: &self.samples,
+            incidents: &self.incidents,
+        };
+        picture.draw(path)
     }
 }
 

@@ -1,21 +1,45 @@
-//! What the database server uses, sampled every second, and the rule by which it is flat.
+//! What the processes of the path use, sampled every second, and the rule by which it is flat.
 
 use std::time::{Duration, Instant};
 
 use crate::ledger::{Delivery, Ledger};
 use crate::stop::Stop;
-use crate::support::Database;
+use crate::support::Process;
 
 /// How long from one sample to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The server at one moment.
+/// A process that must not grow.
+#[derive(Clone, Copy)]
+pub(crate) struct Watched<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) process: &'a Process,
+}
+
+/// What a process uses at one moment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sample {
-    pub(crate) at: Instant,
+pub(crate) struct Usage {
     pub(crate) rss_bytes: u64,
     pub(crate) threads: u64,
     pub(crate) sockets: u64,
+}
+
+impl Usage {
+    pub(crate) fn of(process: &Process) -> Self {
+        Self {
+            rss_bytes: process.rss_bytes(),
+            threads: process.threads() as u64,
+            sockets: process.sockets() as u64,
+        }
+    }
+}
+
+/// Everything at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub(crate) at: Instant,
+    /// Of each watched process, in their order.
+    pub(crate) usage: Vec<Usage>,
     /// Jobs delivered since the beginning, by [`Delivery`].
     pub(crate) delivered: [u64; Delivery::ALL.len()],
     /// Jobs that have been promised and are not delivered yet.
@@ -23,12 +47,11 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn take(database: &Database, ledger: &Ledger) -> Self {
+    fn take(watched: &[Watched<'_>], ledger: &Ledger) -> Self {
+        let usage = watched.iter().map(|watched| Usage::of(watched.process));
         Self {
             at: Instant::now(),
-            rss_bytes: database.rss_bytes(),
-            threads: database.threads() as u64,
-            sockets: database.sockets() as u64,
+            usage: usage.collect(),
             delivered: ledger.delivered(),
             outstanding: ledger.outstanding(),
         }
@@ -37,7 +60,7 @@ impl Sample {
 
 /// Samples until `end`, or until it is time to end for another reason.
 pub(crate) fn collect(
-    database: &Database,
+    watched: &[Watched<'_>],
     ledger: &Ledger,
     end: Instant,
     stop: &Stop,
@@ -46,7 +69,7 @@ pub(crate) fn collect(
     let mut samples = Vec::new();
     let mut due = Instant::now();
     while due < end && stop.sleep_until(due) {
-        let sample = Sample::take(database, ledger);
+        let sample = Sample::take(watched, ledger);
         watch(&sample);
         samples.push(sample);
         due += INTERVAL;
@@ -56,8 +79,11 @@ pub(crate) fn collect(
 
 /// What must not grow.
 pub(crate) struct Rule {
+    /// The process's place among those that are watched.
+    pub(crate) process: usize,
+    pub(crate) process_name: &'static str,
     pub(crate) name: &'static str,
-    pub(crate) value: fn(&Sample) -> u64,
+    pub(crate) value: fn(&Usage) -> u64,
     /// By how much the median of the last quarter may be above that of the second one. The first
     /// one is for the server's own caches to fill.
     pub(crate) growth: u64,
@@ -75,7 +101,8 @@ pub(crate) struct Finding {
 
 impl Rule {
     pub(crate) fn apply(&self, samples: &[Sample]) -> Finding {
-        let values: Vec<u64> = samples.iter().map(self.value).collect();
+        let usage = samples.iter().map(|sample| &sample.usage[self.process]);
+        let values: Vec<u64> = usage.map(self.value).collect();
         let quarter = values.len() / 4;
         let second_quarter = median(&values[quarter..2 * quarter]);
         let last_quarter = median(&values[values.len() - quarter..]);

@@ -3,6 +3,7 @@
 mod c_plugins;
 mod callers;
 mod deb;
+mod linked_crates;
 mod tarball;
 
 use std::fs;

@@ -1,7 +1,8 @@
 //! The page of `examples/web`, in a browser and without one: it reads Redis first and MySQL second, and
 //! a change in MySQL reaches it over the trigger, gearmand and the worker.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, fs, thread};
@@ -279,6 +280,70 @@ fn a_form_from_elsewhere_or_with_no_good_name_changes_nothing() {
     assert_eq!(changed, [1]);
     for path in ["/index.php", "/page.html.php", "/account.sql", "/serve"] {
         assert_eq!(system.page.get(path).status, 404, "{path}");
+    }
+}
+
+/// A site that leads its own name to this address would be the origin of the form, and could read the page.
+#[test]
+fn whoever_asks_for_another_host_gets_nothing() {
+    let system = System::start();
+    let address = system.origin().replace("http://", "");
+    for host in [
+        "rebound.example",
+        &address.replace("127.0.0.1", "rebound.example"),
+        "",
+        "127.0.0.2",
+    ] {
+        for request in [
+            format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
+            format!("GET /changes HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
+            format!(
+                "POST / HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nConnection: close\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 12\r\n\r\nid=1&name=sm"
+            ),
+        ] {
+            let answer = said(&address, &request);
+            assert!(answer.starts_with("HTTP/1.1 4"), "{request}: {answer}");
+            assert!(!answer.contains("test1"), "{answer}");
+        }
+    }
+    let name: String = system.database.value("SELECT name FROM test WHERE id = 1");
+    assert_eq!(name, "test1");
+}
+
+/// What the page answers to these bytes.
+fn said(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the page listens");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+/// Names in Redis, what the address says and what MySQL refuses for: each stands in the page as text.
+#[test]
+fn nothing_that_is_shown_is_markup() {
+    let system = System::start();
+    let markup = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'><b>";
+    system.redis.set("1", markup);
+    let page = system.page.get("/?changed=%3Cscript%3E&id=%3Cscript%3E");
+    assert!(
+        page.body.contains("&lt;script&gt;alert(1)"),
+        "{}",
+        page.body
+    );
+    system.database.execute("DROP TRIGGER datatoredis");
+    system.database.execute(&format!(
+        "CREATE TRIGGER refuses BEFORE UPDATE ON test FOR EACH ROW \
+         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{}'",
+        markup.replace('\'', "''")
+    ));
+    let refused = system.page.change(&system.origin(), "1", "\"><b>x");
+    assert!(refused.body.contains("MySQL refuses"), "{}", refused.body);
+    for body in [&page.body, &refused.body] {
+        let scripts = body.matches("<script").count();
+        assert_eq!(scripts, 1, "{body}");
+        assert!(!body.contains("<img") && !body.contains("<b>"), "{body}");
     }
 }
 

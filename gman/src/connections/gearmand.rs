@@ -14,6 +14,7 @@ use gearman_mysql_udf::gearman::wire::protection::Protection;
 use gearman_mysql_udf::gearman::wire::tls::files::{self, Files, Names};
 
 use crate::error::{Error, Result};
+use crate::terminal::printable;
 
 /// Several job servers; a name of its own keeps clap from taking it for several values.
 type JobServers = Vec<HostPort>;
@@ -25,6 +26,15 @@ static NAMES: Names = Names {
     key: "--gearmand-key",
     server_name: "--gearmand-server-name",
 };
+
+/// Reads a list of job servers, for clap, which prints what is said of a wrong one as it is.
+///
+/// # Errors
+///
+/// What was expected.
+pub(crate) fn job_servers(list: &str) -> std::result::Result<JobServers, String> {
+    host_port::parse(list).map_err(|error| printable(&error.to_string()).into_owned())
+}
 
 /// Which job servers.
 #[derive(Debug, Clone, Args)]
@@ -40,7 +50,7 @@ pub(crate) struct GearmandOptions {
         value_name = "LIST",
         default_value = "127.0.0.1:4730"
     )]
-    #[arg(value_parser = host_port::parse)]
+    #[arg(value_parser = job_servers)]
     pub(crate) job_servers: JobServers,
 
     /// TLS: a PEM file with the authorities that sign the job servers' certificates; without it there is

@@ -3,6 +3,7 @@
 use std::env;
 use std::error::Error as _;
 use std::fmt::{self, Display};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,8 +30,15 @@ const PORT: u16 = 3306;
 /// How long the server may take to accept a connection over TCP.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the server may say nothing. Statements of ours wait for locks and read the definitions of all
+/// tables; that takes minutes at worst.
+const SILENCE: Duration = Duration::from_secs(600);
+
 /// The largest packet that servers can be set to send, in bytes.
 const LARGEST_PACKET: usize = 1 << 30;
+
+/// What a server is that lets its time pass.
+const SILENT: &str = "it accepts connections and does not answer";
 
 /// `ER_ACCESS_DENIED_ERROR`, `ER_ACCESS_DENIED_NO_PASSWORD_ERROR`, and MariaDB's for accounts that
 /// go by the user of the operating system.
@@ -78,8 +86,18 @@ impl MysqlOptions {
     /// If the server is unreachable or refuses the account, or an option cannot be read. Never
     /// shows a password.
     pub(crate) fn connect(&self) -> Result<Conn> {
+        self.connect_for(SILENCE)
+    }
+
+    /// As [`MysqlOptions::connect`], to a server that is gone if it says nothing for `patience`.
+    ///
+    /// # Errors
+    ///
+    /// As [`MysqlOptions::connect`].
+    pub(crate) fn connect_for(&self, patience: Duration) -> Result<Conn> {
         let account = self.account()?;
-        Conn::new(account.options()).map_err(|error| cannot_connect(&account, &error))
+        Conn::new(patient(account.options(), patience))
+            .map_err(|error| cannot_connect(&account, &error))
     }
 
     /// Finds the server and the account once, to connect again and again; connects to nobody.
@@ -121,18 +139,22 @@ impl DatabaseServer {
     /// As [`mysql::Conn::new`].
     pub(crate) fn connect(&self, database: &str, patience: Duration) -> mysql::Result<Conn> {
         let options = self.0.options().db_name(Some(database));
-        Conn::new(
-            options
-                .read_timeout(Some(patience))
-                .write_timeout(Some(patience))
-                .max_allowed_packet(Some(LARGEST_PACKET)),
-        )
+        Conn::new(patient(options, patience))
     }
 
     /// What the failure to connect is to an operator.
     pub(crate) fn cannot_connect(&self, error: &mysql::Error) -> Error {
         cannot_connect(&self.0, error)
     }
+}
+
+/// A server that says nothing for so long is gone.
+fn patient(options: OptsBuilder, patience: Duration) -> OptsBuilder {
+    options
+        .read_timeout(Some(patience))
+        .write_timeout(Some(patience))
+        // Otherwise the crate asks the server, takes whatever it answers, and panics if that is no number.
+        .max_allowed_packet(Some(LARGEST_PACKET))
 }
 
 /// A server, an account, and how to get there.
@@ -385,6 +407,8 @@ pub(crate) fn refused(what: impl Display, error: &mysql::Error) -> Error {
 /// The crate's errors without its own names around them.
 fn reason(error: &mysql::Error) -> String {
     match error {
+        // What the kernel calls the end of a timeout says nothing to anybody.
+        mysql::Error::IoError(error) if error.kind() == ErrorKind::WouldBlock => SILENT.to_owned(),
         mysql::Error::IoError(error) => error.to_string(),
         // Such as what TLS found wrong with a certificate.
         mysql::Error::CodecError(error) => match error.source() {

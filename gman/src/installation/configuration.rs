@@ -1,12 +1,12 @@
 //! The lines of a server's configuration that load the plugin and name the job servers.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use gearman_mysql_udf::installation::CONFIGURATION;
 
 use super::files;
 use crate::error::{Error, Result};
+use crate::whole_file;
 
 /// The job servers that the fragment names.
 const EXAMPLE: &str = "127.0.0.1:4730";
@@ -79,11 +79,13 @@ fn usual_folder() -> Result<&'static Path> {
 
 fn is_ours(file: &Path) -> bool {
     let first_line = CONFIGURATION.lines().next().unwrap_or_default();
-    fs::read_to_string(file).is_ok_and(|text| text.starts_with(first_line))
+    whole_file::read(file).is_ok_and(|text| text.starts_with(first_line.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,12 +1,15 @@
 //! The library's files: where it comes from, and what stands in the server's plugin directory.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::whole_file::{self, WRITABLE_BY_OTHERS, with_suffix};
 
 /// The library's file.
 pub(super) const LIBRARY: &str = "libgearman_mysql_udf.so";
@@ -58,18 +61,34 @@ pub(super) fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 pub(super) fn is_equal(one: &Path, other: &Path) -> bool {
-    matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
+    matches!((whole_file::read(one), whole_file::read(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Whether nobody can change a file who may not change what stands in its folder.
+pub(super) fn is_safe(file: &Path) -> bool {
+    let folder = file.parent().and_then(|folder| fs::metadata(folder).ok());
+    whole_file::is_safe(file, folder.map(|folder| folder.uid()))
+}
+
+/// Whether accounts that have nothing to do with a folder can put files into it.
+pub(super) fn is_open_to_all(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & WRITABLE_BY_OTHERS != 0)
+}
+
+/// Whether a file can be loaded: it is one of the linker's.
+pub(super) fn is_library(file: &Path) -> bool {
+    whole_file::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"))
 }
 
 /// Whether a library is a version of ours.
 pub(super) fn is_ours(file: &Path) -> bool {
-    fs::read(file).is_ok_and(|bytes| find(&bytes, ONLY_OURS).next().is_some())
+    whole_file::read(file).is_ok_and(|bytes| find(&bytes, ONLY_OURS).next().is_some())
 }
 
 /// Whether a library has a function of this name.
 pub(super) fn has_symbol(file: &Path, name: &str) -> bool {
     let is_part = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-    fs::read(file).is_ok_and(|bytes| {
+    whole_file::read(file).is_ok_and(|bytes| {
         find(&bytes, name.as_bytes()).any(|at| {
             let before = at.checked_sub(1).and_then(|at| bytes.get(at));
             !is_part(before) && !is_part(bytes.get(at + name.len()))
@@ -89,13 +108,6 @@ pub(super) fn is_link_to_ours(file: &Path) -> bool {
     fs::read_link(file).is_ok_and(|target| target == Path::new(LIBRARY))
 }
 
-/// The same file with something behind its name.
-pub(super) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 /// Keeps a file under a second name, so that the first one never points to nothing.
 pub(super) fn keep(file: &Path) -> Result<String> {
     let kept = with_suffix(file, KEPT);
@@ -112,11 +124,7 @@ pub(super) fn keep(file: &Path) -> Result<String> {
 
 /// Writes a file so that nobody ever sees half of it.
 pub(super) fn replace(file: &Path, content: &[u8]) -> Result {
-    let new = with_suffix(file, ".new");
-    fs::write(&new, content)
-        .and_then(|()| fs::set_permissions(&new, fs::Permissions::from_mode(MODE)))
-        .and_then(|()| fs::rename(&new, file))
-        .map_err(|error| cannot("write", file, &error))
+    whole_file::replace(file, content, Some(MODE)).map_err(|error| cannot("write", file, &error))
 }
 
 /// Makes the name lead to our library, from one moment to the next.
@@ -129,7 +137,7 @@ pub(super) fn link_to_ours(file: &Path) -> Result {
 }
 
 pub(super) fn read(file: &Path) -> Result<Vec<u8>> {
-    fs::read(file).map_err(|error| cannot("read", file, &error))
+    whole_file::read(file).map_err(|error| cannot("read", file, &error))
 }
 
 pub(super) fn rename(file: &Path, to: &Path) -> Result {
@@ -146,6 +154,13 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.sort();
     Ok(files)
+}
+
+/// The name that a C plugin's file had before it was kept.
+pub(super) fn before_kept(file: &Path) -> Option<PathBuf> {
+    // Byte by byte: a name may be no UTF-8.
+    let name = file.file_name()?.as_bytes().strip_suffix(KEPT.as_bytes())?;
+    (!name.is_empty()).then(|| file.with_file_name(OsStr::from_bytes(name)))
 }
 
 /// The last part of a path, for people.
@@ -165,6 +180,8 @@ fn cannot(what: &str, file: &Path, error: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -175,5 +192,24 @@ mod tests {
         assert!(has_symbol(&file, "gman_do"));
         assert!(!has_symbol(&file, "gman"));
         assert!(!has_symbol(&file, "json_values"));
+    }
+
+    #[test]
+    fn the_name_before_is_the_same_bytes() {
+        let kept = Path::new("/p").join(OsStr::from_bytes(b"\xff\x1b.so.c-plugin"));
+        let before = Path::new("/p").join(OsStr::from_bytes(b"\xff\x1b.so"));
+        assert_eq!(before_kept(&kept), Some(before));
+        for name in ["/p/.c-plugin", "/p/a.so", "/"] {
+            assert_eq!(before_kept(Path::new(name)), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_everybody_may_write_to_is_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(!is_open_to_all(folder.path()));
+        let open = fs::Permissions::from_mode(0o757);
+        fs::set_permissions(folder.path(), open).expect("a mode");
+        assert!(is_open_to_all(folder.path()));
     }
 }

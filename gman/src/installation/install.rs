@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use gearman_mysql_udf::gearman::servers::host_port;
 use gearman_mysql_udf::installation::{FUNCTIONS, JSON_NAMES};
 
 use super::configuration;
 use super::files::{self, LIBRARY};
 use super::report::Report;
 use super::server::{self, NO_SUCH_SYMBOL, PLUGINS, Server};
-use crate::connections::MysqlOptions;
+use crate::connections::{self, MysqlOptions};
 use crate::error::{Error, Result};
 
 /// Put the library into the database server of this machine and create its functions
@@ -64,7 +63,7 @@ pub(crate) struct Install {
 
 /// Reads a list and writes it again: nothing but names, addresses and ports gets into SQL.
 fn job_servers(list: &str) -> std::result::Result<String, String> {
-    let servers = host_port::parse(list).map_err(|error| error.to_string())?;
+    let servers = connections::job_servers(list)?;
     let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
     Ok(servers.join(","))
 }
@@ -96,6 +95,13 @@ pub(crate) fn install(options: &Install) -> Result {
         }
         None => false,
     };
+    if files::is_open_to_all(&server.plugin_dir) {
+        let folder = server.plugin_dir.display();
+        report.left(format!(
+            "take the right to write to {folder} from all users, who can run code in the server with it: \
+             chmod o-w"
+        ));
+    }
     report.plugins = server.plugins()?.into_iter().map(str::to_owned).collect();
     say_what_is_left(options, is_complete, written, &mut report);
     report.end()
@@ -123,7 +129,7 @@ fn put_library(server: &Server, source: &Path, replace: bool, report: &mut Repor
     if files::is_same(source, &target) {
         return report.did(format!("{LIBRARY} is there, as the package has it"));
     }
-    if files::is_equal(source, &target) {
+    if files::is_safe(&target) && files::is_equal(source, &target) {
         return report.did(format!("{LIBRARY} is there already"));
     }
     if target.exists() && !files::is_ours(&target) {
@@ -164,6 +170,14 @@ fn replace_c_plugins(server: &mut Server, report: &mut Report) -> Result {
             )));
         }
         if file.exists() {
+            // The server says that it is one: a server of somebody else's may name anything.
+            if !files::is_library(&file) {
+                return Err(Error::failed(format!(
+                    "{} is no library, though the server has functions from it; is this the server that \
+                     you mean?",
+                    file.display()
+                )));
+            }
             report.did(files::keep(&file)?)?;
         }
         // One file behind all names: they share their settings and connections, and an upgrade is one.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::terminal;
+use crate::terminal::{self, printable};
 
 /// What was done.
 #[derive(Debug, Default, Serialize)]
@@ -33,7 +33,7 @@ impl Report {
     pub(super) fn did(&mut self, line: impl Into<String>) -> Result {
         let line = line.into();
         if !self.json {
-            terminal::print(&line)?;
+            terminal::print(&printable(&line))?;
         }
         self.done.push(line);
         Ok(())
@@ -60,6 +60,6 @@ impl Report {
         terminal::print("still to be done:")?;
         self.to_do
             .iter()
-            .try_for_each(|step| terminal::print(&format!("  - {step}")))
+            .try_for_each(|step| terminal::print(&printable(&format!("  - {step}"))))
     }
 }

@@ -2,7 +2,8 @@
 
 use gearman_mysql_udf::installation::{FUNCTIONS, JSON_NAMES};
 use mysql::Conn;
-use mysql::prelude::Queryable;
+
+use crate::connections::Ask;
 
 /// The names of our functions, in the order in which they are created.
 pub(super) fn function_names() -> Vec<&'static str> {
@@ -21,7 +22,7 @@ pub(super) fn function_names() -> Vec<&'static str> {
 pub(super) fn run(session: &mut Conn, script: &str) -> mysql::Result<()> {
     statements(script)
         .iter()
-        .try_for_each(|statement| session.query_drop(statement))
+        .try_for_each(|statement| session.run(statement))
 }
 
 /// Takes a script apart. A statement ends with a line that ends with the delimiter; comments stand

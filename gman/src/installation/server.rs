@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use mysql::Conn;
-use mysql::prelude::{FromRow, FromValue, Queryable};
+use mysql::prelude::{FromRow, FromValue};
 
 use super::files::LIBRARY;
 use super::report::Report;
 use super::script;
-use crate::connections::{MysqlOptions, refused};
+use crate::connections::{Ask, MysqlOptions, refused};
 use crate::error::{Error, Result};
 
 /// Errors of an account that may not do what it tries: `ER_DBACCESS_DENIED_ERROR`,
@@ -58,18 +58,18 @@ impl Server {
     }
 
     pub(super) fn query<T: FromRow>(&mut self, what: &str, sql: &str) -> Result<Vec<T>> {
-        let rows = self.session.query(sql);
+        let rows = self.session.ask(sql);
         rows.map_err(|error| failed(what, &error))
     }
 
     pub(super) fn execute(&mut self, what: &str, sql: &str) -> Result {
-        let done = self.session.query_drop(sql);
+        let done = self.session.run(sql);
         done.map_err(|error| failed(what, &error))
     }
 
     /// The first column of the first row.
     pub(super) fn value<T: FromValue>(&mut self, what: &str, sql: &str) -> Result<T> {
-        let value = self.session.query_first(sql);
+        let value = self.session.ask_first(sql);
         let value = value.map_err(|error| failed(what, &error))?;
         value.ok_or_else(|| Error::failed(format!("cannot {what}: the server answers nothing")))
     }
@@ -127,7 +127,7 @@ impl Server {
     /// Installs a plugin; `false` if the library has none of this name for this server.
     pub(super) fn install_plugin(&mut self, plugin: &str) -> Result<bool> {
         let sql = format!("INSTALL PLUGIN {plugin} SONAME '{LIBRARY}'");
-        match self.session.query_drop(&sql) {
+        match self.session.run(&sql) {
             Ok(()) => Ok(true),
             Err(mysql::Error::MySqlError(error)) if error.code == NO_SUCH_SYMBOL => Ok(false),
             Err(error) => Err(failed(&format!("install the plugin {plugin}"), &error)),
@@ -137,7 +137,7 @@ impl Server {
     /// Removes a plugin.
     pub(super) fn uninstall_plugin(&mut self, plugin: &str) -> Result {
         let sql = format!("UNINSTALL PLUGIN {plugin}");
-        match self.session.query_drop(&sql) {
+        match self.session.run(&sql) {
             Ok(()) => Ok(()),
             Err(mysql::Error::MySqlError(error)) if error.code == IN_USE => {
                 Err(Error::failed(format!(

@@ -10,6 +10,7 @@ use super::report::Report;
 use super::server::Server;
 use crate::connections::MysqlOptions;
 use crate::error::{Error, Result};
+use crate::whole_file::with_suffix;
 
 /// Drop the functions, remove the library and restore the C plugins
 ///
@@ -114,7 +115,7 @@ fn drop_function(
     report: &mut Report,
 ) -> Result {
     let file = server.plugin_dir.join(library);
-    let kept = files::with_suffix(&file, KEPT);
+    let kept = with_suffix(&file, KEPT);
     if files::has_symbol(&kept, function) {
         return report.did(format!("left {function}, which {library} has too"));
     }
@@ -128,10 +129,11 @@ fn drop_function(
 
 fn put_c_plugins_back(server: &Server, report: &mut Report) -> Result {
     for kept in files::list(&server.plugin_dir)? {
-        let Some(name) = files::name(&kept).strip_suffix(KEPT).map(str::to_owned) else {
+        let Some(file) = files::before_kept(&kept) else {
             continue;
         };
-        files::rename(&kept, &server.plugin_dir.join(&name))?;
+        files::rename(&kept, &file)?;
+        let name = files::name(&file);
         report.did(format!(
             "put {name} back; the server runs it after its next start"
         ))?;

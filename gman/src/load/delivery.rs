@@ -4,12 +4,11 @@ use std::fmt::{self, Display};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mysql::prelude::Queryable;
 use mysql::{Conn, Value};
 
 use super::parcels::parcels;
 use super::statements::Target;
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::{Error, Result};
 use crate::rows::hand_over::Way;
 use crate::rows::place::Place;
@@ -113,7 +112,7 @@ impl Delivery {
                 let sent = self.in_a_transaction(conn, source, target, condition);
                 if sent.is_err() {
                     // If this fails too, the session has ended, and the transaction with it.
-                    let _ = conn.query_drop("ROLLBACK");
+                    let _ = conn.run("ROLLBACK");
                 }
                 sent
             }
@@ -130,7 +129,7 @@ impl Delivery {
         condition: &str,
     ) -> std::result::Result<Sent, Trouble> {
         let failed = |error: mysql::Error| trouble(source, &error);
-        conn.query_drop("START TRANSACTION").map_err(failed)?;
+        conn.run("START TRANSACTION").map_err(failed)?;
         let (mut rows, mut bytes, mut is_cut) = (Vec::new(), 0, false);
         source
             .each(conn, condition, Lock::Shared, |row| {
@@ -144,11 +143,11 @@ impl Delivery {
         let parcels = parcels(&rows, self.rows_per_job)
             .map_err(|row| Trouble::Final(refused_by_the_triggers(source, row)))?;
         let most: Option<usize> = conn
-            .query_first("SELECT @@max_allowed_packet")
+            .ask_first("SELECT @@max_allowed_packet")
             .map_err(failed)?;
         let most = most.map_or(STATEMENT_BYTES, |most| STATEMENT_BYTES.min(most / 2));
         for sql in target.statements(source, &parcels, most) {
-            let failures: Option<mysql::Row> = conn.query_first(sql).map_err(failed)?;
+            let failures: Option<mysql::Row> = conn.ask_first(sql).map_err(failed)?;
             let failures = failures.map(mysql::Row::unwrap).unwrap_or_default();
             if failures
                 .iter()
@@ -157,7 +156,7 @@ impl Delivery {
                 return Err(Trouble::Passing(not_taken()));
             }
         }
-        conn.query_drop("COMMIT").map_err(failed)?;
+        conn.run("COMMIT").map_err(failed)?;
         let last = rows.last().map(|row| row.place.clone());
         Ok(Sent {
             rows: rows.len() as u64,
@@ -177,7 +176,7 @@ impl Delivery {
         let (mut left, mut since) = (u64::MAX, Instant::now());
         loop {
             let now: Option<u64> = conn
-                .query_first("SELECT gman_flush()")
+                .ask_first("SELECT gman_flush()")
                 .map_err(|error| refused("wait for the window", &error))?;
             match now.unwrap_or(0) {
                 0 => return Ok(()),
@@ -226,7 +225,7 @@ fn batch(conn: &mut Conn, source: &Source, condition: &str) -> std::result::Resu
     let counters = (0..source.hand_overs.len()).map(|n| format!("@gman_load_{n}"));
     let counters: Vec<String> = counters.collect();
     let zero: Vec<String> = counters.iter().map(|name| format!("{name} = 0")).collect();
-    conn.query_drop(format!("SET {}", zero.join(", ")))
+    conn.run(format!("SET {}", zero.join(", ")))
         .map_err(|error| trouble(source, &error))?;
     let relays: Vec<String> = source
         .hand_overs
@@ -251,7 +250,7 @@ fn batch(conn: &mut Conn, source: &Source, condition: &str) -> std::result::Resu
         return Ok(Sent::unseen(counts[0]));
     }
     let reason: Option<Option<String>> = conn
-        .query_first("SELECT gman_relay_error()")
+        .ask_first("SELECT gman_relay_error()")
         .map_err(|error| trouble(source, &error))?;
     Err(Trouble::Passing(reason.flatten().unwrap_or_else(not_taken)))
 }
@@ -291,7 +290,7 @@ fn not_taken() -> String {
 /// The numbers of a row, 0 for NULL.
 fn counts(conn: &mut Conn, source: &Source, sql: &str) -> std::result::Result<Vec<u64>, Trouble> {
     let row: Option<mysql::Row> = conn
-        .query_first(sql)
+        .ask_first(sql)
         .map_err(|error| trouble(source, &error))?;
     let values = row.map(mysql::Row::unwrap).unwrap_or_default();
     let number = |value| mysql::from_value_opt::<Option<u64>>(value).ok().flatten();
@@ -328,14 +327,14 @@ fn is_stored(conn: &mut Conn, function: &str) -> Result<bool> {
     let sql = "SELECT COUNT(*) FROM information_schema.ROUTINES
                WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = ?";
     let found: Option<u64> = conn
-        .exec_first(sql, (function,))
+        .ask_first_with(sql, (function,))
         .map_err(|error| refused("look for the functions", &error))?;
     Ok(found.unwrap_or(0) > 0)
 }
 
 /// The number of the error of a statement that needs no success.
 fn error_of(conn: &mut Conn, sql: &str) -> Result<Option<u16>> {
-    match conn.query_drop(sql) {
+    match conn.run(sql) {
         Ok(()) => Ok(None),
         Err(mysql::Error::MySqlError(error)) => Ok(Some(error.code)),
         Err(error) => Err(refused("look for the functions", &error)),
@@ -351,7 +350,7 @@ fn missing(function: &str) -> Error {
 
 /// Whether jobs go through a window, which a batch would overtake.
 fn has_window(conn: &mut Conn) -> Result<bool> {
-    match conn.query_first::<String, _>("SELECT @@GLOBAL.gman_delivery") {
+    match conn.ask_first::<String>("SELECT @@GLOBAL.gman_delivery") {
         Ok(delivery) => Ok(delivery.is_some_and(|delivery| delivery != "acked")),
         // Without the plugin every job is acknowledged.
         Err(mysql::Error::MySqlError(error)) if error.code == ER_UNKNOWN_SYSTEM_VARIABLE => {

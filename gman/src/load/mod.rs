@@ -91,7 +91,7 @@ fn load(
     delivery: &Delivery,
     progress: &mut Progress,
 ) -> Result {
-    let mut state = match progress.state(&source.name) {
+    let mut state = match progress.state(&source.name, &source.key)? {
         Some(state) => state,
         None => State::new(source.last(conn)?),
     };

@@ -1,7 +1,6 @@
 //! How far a load is: on the terminal, and in the file of `--resume`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,8 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::rows::place::{Part, Place};
+use crate::rows::place::{Key, Part, Place};
 use crate::sql::TableName;
+use crate::terminal::printable;
+use crate::whole_file;
 
 /// How often the file is written at most. What was sent since then is sent again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -84,7 +85,8 @@ impl Progress {
             ..File::default()
         };
         if let Some(path) = path {
-            match fs::read(path) {
+            match whole_file::read(path) {
+                Ok(_) if !whole_file::is_safe(path, None) => return Err(foreign(path)),
                 Ok(text) => file = read(path, &text, filter)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(problem(path, &error)),
@@ -97,8 +99,23 @@ impl Progress {
         })
     }
 
-    pub(super) fn state(&self, table: &TableName) -> Option<State> {
-        self.file.tables.get(&table.quoted()).cloned()
+    /// How far a table with this key is, if the load had begun with it.
+    ///
+    /// # Errors
+    ///
+    /// If what the file says cannot be of this table.
+    pub(super) fn state(&self, table: &TableName, key: &Key) -> Result<Option<State>> {
+        let Some(state) = self.file.tables.get(&table.quoted()) else {
+            return Ok(None);
+        };
+        let mut places = state.after.iter().chain(&state.end);
+        match places.all(|place| key.can_be(place)) {
+            true => Ok(Some(state.clone())),
+            false => Err(Error::usage(format!(
+                "--resume: the file is of a table {} with another primary key; name another file",
+                table.quoted()
+            ))),
+        }
     }
 
     /// Notes how far a table is; writes that down now and then.
@@ -124,11 +141,8 @@ impl Progress {
         let Some(path) = &self.path else {
             return Ok(());
         };
-        let mut new = path.clone().into_os_string();
-        new.push(".new");
         let text = serde_json::to_vec_pretty(&self.file).map_err(io::Error::from);
-        text.and_then(|text| fs::write(&new, text))
-            .and_then(|()| fs::rename(&new, path))
+        text.and_then(|text| whole_file::replace(path, &text, None))
             .map_err(|error| problem(path, &error))?;
         self.written = Instant::now();
         Ok(())
@@ -151,6 +165,14 @@ fn read(path: &Path, text: &[u8], filter: Option<&str>) -> Result<File> {
     Ok(file)
 }
 
+fn foreign(path: &Path) -> Error {
+    let path = path.display();
+    Error::usage(format!(
+        "--resume: {path} is a link, or another account can write to it and choose what is loaded; name a file of \
+         your own"
+    ))
+}
+
 fn problem(path: &Path, error: &io::Error) -> Error {
     let path = path.display();
     Error::failed(format!(
@@ -169,7 +191,7 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_message(table.quoted());
+        bar.set_message(printable(&table.quoted()).into_owned());
         Self(bar)
     }
 
@@ -188,10 +210,28 @@ impl Bar {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::triggers::table::Column;
 
     fn table() -> TableName {
         TableName::parse("a.b").expect("a name")
+    }
+
+    /// Of one whole number.
+    fn key() -> Key {
+        Key::new(&[Column {
+            name: "id".to_owned(),
+            kind: "int".to_owned(),
+            charset: None,
+            precision: 0,
+        }])
+    }
+
+    fn state(progress: &Progress) -> Option<State> {
+        progress.state(&table(), &key()).expect("a state of it")
     }
 
     #[test]
@@ -199,23 +239,45 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state");
         let mut progress = Progress::open(Some(&path), None).expect("no file");
-        assert_eq!(progress.state(&table()), None);
-        let mut state = State::new(Some(vec!["9".to_owned()]));
-        state.reached(vec!["4".to_owned()]);
-        progress.finish(&table(), &state).expect("room for a file");
+        assert_eq!(state(&progress), None);
+        let mut reached = State::new(Some(vec!["9".to_owned()]));
+        reached.reached(vec!["4".to_owned()]);
+        progress
+            .finish(&table(), &reached)
+            .expect("room for a file");
 
         let again = Progress::open(Some(&path), None).expect("the file");
-        let found = again.state(&table()).expect("a state");
-        assert_eq!(found, state);
+        let found = state(&again).expect("a state");
+        assert_eq!(found, reached);
         let rest = Part {
             after: Some(vec!["4".to_owned()]),
             up_to: Some(vec!["9".to_owned()]),
         };
         assert_eq!(found.rest(), Some(rest));
-        state.reached(vec!["9".to_owned()]);
-        assert_eq!(state.rest(), None);
+        reached.reached(vec!["9".to_owned()]);
+        assert_eq!(reached.rest(), None);
         let other = Progress::open(Some(&path), Some("a > 1")).expect_err("a refusal");
         assert!(other.text().contains("another --where"), "{}", other.text());
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_wrote_is_no_sql_and_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state");
+        let text = r#"{"filter":null,"tables":{"`a`.`b`":
+            {"after":null,"end":["1 OR SLEEP(9)"],"rows":0,"is_done":false}}}"#;
+        fs::write(&path, text).expect("room for a file");
+        let progress = Progress::open(Some(&path), None).expect("the file");
+        let error = progress.state(&table(), &key()).expect_err("a refusal");
+        assert!(
+            error.text().contains("another primary key"),
+            "{}",
+            error.text()
+        );
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("a mode");
+        let error = Progress::open(Some(&path), None).expect_err("a refusal");
+        assert!(error.text().contains("another account"), "{}", error.text());
     }
 
     #[test]

@@ -6,10 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
 
 use super::script::{Change, Side, Step, script, steps};
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::{Error, Result};
 use crate::terminal;
 
@@ -109,7 +108,7 @@ fn run(
     changes: &[Change],
 ) -> Result {
     for (at, sql) in new.iter().enumerate() {
-        let Err(error) = conn.query_drop(sql) else {
+        let Err(error) = conn.run(sql) else {
             continue;
         };
         let creates = step.statements[at].creates;
@@ -123,11 +122,9 @@ fn run(
             .iter()
             .zip(&back.statements)
             .filter(|(sql, _)| !sql.starts_with("DROP ") && !sql.starts_with("LOCK "))
-            .filter(|(sql, statement)| {
-                conn.query_drop(sql).is_err() && statement.creates == creates
-            })
+            .filter(|(sql, statement)| conn.run(sql).is_err() && statement.creates == creates)
             .count();
-        let _ = conn.query_drop("UNLOCK TABLES");
+        let _ = conn.run("UNLOCK TABLES");
         return Err(match restored {
             _ if creates.is_none() => failed,
             0 => Error::failed(format!("{}; the old definition is in force", failed.text())),

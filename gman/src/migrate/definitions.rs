@@ -3,12 +3,12 @@
 
 use gearman_mysql_udf::old_sql::charset::Charset;
 use gearman_mysql_udf::old_sql::tokens::Dialect;
-use mysql::prelude::{FromRow, Queryable};
+use mysql::prelude::FromRow;
 use mysql::{Conn, Row, Value};
 use serde::Serialize;
 
 use super::rewrite::{Names, Rewritten, rewrite};
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::{Error, Result};
 use crate::sql::quoted;
 
@@ -179,7 +179,7 @@ pub(super) fn find(conn: &mut Conn) -> Result<Found> {
 /// show it.
 fn show(conn: &mut Conn, kind: Kind, schema: &str, name: &str) -> Result<Option<Definition>> {
     let set = |conn: &mut Conn, charset| {
-        conn.query_drop(format!("SET character_set_results = {charset}"))
+        conn.run(format!("SET character_set_results = {charset}"))
             .map_err(|error| refused("choose a character set", &error))
     };
     set(conn, "NULL")?;
@@ -189,7 +189,7 @@ fn show(conn: &mut Conn, kind: Kind, schema: &str, name: &str) -> Result<Option<
         quoted(schema),
         quoted(name)
     );
-    let row: mysql::Result<Option<Row>> = conn.query_first(sql);
+    let row: mysql::Result<Option<Row>> = conn.ask_first(sql);
     let row = match row {
         Ok(row) => row,
         Err(mysql::Error::MySqlError(_)) => None,
@@ -256,7 +256,7 @@ pub(super) fn place(conn: &mut Conn, trigger: &Definition) -> Result<(String, Op
             AND n.action_order > t.action_order ORDER BY n.action_order LIMIT 1)
        FROM information_schema.triggers AS t WHERE t.trigger_schema = ? AND t.trigger_name = ?";
     let place = conn
-        .exec_first(sql, (&trigger.schema, &trigger.name))
+        .ask_first_with(sql, (&trigger.schema, &trigger.name))
         .map_err(|error| refused("ask for the place of a trigger", &error))?;
     place.ok_or_else(|| {
         Error::failed(format!(
@@ -271,7 +271,7 @@ pub(super) fn grants(conn: &mut Conn, routine: &Definition) -> Result<Vec<String
     let sql = "SELECT user, host, CONVERT(proc_priv USING utf8) FROM mysql.procs_priv
                 WHERE db = ? AND routine_name = ? AND routine_type = ?";
     let granted: Vec<(String, String, String)> = conn
-        .exec(sql, (&routine.schema, &routine.name, routine.kind.word()))
+        .ask_with(sql, (&routine.schema, &routine.name, routine.kind.word()))
         .map_err(|error| refused("ask what is granted", &error))?;
     let grant = |(user, host, privileges): (String, String, String)| {
         let privileges = privileges.to_uppercase();
@@ -302,7 +302,7 @@ pub(super) fn grants(conn: &mut Conn, routine: &Definition) -> Result<Vec<String
 
 fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> Result<Vec<T>> {
     let what = "read what the server has";
-    let rows: Vec<Row> = conn.query(sql).map_err(|error| refused(what, &error))?;
+    let rows: Vec<Row> = conn.ask(sql).map_err(|error| refused(what, &error))?;
     rows.into_iter()
         .map(|row| {
             mysql::from_row_opt(row)

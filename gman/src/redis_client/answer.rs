@@ -9,6 +9,10 @@ pub(super) const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// The longest answer that is read from who is asked for rows: no job brings a longer one.
 pub(super) const MAX_ROW_BYTES: usize = 1 << 30;
 
+/// How many answers may stand in one: each takes several times the memory of its bytes. A row has 100,000
+/// members at most, and the map of a cluster's slots hardly ten parts for each of 16,384.
+const MAX_PARTS: usize = 1 << 20;
+
 /// The longest line: an error, or a number.
 const MAX_LINE_BYTES: usize = 64 << 10;
 
@@ -34,6 +38,19 @@ pub(crate) struct Refusal {
     pub(crate) code: String,
     /// What comes after it.
     pub(crate) text: String,
+}
+
+impl Answer {
+    /// How much memory it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let more = match self {
+            Self::Text(text) => text.len(),
+            Self::List(parts) => parts.iter().map(Self::bytes).sum(),
+            Self::Refusal(refusal) => refusal.code.len() + refusal.text.len(),
+            Self::Nil | Self::Int(_) | Self::Push => 0,
+        };
+        size_of::<Self>() + more
+    }
 }
 
 impl Refusal {
@@ -71,6 +88,7 @@ pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Answer, usize
         bytes,
         at: 0,
         limit,
+        parts: 0,
     };
     match reader.answer(0) {
         Ok(answer) => Ok(Some((answer, reader.at))),
@@ -87,12 +105,18 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     limit: usize,
+    /// How many answers have been read so far.
+    parts: usize,
 }
 
 impl<'a> Reader<'a> {
     fn answer(&mut self, depth: usize) -> Result<Answer, Stop> {
         if depth > MAX_DEPTH {
             return Err(Stop::Malformed(UNKNOWN));
+        }
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(Stop::Malformed(TOO_LONG));
         }
         let (&kind, rest) = self.line()?.split_first().ok_or(Stop::Malformed(UNKNOWN))?;
         Ok(match kind {
@@ -259,5 +283,10 @@ mod tests {
         );
         assert_eq!(decode(&long.as_bytes()[..MAX_ANSWER_BYTES - 1]), Ok(None));
         assert_eq!(decode(long.as_bytes()), Err(TOO_LONG));
+        let parts = format!("*{}\r\n{}", MAX_PARTS, ":1\r\n".repeat(MAX_PARTS));
+        assert_eq!(
+            super::decode(parts.as_bytes(), MAX_ROW_BYTES),
+            Err(TOO_LONG)
+        );
     }
 }

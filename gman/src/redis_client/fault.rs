@@ -5,6 +5,31 @@ use std::fmt;
 use super::address::Address;
 use super::answer::Refusal;
 
+/// The errors that are counted by their names; a Redis that made some up would be counted for ever.
+const COUNTED: [&str; 21] = [
+    "ASK",
+    "BUSY",
+    "BUSYKEY",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "ERR",
+    "EXECABORT",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOPERM",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "UNKILLABLE",
+    "WRONGPASS",
+    "WRONGTYPE",
+];
+
 const NO_AUTH: &str = "NOAUTH";
 const WRONG_PASS: &str = "WRONGPASS";
 
@@ -30,17 +55,14 @@ impl Fault {
         }
     }
 
-    /// The first word of an error, or `lost` without one.
-    pub(crate) fn kind(&self) -> &str {
+    /// The first word of an error that Redis is known to have, `ERR` for any other, or `lost` without one.
+    pub(crate) fn kind(&self) -> &'static str {
         match &self.problem {
-            // As Redis names them. Anything else could be anything.
-            Problem::Refused(refusal)
-                if refusal.code.bytes().all(|byte| byte.is_ascii_uppercase()) =>
-            {
-                &refusal.code
-            }
-            Problem::Refused(_) => "ERR",
             Problem::Lost(_) => "lost",
+            Problem::Refused(refusal) => COUNTED
+                .into_iter()
+                .find(|known| *known == refusal.code)
+                .unwrap_or("ERR"),
         }
     }
 
@@ -77,6 +99,27 @@ impl fmt::Display for Fault {
                 )
             }
             Problem::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(code: &str) -> &'static str {
+        let refusal = Refusal {
+            code: code.to_owned(),
+            text: String::new(),
+        };
+        Fault::refused(&Address::Unix("/s".into()), refusal).kind()
+    }
+
+    #[test]
+    fn what_redis_makes_up_is_counted_as_one() {
+        assert_eq!(kind("LOADING"), "LOADING");
+        for code in ["", "MADEUP", "A".repeat(60_000).as_str(), "err"] {
+            assert_eq!(kind(code), "ERR", "{code:.20}");
         }
     }
 }

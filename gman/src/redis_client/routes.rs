@@ -13,7 +13,10 @@ use super::fault::Fault;
 use super::servers::{Deployment, Servers};
 use super::slots::SLOTS;
 
-/// A node by its number, which it keeps.
+/// How many nodes are remembered: as many as a cluster may have, by the word of Redis.
+const MAX_NODES: usize = 1_000;
+
+/// A node by its number, which it keeps while it has a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Node(pub(crate) usize);
 
@@ -64,14 +67,20 @@ impl Routes {
     pub(crate) fn moved(&self, slot: u16, address: Address) {
         let mut table = self.write();
         let node = table.node(address);
-        if let Some(owner) = table.owners.get_mut(usize::from(slot)) {
+        if let (Some(node), Some(owner)) = (node, table.owners.get_mut(usize::from(slot))) {
             *owner = node;
         }
     }
 
-    /// The number of a node.
-    pub(crate) fn node(&self, address: Address) -> Node {
+    /// The number of a node; `None` if there are too many.
+    pub(crate) fn node(&self, address: Address) -> Option<Node> {
         self.write().node(address)
+    }
+
+    /// Whether a node is there, as far as is known.
+    pub(crate) fn is_at(&self, node: Node, address: &Address) -> bool {
+        let table = self.read();
+        table.nodes[node.0].as_ref().is_none_or(|at| at == address)
     }
 
     /// Connects to a node, and learns from it what it knows of the others.
@@ -112,7 +121,7 @@ impl Routes {
                     .filter_map(|range| parse_range(range, address))
                 {
                     let node = table.node(owner);
-                    if let Some(owners) = table.owners.get_mut(range) {
+                    if let (Some(node), Some(owners)) = (node, table.owners.get_mut(range)) {
                         owners.fill(node);
                     }
                 }
@@ -173,15 +182,26 @@ impl Routes {
 }
 
 impl Table {
-    fn node(&mut self, address: Address) -> Node {
+    /// The number of a node. If there are as many as can be, it takes that of one that has no slot any more:
+    /// nodes come and go, and each comes from an address of its own.
+    fn node(&mut self, address: Address) -> Option<Node> {
         let known = self
             .nodes
             .iter()
             .position(|node| node.as_ref() == Some(&address));
-        Node(known.unwrap_or_else(|| {
+        if let Some(known) = known {
+            return Some(Node(known));
+        }
+        if self.nodes.len() < MAX_NODES {
             self.nodes.push(Some(address));
-            self.nodes.len() - 1
-        }))
+            return Some(Node(self.nodes.len() - 1));
+        }
+        let in_charge: BTreeSet<Node> = self.owners.iter().copied().collect();
+        // The first is who is asked when nobody is known.
+        let mut others = (1..MAX_NODES).map(Node);
+        let free = others.find(|node| !in_charge.contains(node))?;
+        self.nodes[free.0] = Some(address);
+        Some(free)
     }
 }
 
@@ -270,6 +290,24 @@ mod tests {
         routes.moved(8, at("c", 3));
         assert_eq!(routes.owner(8), routes.owner(7));
         routes.moved(SLOTS, at("c", 3));
+    }
+
+    #[test]
+    fn nodes_that_come_and_go_take_the_places_of_those_that_went() {
+        let routes = routes();
+        let address = |number: usize| at("c", u16::try_from(number).expect("a port"));
+        for number in 1..5 * MAX_NODES {
+            routes.moved(7, address(number));
+            assert!(routes.is_at(routes.owner(7), &address(number)));
+        }
+        assert_eq!(routes.read().nodes.len(), MAX_NODES);
+        // Each has a slot now.
+        for slot in 0..SLOTS {
+            routes.moved(slot, address(10_000 + usize::from(slot) % 1_200));
+        }
+        let nodes = routes.nodes_in_charge().len();
+        assert!(nodes <= MAX_NODES, "{nodes}");
+        assert_eq!(routes.node(at("another", 1)), None);
     }
 
     #[test]

@@ -3,14 +3,17 @@
 //! The owner changes the row at least once a second. Whoever sees it unchanged for [`EXPIRY`], by a
 //! clock of his own that no operator sets, takes the lease; that is one conditional UPDATE, which a
 //! cluster lets one node win. The owner gives itself less time than that: it submits nothing once
-//! [`VALIDITY`] has passed since it last began a change that succeeded. A relay that was stopped in
-//! between finds that out before it submits the next job, and its DELETE fails with the lease.
+//! [`VALIDITY`] has passed since it last began a change that succeeded, the time included in which its
+//! machine slept ([`Moment`]). A relay that was stopped in between finds that out before it submits the next
+//! job, and its DELETE fails with the lease.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
+
+use super::moment::Moment;
 
 /// How long the row must have been unchanged.
 pub(super) const EXPIRY: Duration = Duration::from_secs(5);
@@ -34,7 +37,7 @@ pub(super) struct Seen {
 pub(super) struct Lease {
     owner: String,
     epoch: u64,
-    valid_until: Mutex<Instant>,
+    valid_until: Mutex<Moment>,
 }
 
 /// Waits for its turn.
@@ -66,9 +69,9 @@ impl Candidate {
 
     /// Takes the lease if it is free; `None` while somebody has it.
     pub(super) fn try_take(&mut self, conn: &mut Conn) -> mysql::Result<Option<Lease>> {
-        let began = Instant::now();
+        let began = Moment::now();
         let seen = read(conn)?;
-        if !self.is_free(&seen, began) {
+        if !self.is_free(&seen, Instant::now()) {
             return Ok(None);
         }
         conn.exec_drop(
@@ -109,12 +112,12 @@ fn read(conn: &mut Conn) -> mysql::Result<Seen> {
 impl Lease {
     /// Whether nobody else can have it.
     pub(super) fn is_valid(&self) -> bool {
-        Instant::now() < *self.lock()
+        Moment::now() < *self.lock()
     }
 
     /// Whether it is time to change the row.
     pub(super) fn is_due(&self) -> bool {
-        Instant::now() + VALIDITY >= *self.lock() + BEAT
+        Moment::now() + VALIDITY >= *self.lock() + BEAT
     }
 
     /// Changes the row, in the transaction that is open or in one of its own; returns whether the
@@ -128,7 +131,7 @@ impl Lease {
     }
 
     /// A change that began then is committed.
-    pub(super) fn extend(&self, began: Instant) {
+    pub(super) fn extend(&self, began: Moment) {
         let mut until = self.lock();
         *until = (*until).max(began + VALIDITY);
     }
@@ -141,7 +144,7 @@ impl Lease {
         )
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Instant> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Moment> {
         self.valid_until
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

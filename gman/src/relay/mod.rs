@@ -12,6 +12,7 @@ mod flight;
 mod horizon;
 mod lane;
 mod lease;
+mod moment;
 mod options;
 mod past_full;
 mod reader;
@@ -48,8 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_millis(250);
 
 /// What a server says when somebody has to change something: the account is refused or has no such
-/// privilege, or the database, the table or the column is not there.
-const FATAL: [u16; 7] = [1044, 1045, 1049, 1054, 1142, 1143, 1146];
+/// privilege, or the database, the table or the column is not there, or no database can have such a name.
+const FATAL: [u16; 8] = [1044, 1045, 1049, 1054, 1102, 1142, 1143, 1146];
 
 /// Relays until a signal asks to stop.
 ///

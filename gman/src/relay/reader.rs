@@ -13,6 +13,7 @@ use super::flight::{Function, Snapshot};
 use super::horizon::Horizon;
 use super::lane::Lane;
 use super::lease::BEAT;
+use super::moment::Moment;
 use super::options::Options;
 use super::past_full::PastFull;
 use super::rows;
@@ -239,7 +240,7 @@ impl<'scope, 'env> Reader<'scope, 'env> {
 
     /// Ends the term if the lease is somebody else's.
     fn beat(&mut self) -> mysql::Result<()> {
-        let began = Instant::now();
+        let began = Moment::now();
         match self.term.lease.beat(&mut self.conn)? {
             true => self.term.lease.extend(began),
             false => self.term.end(),

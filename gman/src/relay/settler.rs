@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
+use super::moment::Moment;
 use super::rows::{LIST, list};
 use super::term::{Report, Term, Who};
 
@@ -148,7 +149,7 @@ impl<'a> Settler<'a> {
         &mut self,
         change: impl FnOnce(&mut Conn) -> mysql::Result<()>,
     ) -> mysql::Result<bool> {
-        let began = Instant::now();
+        let began = Moment::now();
         self.conn.query_drop("START TRANSACTION")?;
         let changed = change(&mut self.conn).and_then(|()| self.term.lease.beat(&mut self.conn));
         match changed {

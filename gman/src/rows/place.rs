@@ -47,6 +47,17 @@ impl Key {
         values.map(|(column, text)| value(column, &text)).collect()
     }
 
+    /// Whether a place that was written down somewhere can be one of this key: nothing else may get into a
+    /// statement.
+    pub(crate) fn can_be(&self, place: &Place) -> bool {
+        place.len() == self.0.len()
+            && self
+                .0
+                .iter()
+                .zip(place)
+                .all(|(column, literal)| is_value(column, literal))
+    }
+
     /// The columns, for ORDER BY.
     pub(crate) fn order(&self, direction: &str) -> String {
         let columns: Vec<String> = self
@@ -131,6 +142,27 @@ fn value(column: &Column, text: &str) -> String {
     }
 }
 
+/// Whether a literal is one that [`value`] makes.
+fn is_value(column: &Column, literal: &str) -> bool {
+    let text = match column.kind.as_str() {
+        "float" | "double" => literal.strip_suffix("e0").unwrap_or(literal).to_owned(),
+        _ => match literal.split_once('\'') {
+            None => literal.to_owned(),
+            Some(("", rest)) => {
+                let inner = rest.strip_suffix('\'').unwrap_or_default();
+                inner.replace("''", "'").replace("\\\\", "\\")
+            }
+            Some((_, rest)) => rest.trim_end_matches('\'').to_owned(),
+        },
+    };
+    let allowed = match column.kind.as_str() {
+        _ if literal.starts_with('\'') => |_: char| true,
+        _ if literal.ends_with('\'') => |letter: char| letter.is_ascii_hexdigit(),
+        _ => |letter: char| letter.is_ascii_digit() || ".-+e".contains(letter),
+    };
+    text.chars().all(allowed) && !literal.is_empty() && value(column, &text) == literal
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,5 +216,43 @@ mod tests {
                 "3"
             ]
         );
+    }
+
+    #[test]
+    fn nothing_but_the_values_of_its_columns_can_be_a_place() {
+        let of = |kind, charset| key(&[("a", kind, charset)]);
+        let is = |kind, charset, literal: &str| of(kind, charset).can_be(&vec![literal.to_owned()]);
+        let utf8 = Some("utf8mb4");
+        for (kind, charset, text) in [
+            ("int", None, "-7"),
+            ("decimal", None, "12.50"),
+            ("double", None, "0.5"),
+            ("float", None, "1e-10"),
+            ("varchar", utf8, "BABA"),
+            ("varchar", utf8, ""),
+            ("binary", None, "00"),
+            ("datetime", None, "2024-02-29 00:00:00"),
+            ("inet6", None, "it's a \\ \\' '' quote"),
+        ] {
+            let literal = value(&of(kind, charset).0[0], text);
+            assert!(is(kind, charset, &literal), "{kind} {literal}");
+        }
+        for (kind, charset, literal) in [
+            ("int", None, ""),
+            ("int", None, "1 OR 1"),
+            ("int", None, "SLEEP(9)"),
+            ("int", None, "'1'"),
+            ("double", None, "1"),
+            ("double", None, "(1)e0"),
+            ("varchar", utf8, "_utf8mb4 x'41' OR 1 OR x'41'"),
+            ("varchar", utf8, "_latin1 x'41'"),
+            ("varchar", utf8, "'a'"),
+            ("datetime", None, "'2024' OR '1'"),
+            ("datetime", None, "'a\\' OR 1 -- '"),
+            ("datetime", None, "'"),
+        ] {
+            assert!(!is(kind, charset, literal), "{kind} {literal}");
+        }
+        assert!(!of("int", None).can_be(&Vec::new()));
     }
 }

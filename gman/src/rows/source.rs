@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use mysql::prelude::Queryable;
 use mysql::{Conn, Value};
 
 use super::hand_over::{self, Body, HandOver, ROW, Way};
 use super::place::{Key, Part, Place};
-use crate::connections::refused;
+use crate::connections::{Ask, each, refused};
 use crate::error::{Error, Result};
 use crate::sql::{TableName, quoted};
 use crate::triggers::describe::{self, Described};
@@ -22,6 +21,9 @@ const SESSION: [&str; 5] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION group_concat_max_len = 1048576",
 ];
+
+/// The most rows that one statement hands over: no part of a table is larger.
+const MOST_ROWS: u64 = u32::MAX as u64;
 
 /// `ER_UNKNOWN_SYSTEM_VARIABLE`
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
@@ -205,10 +207,7 @@ impl Source {
             self.key.order("ASC"),
             lock.clause()
         );
-        for row in conn.query_iter(sql)? {
-            take(self.row_jobs(row?));
-        }
-        Ok(())
+        each(conn, &sql, MOST_ROWS, |row| take(self.row_jobs(row)))
     }
 
     fn row_jobs(&self, row: mysql::Row) -> RowJobs {
@@ -256,7 +255,7 @@ impl Source {
             self.name.quoted()
         );
         let row: Option<mysql::Row> = conn
-            .query_first(sql)
+            .ask_first(sql)
             .map_err(|error| refused(format!("read {}", self.name.quoted()), &error))?;
         Ok(row.map(|row| self.key.place(row.unwrap().into_iter().map(text))))
     }
@@ -267,7 +266,7 @@ impl Source {
                    WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
         let names = (&self.name.database, &self.name.table);
         let rows: Option<u64> = conn
-            .exec_first(sql, names)
+            .ask_first_with(sql, names)
             .map_err(|error| refused("ask for the size of the table", &error))?;
         Ok(rows.unwrap_or(0))
     }
@@ -313,7 +312,7 @@ fn prepare(conn: &mut Conn, name: &TableName, key: &Key) -> Result {
         statements.push("SET SESSION time_zone = '+00:00'".to_owned());
     }
     for sql in statements {
-        match conn.query_drop(&sql) {
+        match conn.run(&sql) {
             // A server without InnoDB.
             Err(mysql::Error::MySqlError(error)) if error.code == ER_UNKNOWN_SYSTEM_VARIABLE => {}
             done => done.map_err(|error| refused(what, &error))?,

@@ -5,11 +5,11 @@ use std::fs;
 use std::time::Duration;
 
 use mysql::Conn;
-use mysql::prelude::{FromRow, Queryable};
+use mysql::prelude::FromRow;
 use serde::{Deserialize, Serialize};
 
 use super::outbox::Outbox;
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::Result;
 use crate::sql::quoted;
 use crate::triggers::check::{self, Finding, Scope};
@@ -145,7 +145,7 @@ impl Database {
 
 /// What the functions say of the job servers; `None` without them.
 fn checks(conn: &mut Conn) -> Option<Vec<Check>> {
-    let text: Option<Vec<u8>> = conn.query_first("SELECT gman_check()").ok()?;
+    let text: Option<Vec<u8>> = conn.ask_first("SELECT gman_check()").ok()?;
     serde_json::from_slice(&text.unwrap_or_default()).ok()
 }
 
@@ -174,7 +174,7 @@ fn awaits_restart(pid_file: &str) -> Option<bool> {
 
 pub(super) fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> Result<Vec<T>> {
     let what = "ask the database server how it is";
-    let rows: Vec<mysql::Row> = conn.query(sql).map_err(|error| refused(what, &error))?;
+    let rows: Vec<mysql::Row> = conn.ask(sql).map_err(|error| refused(what, &error))?;
     rows.into_iter()
         .map(|row| {
             mysql::from_row_opt(row).map_err(|error| {

@@ -42,6 +42,9 @@ use crate::terminal;
 /// Between two looks at the counters, for their rates.
 const BETWEEN: Duration = Duration::from_secs(1);
 
+/// How long the database server may say nothing: reading the definitions of all triggers takes it a while.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What was counted at one time.
 struct Counted {
     database: Database,
@@ -56,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result {
     let protection = options
         .gearmand
         .protection(|problem| report("status", problem))?;
-    let mut conn = options.mysql.connect()?;
+    let mut conn = options.mysql.connect_for(PATIENCE)?;
     let mut before = Counted {
         database: Database::read(&mut conn)?,
         workers: worker::read(&options.workers, &[], Duration::ZERO),

@@ -1,10 +1,9 @@
 //! The outboxes of the server, and who relays them.
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
 use serde::Serialize;
 
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::Result;
 use crate::sql::quoted;
 
@@ -57,8 +56,8 @@ impl Outbox {
         type Found = (String, Option<String>, Option<String>);
         let what = "look for outboxes";
         let found: Vec<Found> = conn
-            .query_drop(PATIENCE)
-            .and_then(|()| conn.query(OUTBOXES))
+            .run(PATIENCE)
+            .and_then(|()| conn.ask(OUTBOXES))
             .map_err(|error| refused(what, &error))?;
         let mut outboxes = Vec::new();
         for (schema, status, definer) in found {
@@ -94,7 +93,7 @@ fn read(conn: &mut Conn, schema: &str) -> mysql::Result<Outbox> {
            FROM {}.gman_outbox_status",
         quoted(schema)
     );
-    let row: Option<mysql::Row> = conn.query_first(sql)?;
+    let row: Option<mysql::Row> = conn.ask_first(sql)?;
     let Some(row) = row else {
         // Somebody has deleted the row of gman_outbox_state.
         return Ok(Outbox::default());
@@ -116,7 +115,7 @@ fn read(conn: &mut Conn, schema: &str) -> mysql::Result<Outbox> {
 
 /// Whether there is an account `user@host`.
 fn exists(conn: &mut Conn, account: &str) -> Option<bool> {
-    let found = conn.exec_first(
+    let found = conn.ask_first_with(
         "SELECT COUNT(*) > 0 FROM mysql.user WHERE CONCAT(user, '@', host) = ?",
         (account,),
     );

@@ -1,11 +1,10 @@
 //! What the server says of a table.
 
 use gearman_mysql_udf::old_sql::tokens::{Dialect, Token, Tokens};
-use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row};
 
 use super::table::{Column, Table, trigger_name};
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::{Error, Result};
 use crate::sql::{TableName, quoted};
 
@@ -279,7 +278,7 @@ fn existing(conn: &mut Conn, sql: &str, names: impl Into<Params>) -> Result<Vec<
 /// backslashes are not escaped any more. `None` if this account may not see it.
 fn original_body(conn: &mut Conn, name: &TableName) -> Option<String> {
     let sql = format!("SHOW CREATE TRIGGER {}", name.quoted());
-    let row: Row = conn.query_first(sql).ok()??;
+    let row: Row = conn.ask_first(sql).ok()??;
     let statement: Vec<u8> = row.get_opt(2)?.ok()?;
     let tokens: Vec<Token<'_>> = Tokens::new(&statement, Dialect::ANY)
         .filter(Token::counts)
@@ -321,7 +320,7 @@ fn rows<T: mysql::prelude::FromRow>(
 ) -> Result<Vec<T>> {
     let what = "ask the database server about its tables";
     let rows: Vec<Row> = conn
-        .exec(sql, names)
+        .ask_with(sql, names)
         .map_err(|error| refused(what, &error))?;
     rows.into_iter()
         .map(|row| {

@@ -1,10 +1,9 @@
 //! Triggers are created and dropped.
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
 
 use super::script::{self, SQL_MODE, Trigger};
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::{Error, Result};
 use crate::sql::{TableName, quoted};
 
@@ -91,7 +90,7 @@ struct Definition {
 impl Definition {
     fn of(conn: &mut Conn, trigger: &Trigger) -> Result<Option<Self>> {
         let sql = format!("SHOW CREATE TRIGGER {}", trigger.name.quoted());
-        let row: Option<mysql::Row> = match conn.query_first(sql) {
+        let row: Option<mysql::Row> = match conn.ask_first(sql) {
             Err(mysql::Error::MySqlError(error)) if error.code == ER_TRG_DOES_NOT_EXIST => None,
             row => row.map_err(|error| explained("look at the triggers that are there", &error))?,
         };
@@ -116,7 +115,7 @@ fn require(conn: &mut Conn, trigger: &Trigger) -> Result {
             continue;
         }
         // Without arguments it fails, but not for being unknown.
-        match conn.query_drop(format!("DO {function}()")) {
+        match conn.run(format!("DO {function}()")) {
             Err(mysql::Error::MySqlError(error)) if error.code == ER_SP_DOES_NOT_EXIST => {
                 return Err(Error::failed(format!(
                     "the function {function} is missing, and without it every write to the table would \
@@ -128,7 +127,7 @@ fn require(conn: &mut Conn, trigger: &Trigger) -> Result {
         }
     }
     if trigger.create.contains("INTO `gman_outbox`") {
-        match conn.query_drop("SELECT 1 FROM `gman_outbox` LIMIT 0") {
+        match conn.run("SELECT 1 FROM `gman_outbox` LIMIT 0") {
             Err(mysql::Error::MySqlError(error)) if error.code == ER_NO_SUCH_TABLE => {
                 return Err(Error::failed(format!(
                     "there is no outbox in {0}, and without it every write to the table would fail; run \
@@ -151,8 +150,7 @@ fn set_sql_mode(conn: &mut Conn, mode: &str) -> Result {
 }
 
 fn run(conn: &mut Conn, what: &str, sql: &str) -> Result {
-    conn.query_drop(sql)
-        .map_err(|error| explained(what, &error))
+    conn.run(sql).map_err(|error| explained(what, &error))
 }
 
 /// What the server said, with what to do.

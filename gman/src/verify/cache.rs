@@ -14,6 +14,10 @@ const SCAN_COUNT: &str = "1000";
 /// How many commands are sent before their answers are read.
 const COMMANDS: usize = 1000;
 
+/// How much Redis may answer to the commands that are sent at once: as much as the largest row has, and the
+/// others together.
+const MOST_BYTES: usize = 3 << 29;
+
 /// How often commands are tried whose slots are moving to other nodes.
 const TRIES: u32 = 5;
 
@@ -112,17 +116,16 @@ impl Cache {
     }
 
     /// What tells the values at these keys apart; `None` for a key that is not there.
-    pub(super) fn fingerprints(&mut self, keys: &[String]) -> Result<Vec<Option<u64>>> {
+    pub(super) fn fingerprints(&mut self, keys: &[String]) -> Result<Vec<Option<i64>>> {
         let commands = keys.iter().map(|key| [b"DUMP", key.as_bytes()]);
-        let answers = self.ask(&commands.collect::<Vec<[&[u8]; 2]>>())?;
+        let answers = self.ask_for(&commands.collect::<Vec<[&[u8]; 2]>>(), fingerprint)?;
         let fingerprints = answers.into_iter().map(|answer| match answer {
             Answer::Nil => Ok(None),
-            Answer::Text(value) => {
-                let mut hasher = DefaultHasher::new();
-                value.hash(&mut hasher);
-                Ok(Some(hasher.finish()))
-            }
-            other => Err(Error::failed(format!("cannot read Redis: {other:?}"))),
+            Answer::Int(fingerprint) => Ok(Some(fingerprint)),
+            Answer::Refusal(refusal) => Err(Error::failed(format!("cannot read Redis: {refusal}"))),
+            _ => Err(Error::failed(
+                "cannot read Redis: it returns no text to DUMP",
+            )),
         });
         fingerprints.collect()
     }
@@ -165,10 +168,19 @@ impl Cache {
 
     /// The answers to commands, each of which is about its second word.
     fn ask(&mut self, commands: &[[&[u8]; 2]]) -> Result<Vec<Answer>> {
+        self.ask_for(commands, |answer| answer)
+    }
+
+    /// What `keep` keeps of these answers.
+    fn ask_for(
+        &mut self,
+        commands: &[[&[u8]; 2]],
+        keep: fn(Answer) -> Answer,
+    ) -> Result<Vec<Answer>> {
         let mut answers = Vec::with_capacity(commands.len());
         for commands in commands.chunks(COMMANDS) {
             let mut tries = 1;
-            while let Err(problem) = self.ask_some(commands, &mut answers) {
+            while let Err(problem) = self.ask_some(commands, keep, &mut answers) {
                 if tries == TRIES {
                     return Err(problem);
                 }
@@ -179,7 +191,12 @@ impl Cache {
     }
 
     /// One round trip to each node that has any of the keys.
-    fn ask_some(&mut self, commands: &[[&[u8]; 2]], answers: &mut Vec<Answer>) -> Result {
+    fn ask_some(
+        &mut self,
+        commands: &[[&[u8]; 2]],
+        keep: fn(Answer) -> Answer,
+        answers: &mut Vec<Answer>,
+    ) -> Result {
         let mut by_node: BTreeMap<Node, (Vec<u8>, Vec<usize>)> = BTreeMap::new();
         for (at, words) in commands.iter().enumerate() {
             let node = self.routes.owner(redis_client::slot(words[1]));
@@ -193,13 +210,20 @@ impl Cache {
             outcome = outcome.and(sent.map_err(|fault| failed(&fault)));
         }
         let mut found: Vec<Answer> = vec![Answer::Nil; commands.len()];
+        let mut bytes = 0;
         for (node, (_, places)) in &by_node {
             for place in places {
                 if outcome.is_err() {
                     break;
                 }
-                match self.connection(*node)?.receive() {
-                    Ok(answer) => found[*place] = answer,
+                match self.connection(*node)?.receive().map(keep) {
+                    Ok(answer) => {
+                        bytes += answer.bytes();
+                        if bytes > MOST_BYTES {
+                            outcome = Err(too_much(&commands[*place]));
+                        }
+                        found[*place] = answer;
+                    }
                     Err(fault) => outcome = Err(failed(&fault)),
                 }
             }
@@ -229,6 +253,26 @@ impl Cache {
     }
 }
 
+/// What tells a value apart.
+fn fingerprint(answer: Answer) -> Answer {
+    match answer {
+        Answer::Text(value) => {
+            let mut hasher = DefaultHasher::new();
+            value.hash(&mut hasher);
+            Answer::Int(hasher.finish().cast_signed())
+        }
+        other => other,
+    }
+}
+
+fn too_much([_, key]: &[&[u8]; 2]) -> Error {
+    Error::failed(format!(
+        "cannot read Redis: what it has at {} and some other keys is larger than rows can be; delete keys of \
+         others that begin with the prefix of the table",
+        String::from_utf8_lossy(key)
+    ))
+}
+
 /// What a cluster says of a key that is elsewhere.
 fn moved(answer: &Answer) -> Option<String> {
     match answer {
@@ -251,10 +295,10 @@ fn found(answer: Answer) -> Result<Found> {
         Answer::Refusal(refusal) => {
             return Err(Error::failed(format!("cannot read Redis: {refusal}")));
         }
-        other => {
-            return Err(Error::failed(format!(
-                "cannot read Redis: it returns {other:?}"
-            )));
+        Answer::Int(_) | Answer::Push => {
+            return Err(Error::failed(
+                "cannot read Redis: it returns neither a text nor a hash",
+            ));
         }
     })
 }

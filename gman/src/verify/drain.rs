@@ -7,13 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
 use serde_json::json;
 
 use super::cache::Cache;
 use super::compare::Reader;
 use super::options::Options;
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::{Error, Result};
 use crate::rows::hand_over::Way;
 use crate::rows::source::Source;
@@ -101,7 +100,7 @@ impl Drain {
             }
         };
         let failed: Option<bool> = conn
-            .query_first(statement)
+            .ask_first(statement)
             .map_err(|error| refused("send a job", &error))?;
         match failed {
             Some(true) => Err(Error::failed(

@@ -3,9 +3,8 @@
 //! keys of what is found.
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
 
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::Result;
 use crate::rows::hand_over::ROW;
 use crate::rows::place::Key;
@@ -216,7 +215,7 @@ fn in_charset(
         .map(|text| format!("HEX(CONVERT(_utf8mb4 x'{}' USING {charset}))", utf8(text)))
         .collect();
     let row: Option<mysql::Row> = conn
-        .query_first(format!("SELECT {}", converted.join(", ")))
+        .ask_first(format!("SELECT {}", converted.join(", ")))
         .map_err(|error| refused("convert keys", &error))?;
     let mut hex = row.map(mysql::Row::unwrap).unwrap_or_default().into_iter();
     Ok(texts

@@ -157,7 +157,7 @@ impl Table<'_> {
         mut suspects: Orphans,
         report: &mut Report,
     ) -> Result {
-        let mut before: BTreeMap<String, u64> = BTreeMap::new();
+        let mut before: BTreeMap<String, i64> = BTreeMap::new();
         for _ in 0..=CONFIRMATIONS {
             if suspects.is_empty() {
                 return Ok(());
@@ -165,7 +165,7 @@ impl Table<'_> {
             self.look.drain(conn, cache)?;
             let keys: Vec<String> = suspects.into_keys().collect();
             let values = cache.fingerprints(&keys)?;
-            let mut values: BTreeMap<String, u64> = keys
+            let mut values: BTreeMap<String, i64> = keys
                 .into_iter()
                 .zip(values)
                 .filter_map(|(key, value)| Some((key, value?)))

@@ -4,14 +4,13 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
 
 use super::cache::Cache;
 use super::options::Options;
 use super::orphans;
 use super::report::{Orphan, Repaired, Report};
 use super::second_look::SecondLook;
-use crate::connections::refused;
+use crate::connections::{Ask, refused};
 use crate::error::{Error, Result};
 use crate::load::delivery::{Delivery, Trouble};
 use crate::rows::hand_over::ROW;
@@ -110,11 +109,11 @@ fn delete(
 ) -> Result<bool> {
     let condition = &orphan.condition;
     let what = |error: mysql::Error| refused(format!("lock the place of {key}"), &error);
-    conn.query_drop("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    conn.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         .map_err(what)?;
-    conn.query_drop("START TRANSACTION").map_err(what)?;
+    conn.run("START TRANSACTION").map_err(what)?;
     let table = look.source.name.quoted();
-    conn.query_drop(format!(
+    conn.run(format!(
         "SELECT 1 FROM {table} AS {ROW} WHERE {condition} FOR UPDATE"
     ))
     .map_err(what)?;
@@ -125,6 +124,6 @@ fn delete(
         // Another row may have the value by now, whose place is not locked.
         Some(row) => cache.delete_if(key, row)?,
     }
-    conn.query_drop("COMMIT").map_err(what)?;
+    conn.run("COMMIT").map_err(what)?;
     Ok(is_gone)
 }

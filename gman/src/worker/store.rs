@@ -228,7 +228,8 @@ impl Store {
         match redirect {
             Redirect::Moved { slot, to } => self.routes.moved(slot, to),
             Redirect::Ask { slot, to } => {
-                self.asking.insert(slot, self.routes.node(to));
+                self.asking
+                    .extend(self.routes.node(to).map(|node| (slot, node)));
             }
         }
     }
@@ -256,6 +257,10 @@ impl Store {
     }
 
     fn connection(&mut self, node: Node) -> Result<&mut Connection, Fault> {
+        let open = self.connections.get(&node);
+        if open.is_some_and(|open| !self.routes.is_at(node, open.address())) {
+            self.connections.remove(&node);
+        }
         if !self.connections.contains_key(&node) {
             let connection = self.routes.connect(node)?;
             let again = !self.known.insert(node);

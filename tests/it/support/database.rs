@@ -302,6 +302,11 @@ impl Database {
         self.process.pid()
     }
 
+    /// The server process itself.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The resident memory of the server process.
     pub(crate) fn rss_bytes(&self) -> u64 {
         self.process.rss_bytes()

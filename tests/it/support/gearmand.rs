@@ -99,6 +99,11 @@ impl Gearmand {
         format!("{}:{}", Ipv4Addr::LOCALHOST, self.port())
     }
 
+    /// The server process itself.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }

@@ -58,6 +58,10 @@ impl Proxy {
         self.address.to_string()
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Nothing passes any more, and nobody is told: connections stay open.
     pub(crate) fn cut(&self) {
         self.shared.lock().cut = true;

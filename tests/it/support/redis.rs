@@ -67,6 +67,11 @@ impl Redis {
         self.host
     }
 
+    /// The server process itself.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The processor time that the server has taken so far.
     pub(crate) fn processor_time(&self) -> Duration {
         self.process.processor_time()

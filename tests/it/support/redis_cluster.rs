@@ -171,6 +171,28 @@ impl RedisCluster {
         });
     }
 
+    /// Waits until every slot is served and every replica has what its master has.
+    pub(crate) fn wait_until_whole(&self) {
+        for node in 0..self.nodes.len() {
+            self.wait_for(node, "cluster_state:ok");
+        }
+        wait_until(PATIENCE, "every replica to be up to date", || {
+            let infos: Vec<String> = self
+                .nodes
+                .iter()
+                .map(|node| node.command(&["INFO", "replication"]).expect("INFO"))
+                .collect();
+            let up = infos
+                .iter()
+                .filter(|info| info.contains("master_link_status:up"))
+                .count();
+            match up + MASTERS == self.nodes.len() {
+                true => Ok(()),
+                false => Err(infos),
+            }
+        });
+    }
+
     fn id(&self, node: usize) -> String {
         self.nodes[node]
             .command(&["CLUSTER", "MYID"])
@@ -205,18 +227,7 @@ impl RedisCluster {
                 self.nodes[replica].command::<String>(&["CLUSTER", "REPLICATE", &id])
             });
         }
-        for node in 0..self.nodes.len() {
-            self.wait_for(node, "cluster_state:ok");
-        }
-        for replica in &self.nodes[MASTERS..] {
-            wait_until(PATIENCE, "a replica to be up to date", || {
-                let info: String = replica.command(&["INFO", "replication"]).expect("INFO");
-                match info.contains("master_link_status:up") {
-                    true => Ok(()),
-                    false => Err(info),
-                }
-            });
-        }
+        self.wait_until_whole();
         // Every node knows every replica, so that each can tell a client.
         for node in &self.nodes {
             wait_until(PATIENCE, "every node to know every replica", || {

@@ -60,6 +60,20 @@ impl RedisWorker {
         Self::run(command, &[gearmand])
     }
 
+    /// Starts the worker in Rust with variables of its environment.
+    pub(crate) fn with_variables(
+        gearmand: &Gearmand,
+        redis: &Redis,
+        variables: &[(&str, String)],
+    ) -> Self {
+        let mut command = rust_worker();
+        command
+            .arg(format!("--gearmand={}", gearmand.address()))
+            .arg(format!("--redis={}", redis.address()))
+            .envs(variables.iter().map(|(name, value)| (name, value)));
+        Self::run(command, &[gearmand])
+    }
+
     /// Starts the worker in Rust with the options given and no others, and waits until the job servers,
     /// which the options name, know it.
     pub(crate) fn start_bare(gearmands: &[&Gearmand], options: &[String]) -> Self {
@@ -82,6 +96,11 @@ impl RedisWorker {
             process,
             _folder: folder,
         }
+    }
+
+    /// The process itself.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// All that the worker has printed so far.

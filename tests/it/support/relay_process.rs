@@ -27,13 +27,23 @@ pub(crate) struct RelayProcess {
 impl RelayProcess {
     /// Starts a relay of the outbox of this server to this job server, and waits until it has begun.
     pub(crate) fn between(database: &Database, gearmand: &Gearmand) -> Self {
-        let relay = Self::start(&[
-            format!(
-                "--mysql=mysql://root@localhost?socket={}",
-                database.socket().display()
-            ),
-            format!("--gearmand={}", gearmand.address()),
-        ]);
+        Self::of(
+            database,
+            &[format!("--gearmand={}", gearmand.address())],
+            &[],
+        )
+    }
+
+    /// Starts a relay of the outbox of this server with further options and variables of its environment, and
+    /// waits until it has begun.
+    pub(crate) fn of(
+        database: &Database,
+        options: &[String],
+        variables: &[(&str, String)],
+    ) -> Self {
+        let socket = database.socket();
+        let mysql = format!("--mysql=mysql://root@localhost?socket={}", socket.display());
+        let relay = Self::start_with(&[&[mysql], options].concat(), variables);
         wait_until(PATIENCE, "the relay to begin", || {
             let log = relay.log();
             if log.contains("relaying the outbox") {
@@ -68,6 +78,11 @@ impl RelayProcess {
     /// The processor time that the relay has taken so far.
     pub(crate) fn processor_time(&self) -> Duration {
         self.process.processor_time()
+    }
+
+    /// The process itself.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// All that the relay has printed so far.
