@@ -141,7 +141,9 @@ fn a_data_directory_is_made_with_the_plugins_configured() {
             .output()
             .expect("mariadb-install-db")
     } else {
-        place.run(&["--initialize-insecure"], None)
+        // Which takes half a minute if every page is on the disk before the next.
+        let options = ["--initialize-insecure", "--innodb-flush-method=nosync"];
+        place.run(&options, None)
     };
     let said = text(&made);
     assert!(made.status.success(), "{said}");
@@ -178,6 +180,9 @@ fn an_upgrade_of_the_server_leaves_functions_and_triggers() {
             .output()
             .expect("mariadb-upgrade");
         let said = text(&upgrade);
+        if said.contains("does not match the version of the server") {
+            unsupported!("the mariadb-upgrade of this machine is another server's");
+        }
         assert!(upgrade.status.success(), "{said}");
         assert!(!said.contains("json_"), "{said}");
         database.restart();

@@ -2,70 +2,71 @@
 
 use std::collections::{HashMap, HashSet};
 use std::thread;
+use std::time::Duration;
 
 use mysql::Row;
 use mysql::prelude::Queryable;
 
 use super::Pair;
-use crate::support::{RecordingWorker, unsupported, wait_until};
+use crate::committed::install_plugins;
+use crate::support::{Database, RecordingWorker, unsupported, wait_until};
 
 /// Rows that all transactions change: two at a time, so that they conflict.
 const ROWS: u32 = 8;
 const SESSIONS: u32 = 4;
 const TRANSACTIONS: u32 = 150;
 
-/// What a replica's workers do at the same time.
-struct Parallel {
-    format: &'static str,
-    /// Options of the replica.
-    options: &'static [&'static str],
-}
+/// What MariaDB's replica needs for each of its modes.
+const MARIADB: [&str; 2] = [
+    "--slave-parallel-threads=8",
+    "--slave-transaction-retries=1000",
+];
 
-/// The triggers of the replica run: for statements always, for rows if it is told so.
-const STATEMENTS: Parallel = Parallel {
-    format: "STATEMENT",
-    options: &[],
-};
-const ROWS_WITH_TRIGGERS: Parallel = Parallel {
-    format: "ROW",
-    options: &["--slave-run-triggers-for-rbr=YES"],
-};
+/// The triggers of the replica run for statements, and for rows if it is told so.
+const FOR_ROWS: &str = "--slave-run-triggers-for-rbr=YES";
+
+macro_rules! replicate {
+    ($mode:literal) => {
+        let mode = concat!("--slave-parallel-mode=", $mode);
+        let options = [&MARIADB[..], &[mode]].concat();
+        if let Err(reason) = replicate("STATEMENT", &options) {
+            unsupported!("{reason}");
+        }
+        let for_rows = [&options[..], &[FOR_ROWS]].concat();
+        replicate("ROW", &for_rows).expect("the same server");
+    };
+}
 
 #[test]
 fn a_conservative_replica_sends_what_it_commits() {
-    replicate(&STATEMENTS, "conservative");
-    replicate(&ROWS_WITH_TRIGGERS, "conservative");
+    replicate!("conservative");
 }
 
 #[test]
 fn an_optimistic_replica_sends_nothing_for_what_it_takes_back() {
-    replicate(&STATEMENTS, "optimistic");
-    replicate(&ROWS_WITH_TRIGGERS, "optimistic");
+    replicate!("optimistic");
 }
 
 #[test]
 fn an_aggressive_replica_sends_nothing_for_what_it_takes_back() {
-    replicate(&STATEMENTS, "aggressive");
-    replicate(&ROWS_WITH_TRIGGERS, "aggressive");
+    replicate!("aggressive");
+}
+
+/// MySQL's, which applies at the same time what its primary has found to touch other rows.
+#[test]
+fn a_replica_with_several_workers_sends_what_it_commits() {
+    for order in ["ON", "OFF"] {
+        let order = format!("--replica-preserve-commit-order={order}");
+        if let Err(reason) = replicate("STATEMENT", &["--replica-parallel-workers=8", &order]) {
+            unsupported!("{reason}");
+        }
+    }
 }
 
 /// Has sessions of the primary change the same rows, and compares what the replica's job server was sent with
-/// what the replica has committed.
-fn replicate(parallel: &Parallel, mode: &str) {
-    let mode = format!("--slave-parallel-mode={mode}");
-    let options = [
-        &[
-            "--slave-parallel-threads=8",
-            &mode,
-            "--slave-transaction-retries=1000",
-            "--log-bin=replica",
-        ],
-        parallel.options,
-    ]
-    .concat();
-    let Some(pair) = pair(parallel.format, &options) else {
-        unsupported!("the server has no --slave-parallel-mode");
-    };
+/// what the replica has committed; or says why the replica cannot have these options.
+fn replicate(format: &str, options: &[&str]) -> Result<(), String> {
+    let pair = pair(format, options)?;
     let worker = RecordingWorker::start(pair.replica.gearmand.port(), &["f"]);
     pair.replica.database.execute(pair.words.stop());
     write(&pair);
@@ -74,7 +75,7 @@ fn replicate(parallel: &Parallel, mode: &str) {
 
     let replica = &pair.replica.database;
     wait_until(
-        std::time::Duration::from_secs(60),
+        Duration::from_secs(60),
         "the window to be empty",
         || match replica.value::<u64>("SELECT gman_flush(1000)") {
             0 => Ok(()),
@@ -102,26 +103,26 @@ fn replicate(parallel: &Parallel, mode: &str) {
         *newest = n;
     }
     assert_eq!(arrived.len(), committed.len());
-    let status: Vec<Row> = replica.query("SHOW GLOBAL STATUS LIKE 'slave_retried_transactions'");
-    let retried: Option<String> = status[0].get(1);
+    let retried: Vec<(String, String)> =
+        replica.query("SHOW GLOBAL STATUS LIKE 'slave_retried_transactions'");
     let dropped: Vec<(String, u64)> = replica.query("SHOW GLOBAL STATUS LIKE 'gman_jobs_dropped'");
     println!(
-        "{mode} {}: {} jobs, {retried:?} transactions retried, {dropped:?}",
-        parallel.format,
+        "{format} {options:?}: {} jobs, {retried:?}, {dropped:?}",
         jobs.len()
     );
+    Ok(())
 }
 
-/// A primary and its replica in the mode `committed`, whose trigger says `ROW:N:TOKEN`; `None` if the replica
-/// does not start.
-fn pair(format: &str, options: &[&str]) -> Option<Pair> {
-    let is_maria = crate::support::Database::start()
-        .value::<String>("SELECT VERSION()")
-        .contains("MariaDB");
-    if !is_maria {
-        return None;
+/// A primary and its replica in the mode `committed`, whose trigger says `ROW:N:TOKEN`.
+fn pair(format: &str, options: &[&str]) -> Result<Pair, String> {
+    let (option, _) = options[0].split_once('=').expect("a value");
+    let variable = option.trim_start_matches("--").replace('-', "_");
+    let known = Database::start().query::<Row>(&format!("SHOW VARIABLES LIKE '{variable}'"));
+    if known.is_empty() {
+        return Err(format!("the server has no {option}"));
     }
-    let pair = Pair::start_with(format, options);
+    let options = [options, &["--log-bin=replica"]].concat();
+    let pair = Pair::start_with(format, &options);
     pair.install();
     pair.catch_up();
     let primary = &pair.primary.database;
@@ -141,16 +142,15 @@ fn pair(format: &str, options: &[&str]) -> Option<Pair> {
          SET @handle = gman_do_background('f', CONCAT_WS(':', NEW.id, NEW.n, NEW.token))",
     );
     pair.replica.set_servers();
+    install_plugins(&pair.replica.database)?;
     for sql in [
-        "INSTALL PLUGIN gman SONAME 'libgearman_mysql_udf.so'",
-        "INSTALL PLUGIN gman_commit SONAME 'libgearman_mysql_udf.so'",
         "SET GLOBAL gman_on_failure = 'error'",
         "SET GLOBAL gman_timeout_ms = 30000",
         "SET GLOBAL gman_delivery = 'committed'",
     ] {
         pair.replica.database.execute(sql);
     }
-    Some(pair)
+    Ok(pair)
 }
 
 /// Changes two rows in each transaction, in the order of their ids, so that none is a deadlock's victim here.
