@@ -286,16 +286,11 @@ impl ConfirmedConnection {
                 let place = self.answered(deadline)?;
                 return Err(Failure { place, error });
             }
-            Word::Done(handle) => {
-                if let Some(place) = self.at_work.remove(&handle) {
-                    jobs.is_done(place);
-                }
-            }
+            Word::Done(handle) => jobs.is_done(self.worked_on(&handle, deadline)?),
             Word::Failed(handle, problem) => {
-                if let Some(place) = self.at_work.remove(&handle) {
-                    let error = protocol::failed(&self.lease.connection, problem, deadline);
-                    return Err(Failure { place, error });
-                }
+                let place = self.worked_on(&handle, deadline)?;
+                let error = protocol::failed(&self.lease.connection, problem, deadline);
+                return Err(Failure { place, error });
             }
             Word::Other => {}
         }
@@ -306,6 +301,18 @@ impl ConfirmedConnection {
     fn answered(&mut self, deadline: &Deadline<'_>) -> Result<usize, Failure> {
         let place = self.requests.answered();
         place.ok_or_else(|| self.failure(self.lease.connection.unasked(deadline)))
+    }
+
+    /// The place of the job that a worker is done with. With another job's handle the word about one of
+    /// ours may be lost, which would be waited for in vain.
+    fn worked_on(&mut self, handle: &[u8], deadline: &Deadline<'_>) -> Result<usize, Failure> {
+        let place = self.at_work.remove(handle);
+        place.ok_or_else(|| {
+            self.failure(protocol::unexpected_result(
+                &self.lease.connection,
+                deadline,
+            ))
+        })
     }
 
     fn ask_if_silent(

@@ -162,7 +162,7 @@ pub(crate) fn result(
 
 /// The error of a result that is larger than any can be, or of another job.
 pub(crate) fn unexpected_result(connection: &Connection, deadline: &Deadline<'_>) -> Error {
-    let expected = "a result of at most 1 GiB of the job that was submitted";
+    let expected = "a result of at most 1 GiB of a job that was submitted";
     surprise(connection, expected, deadline)
 }
 

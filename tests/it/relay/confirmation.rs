@@ -1,6 +1,9 @@
 //! Whose word ends a row's stay, and what happens if it does not come.
 
-use crate::support::{Answer, Gearmand, Job, RecordingWorker, wait_until};
+use crate::support::fake_job_server::{
+    JOB_CREATED, Reply, WORK_COMPLETE, WORK_FAIL, handle, packet,
+};
+use crate::support::{Answer, FakeJobServer, Gearmand, Job, RecordingWorker, wait_until};
 
 use super::{Outbox, PATIENCE, as_strs, numbers, outbox_and_gearmand, texts};
 
@@ -54,6 +57,33 @@ fn a_row_whose_worker_fails_five_times_is_set_aside_with_what_it_said() {
         assert_eq!(jobs.iter().filter(|job| *job == "2").count(), 5, "{jobs:?}");
         // What was behind it may have been done before, and is done after it all the same.
         assert_eq!(jobs.last().map(String::as_str), Some("3"), "{jobs:?}");
+        outbox.wait_until_well();
+    }
+}
+
+/// What it says about one of ours may be lost then, and the row would wait for ever.
+#[test]
+fn a_row_is_submitted_again_after_word_of_another_job() {
+    for (kind, arguments) in [
+        (WORK_COMPLETE, [&b"H:other"[..], b""].as_slice()),
+        (WORK_FAIL, &[b"H:other"]),
+    ] {
+        let other = packet(kind, arguments);
+        let server = FakeJobServer::start(move |number| {
+            let handle = handle(number);
+            let created = packet(JOB_CREATED, &[handle.as_bytes()]);
+            Reply::Bytes(match number {
+                0 => [created, other.clone()].concat(),
+                _ => [created, packet(WORK_COMPLETE, &[handle.as_bytes(), b""])].concat(),
+            })
+        });
+        let mut outbox = Outbox::start();
+        outbox.confirm("worker");
+        let _relay = outbox.relay(&server.address());
+        outbox.write("f", ["1"]);
+        outbox.wait_until_empty();
+        let submissions = server.submissions();
+        assert_eq!(submissions.len(), 2, "{submissions:?}");
         outbox.wait_until_well();
     }
 }
