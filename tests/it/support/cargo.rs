@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use super::process::run;
+use super::server_kind::build_folder;
 
 /// The package of the library and of the examples. Cargo builds what is asked for by name without the
 /// features that the rest of the workspace needs of the same dependencies.
@@ -32,9 +33,18 @@ pub(crate) fn example(name: &str) -> PathBuf {
 pub(crate) fn gman_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let options = ["--package", "gman", "--bin", "gman", "--release"];
-        let options = &options[..options.len() - usize::from(cfg!(debug_assertions))];
-        build(options, "gman")
+        let options = ["--package", "gman", "--bin", "gman"];
+        if cfg!(debug_assertions) {
+            return build(&options, "gman");
+        }
+        // Where the library is as gman needs it. Beside the one for the server, which has other features of
+        // the same dependencies, each would be built anew after the other: minutes, when all is optimised.
+        let folder = build_folder().join("gman");
+        let folder = folder.to_str().expect("a path in UTF-8");
+        build(
+            &[&options[..], &["--release", "--target-dir", folder]].concat(),
+            "gman",
+        )
     })
 }
 
