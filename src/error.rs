@@ -407,9 +407,7 @@ impl Error {
             Self::Resting { cause, .. } => cause.hint(),
             Self::WindowFull { cause, .. }
             | Self::PoolFull { cause, .. }
-            | Self::Behind { cause, .. } => {
-                cause.as_ref().and_then(|cause| cause.hint())
-            }
+            | Self::Behind { cause, .. } => cause.as_ref().and_then(|cause| cause.hint()),
             Self::Input(_)
             | Self::System { .. }
             | Self::Tls { .. }

@@ -133,9 +133,7 @@ fn server_of(error: &Error) -> &str {
         Error::Undelivered(causes) => causes.first().map_or("", |cause| server_of(cause)),
         Error::WindowFull { cause, .. }
         | Error::PoolFull { cause, .. }
-        | Error::Behind { cause, .. } => {
-            cause.as_deref().map_or("", server_of)
-        }
+        | Error::Behind { cause, .. } => cause.as_deref().map_or("", server_of),
         Error::Input(_)
         | Error::TransactionFull { .. }
         | Error::System { .. }

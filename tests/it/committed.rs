@@ -393,7 +393,10 @@ fn transactions_that_are_too_large_together_are_told_which_room_is_full() {
     let refused = second.query::<Row, _>(job(30_000)).expect_err("no room");
     let refused = refused.to_string();
     assert!(refused.contains("outside the window"), "{refused}");
-    assert!(refused.contains("gman_transaction_bytes = 65536"), "{refused}");
+    assert!(
+        refused.contains("gman_transaction_bytes = 65536"),
+        "{refused}"
+    );
     // Whoever fits into the window goes on meanwhile.
     run(&mut second, &[&job(10), "COMMIT"]);
     run(&mut first, &["COMMIT"]);

@@ -511,7 +511,9 @@ mod tests {
         let (one, other) = (pipeline(), pipeline());
         let (mut before, mut after) = (Held::default(), Held::default());
         hold(&mut before, &one, "f");
-        let departure = one.depart(|_| false).expect("a transaction with jobs for it");
+        let departure = one
+            .depart(|_| false)
+            .expect("a transaction with jobs for it");
         assert!(before.began_before(&one, &departure));
         assert!(!before.began_before(&other, &departure));
         hold(&mut after, &one, "f");

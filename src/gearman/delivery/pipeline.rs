@@ -428,7 +428,9 @@ mod tests {
         accept(&pipeline, "f", 500).expect("room");
         let began = Instant::now();
         match accept(&pipeline, "f", 500) {
-            Err(Error::WindowFull { jobs: 1, held: 0, .. }) => {}
+            Err(Error::WindowFull {
+                jobs: 1, held: 0, ..
+            }) => {}
             other => panic!("{other:?}"),
         }
         assert!(began.elapsed() >= LIMITS.submit);
@@ -476,7 +478,10 @@ mod tests {
         let departure = pipeline.depart(|function| function == "g");
         let departure = departure.expect("a job of the function");
         let waited = pipeline.wait_for_jobs_before(&departure, &now);
-        assert!(matches!(waited, Err(Error::Behind { jobs: 3, .. })), "{waited:?}");
+        assert!(
+            matches!(waited, Err(Error::Behind { jobs: 3, .. })),
+            "{waited:?}"
+        );
         pipeline.wait_for_first(0, &now).expect("none of them");
     }
 

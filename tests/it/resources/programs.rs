@@ -47,7 +47,14 @@ fn a_program_without_the_threads_that_it_begins_with_ends_with_one_line() {
     let redis = format!("--redis=redis://{nobody}");
     let mysql = format!("--mysql=mysql://root@{nobody}");
     let worker = ["worker", &gearmand, &redis, &metrics];
-    let relay = ["relay", "test", "--defaults-file=/dev/null", &gearmand, &mysql, &metrics];
+    let relay = [
+        "relay",
+        "test",
+        "--defaults-file=/dev/null",
+        &gearmand,
+        &mysql,
+        &metrics,
+    ];
     // For signals, Prometheus, Redis and the job server; a relay waits for its database with the first two.
     for (program, needed) in [(&worker[..], 4), (&relay, 2)] {
         for threads in 0..needed {
@@ -59,7 +66,10 @@ fn a_program_without_the_threads_that_it_begins_with_ends_with_one_line() {
             let line = "gman: the system has no thread left: Resource temporarily unavailable (os \
                         error 11); raise TasksMax= of the unit, or `ulimit -u`";
             let told = log.lines().filter(|told| *told == line).count();
-            assert!(told == 1 && !log.contains("panicked"), "{threads} threads: {log}");
+            assert!(
+                told == 1 && !log.contains("panicked"),
+                "{threads} threads: {log}"
+            );
         }
     }
 }

@@ -105,21 +105,25 @@ fn last_error(database: &Database) -> String {
 /// is set aside with the reason.
 fn goes_through(database: &Database, gearmand: &Gearmand) {
     let bytes = large();
-    for (function, workload) in [("large", format!("REPEAT('x', {bytes})")), ("small", "1".into())] {
+    for (function, workload) in [
+        ("large", format!("REPEAT('x', {bytes})")),
+        ("small", "1".into()),
+    ] {
         database.execute(&format!(
             "INSERT INTO gman_outbox (`function`, workload) VALUES ('{function}', {workload})"
         ));
     }
     let began = Instant::now();
-    let (dead, error): (u64, Option<String>) = wait_until(PATIENCE, "the outbox to be empty", || {
-        let status = database.query::<(u64, u64, Option<String>)>(
-            "SELECT depth, dead, last_error FROM gman_outbox_status",
-        );
-        match status.into_iter().next().expect("a row") {
-            (0, dead, error) => Ok((dead, error)),
-            waiting => Err(waiting),
-        }
-    });
+    let (dead, error): (u64, Option<String>) =
+        wait_until(PATIENCE, "the outbox to be empty", || {
+            let status = database.query::<(u64, u64, Option<String>)>(
+                "SELECT depth, dead, last_error FROM gman_outbox_status",
+            );
+            match status.into_iter().next().expect("a row") {
+                (0, dead, error) => Ok((dead, error)),
+                waiting => Err(waiting),
+            }
+        });
     let took = began.elapsed();
     println!("a row of {bytes} bytes: {dead} set aside after {took:?}: {error:?}");
     let worker = RecordingWorker::start(gearmand.port(), &["large", "small"]);

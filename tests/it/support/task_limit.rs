@@ -56,8 +56,7 @@ impl TaskLimit {
 
     fn limit(&self, most: &str) {
         let file = self.group.join("pids.max");
-        fs::write(&file, most)
-            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        fs::write(&file, most).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 }
 

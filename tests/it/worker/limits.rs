@@ -106,12 +106,14 @@ fn a_worker_without_a_thread_for_a_key_ends_and_another_does_its_jobs() {
     wait_for_lines(&worker, "the system has no thread left", 1);
     assert_eq!(worker.stop().code(), Some(1), "{}", worker.log());
     assert!(!worker.log().contains("panicked"), "{}", worker.log());
-    wait_until(PATIENCE, "the job server to miss the worker", || {
-        match gearmand.status()[FUNCTION].workers {
+    wait_until(
+        PATIENCE,
+        "the job server to miss the worker",
+        || match gearmand.status()[FUNCTION].workers {
             0 => Ok(()),
             workers => Err(workers),
-        }
-    });
+        },
+    );
     let _another = start(&gearmand, &redis, &["--threads=8"]);
     wait_for_an_empty_queue(&gearmand, FUNCTION);
     for n in 0..KEYS {
