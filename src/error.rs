@@ -122,6 +122,15 @@ pub enum Error {
         /// Why they wait, where something went wrong.
         cause: Option<Arc<Self>>,
     },
+    /// Large transactions have taken all the room that there is for what exceeds their shares of the windows.
+    PoolFull {
+        /// How many bytes they have taken.
+        taken: usize,
+        /// How many they may take together.
+        limit: usize,
+        /// Why jobs wait, where something went wrong.
+        cause: Option<Arc<Self>>,
+    },
     /// One transaction would hold back more than it may.
     TransactionFull {
         /// How many jobs it holds back already.
@@ -239,6 +248,19 @@ impl fmt::Display for Error {
                 f.write_str("; gman_window_bytes sets its size")?;
                 cause.iter().try_for_each(|cause| write!(f, "; {cause}"))
             }
+            Self::PoolFull {
+                taken,
+                limit,
+                cause,
+            } => {
+                write!(
+                    f,
+                    "large transactions and their undelivered jobs already hold {taken} bytes outside \
+                     the window, and gman_transaction_bytes = {limit} is the most for all together; raise \
+                     it, commit in smaller steps, or use the outbox"
+                )?;
+                cause.iter().try_for_each(|cause| write!(f, "; {cause}"))
+            }
             Self::TransactionFull { jobs, bytes, limit } => write!(
                 f,
                 "the transaction holds back {jobs} jobs, and with this one {bytes} bytes, more than \
@@ -316,6 +338,7 @@ impl Error {
             | Self::Resting { .. }
             | Self::Busy { .. }
             | Self::WindowFull { .. }
+            | Self::PoolFull { .. }
             | Self::TransactionFull { .. }
             | Self::Behind { .. }
             | Self::Job { .. }
@@ -343,6 +366,7 @@ impl Error {
             | Self::Busy { .. }
             | Self::Resting { .. }
             | Self::WindowFull { .. }
+            | Self::PoolFull { .. }
             | Self::TransactionFull { .. }
             | Self::Job { .. }
             | Self::Stopped
@@ -381,9 +405,9 @@ impl Error {
                 }
             }),
             Self::Resting { cause, .. } => cause.hint(),
-            Self::WindowFull { cause, .. } | Self::Behind { cause, .. } => {
-                cause.as_ref().and_then(|cause| cause.hint())
-            }
+            Self::WindowFull { cause, .. }
+            | Self::PoolFull { cause, .. }
+            | Self::Behind { cause, .. } => cause.as_ref().and_then(|cause| cause.hint()),
             Self::Input(_)
             | Self::System { .. }
             | Self::Tls { .. }
@@ -414,7 +438,9 @@ impl std::error::Error for Error {
         match self {
             Self::Network { source, .. } | Self::System { source, .. } => Some(source),
             Self::Resting { cause, .. } => Some(cause.as_ref()),
-            Self::WindowFull { cause, .. } | Self::Behind { cause, .. } => match cause {
+            Self::WindowFull { cause, .. }
+            | Self::PoolFull { cause, .. }
+            | Self::Behind { cause, .. } => match cause {
                 Some(cause) => Some(cause.as_ref()),
                 None => None,
             },

@@ -12,9 +12,12 @@ use libfuzzer_sys::fuzz_target;
 const MAX_WAITING: usize = HEADER_BYTES + MAX_HANDLE_BYTES + MAX_NAME_BYTES + MAX_WORKLOAD + 2048;
 
 /// What a worker asks Redis to do.
-const COMMANDS: [&[u8]; 7] = [
-    b"SET", b"DEL", b"HSET", b"HDEL", b"EVAL", b"EVALSHA", b"PUBLISH",
+const COMMANDS: [&[u8]; 8] = [
+    b"SET", b"DEL", b"HSET", b"HDEL", b"TYPE", b"EVAL", b"EVALSHA", b"PUBLISH",
 ];
+
+/// What it puts around several commands that take effect at once.
+const BRACKETS: [&[u8]; 2] = [b"MULTI", b"EXEC"];
 
 fuzz_target!(|input: &[u8]| {
     let Some((&how, bytes)) = input.split_first() else {
@@ -29,6 +32,7 @@ fuzz_target!(|input: &[u8]| {
             is_keyed: how & 1 == 0,
             as_json: how & 2 == 0,
             has_version: how & 4 == 0,
+            is_asking: how & 8 != 0,
         },
     );
 });
@@ -59,13 +63,17 @@ fn workload(bytes: &[u8], reading: Reading) {
         let mut rest = packed.as_slice();
         while !rest.is_empty() {
             let (words, after) = command(rest).expect("a whole command");
+            rest = after;
+            if BRACKETS.contains(&words[0]) {
+                assert_eq!(words.len(), 1);
+                continue;
+            }
             assert!(COMMANDS.contains(&words[0]), "{}", words[0].escape_ascii());
             let key = if words[0].starts_with(b"EVAL") { 3 } else { 1 };
             assert!(words[key].starts_with(PREFIX.as_bytes()));
             if words[0] == b"SET" && reading.as_json {
                 is_what_was_sent(bytes, words[2]);
             }
-            rest = after;
         }
     }
 }

@@ -6,7 +6,7 @@
 //! - [`connections`]: how the servers are named, and reached; [`redis_client`]: Redis, of every kind;
 //!   [`sql`]: how names stand in statements;
 //! - [`service`]: what the subcommands that run until they are stopped have in common;
-//! - [`whole_file`]: files that nobody sees half of;
+//! - [`whole_file`]: files that nobody sees half of; [`threads`]: threads, or an error;
 //! - [`terminal`] and [`error`]: what a subcommand prints, and how it ends.
 
 mod command_line;
@@ -26,6 +26,7 @@ mod service;
 mod sql;
 mod status;
 mod terminal;
+mod threads;
 mod triggers;
 mod verify;
 mod whole_file;

@@ -36,6 +36,7 @@ fn kind(error: &Error) -> Kind {
         | Error::Busy { .. }
         | Error::Undelivered(_)
         | Error::WindowFull { .. }
+        | Error::PoolFull { .. }
         | Error::Behind { .. }
         | Error::Job { .. } => Kind::Delivery,
     }
@@ -130,9 +131,9 @@ fn server_of(error: &Error) -> &str {
         | Error::Busy { server, .. }
         | Error::Job { server, .. } => server,
         Error::Undelivered(causes) => causes.first().map_or("", |cause| server_of(cause)),
-        Error::WindowFull { cause, .. } | Error::Behind { cause, .. } => {
-            cause.as_deref().map_or("", server_of)
-        }
+        Error::WindowFull { cause, .. }
+        | Error::PoolFull { cause, .. }
+        | Error::Behind { cause, .. } => cause.as_deref().map_or("", server_of),
         Error::Input(_)
         | Error::TransactionFull { .. }
         | Error::System { .. }

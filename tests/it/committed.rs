@@ -375,6 +375,36 @@ fn a_huge_transaction_does_not_starve_the_others() {
 }
 
 #[test]
+fn transactions_that_are_too_large_together_are_told_which_room_is_full() {
+    let stage = stage!();
+    let (mut first, mut second) = (stage.session(), stage.session());
+    let job = |bytes| format!("SELECT gman_do_background('f', REPEAT('x', {bytes}))");
+    run(
+        &mut first,
+        &[
+            "SET GLOBAL gman_window_bytes = 65536",
+            "SET GLOBAL gman_transaction_bytes = 65536",
+            "SET GLOBAL gman_timeout_ms = 200",
+            "BEGIN",
+            &job(60_000),
+        ],
+    );
+    run(&mut second, &["BEGIN"]);
+    let refused = second.query::<Row, _>(job(30_000)).expect_err("no room");
+    let refused = refused.to_string();
+    assert!(refused.contains("outside the window"), "{refused}");
+    assert!(
+        refused.contains("gman_transaction_bytes = 65536"),
+        "{refused}"
+    );
+    // Whoever fits into the window goes on meanwhile.
+    run(&mut second, &[&job(10), "COMMIT"]);
+    run(&mut first, &["COMMIT"]);
+    run(&mut second, &["BEGIN", &job(30_000), "COMMIT"]);
+    assert_eq!(stage.arrived().len(), 3);
+}
+
+#[test]
 fn two_changes_of_one_row_arrive_in_the_order_of_their_commits() {
     const SESSIONS: u32 = 8;
     const CHANGES: u32 = 200;

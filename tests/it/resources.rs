@@ -1,6 +1,7 @@
 //! A server that is at a limit: of the operating system, of its own, or at an end of a range of ours.
 
 mod descriptors;
+mod programs;
 mod sizes;
 mod stacks;
 mod threads;

@@ -67,6 +67,7 @@ pub(super) fn deal(rows: Vec<Row>, under_way: &Snapshot, most: usize) -> Vec<Bat
 
 #[cfg(test)]
 mod tests {
+    use super::super::flight::Flight;
     use super::*;
 
     fn row(id: u64, function: &str, bytes: u64) -> Row {
@@ -115,5 +116,31 @@ mod tests {
         under_way.full.insert(b"f".to_vec());
         let rows = vec![row(1, "f", 1), row(2, "g", 1)];
         assert_eq!(dealt(rows, &under_way, 10), [vec![2]]);
+    }
+
+    #[test]
+    fn a_lane_that_fails_gets_one_row_and_each_batch_knows_what_it_must_not_overtake() {
+        let flight = Flight::default();
+        flight.depart(b"f", [1].into_iter(), 0);
+        flight.arrive(b"f", &[1], 0, true);
+        let under_way = flight.snapshot();
+        let rows = vec![row(1, "f", 1), row(2, "f", 1), row(3, "g", 1)];
+        let batches = deal(rows, &under_way, 10);
+        let generations: Vec<u64> = batches.iter().map(|batch| batch.generation).collect();
+        assert_eq!(generations, [1, 0]);
+        let ids: Vec<u64> = batches.iter().flat_map(Batch::ids).collect();
+        assert_eq!(ids, [1, 3]);
+    }
+
+    #[test]
+    fn only_what_goes_by_itself_counts_as_large() {
+        let mut batches = deal(vec![row(1, "f", 1 << 20)], &Snapshot::default(), 10);
+        assert_eq!(batches[0].large_bytes(), 1 << 20);
+        batches[0].rows.push(row(2, "f", 16 << 10));
+        assert_eq!(batches[0].large_bytes(), 1 << 20);
+        let mut under_way = Snapshot::default();
+        under_way.has_large = true;
+        let rows = vec![row(1, "f", 1 << 20), row(2, "f", 1), row(3, "g", 1)];
+        assert_eq!(dealt(rows, &under_way, 10), [vec![3]]);
     }
 }

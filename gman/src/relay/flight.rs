@@ -162,3 +162,90 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn depart(flight: &Flight, function: &str, rows: &[u64]) {
+        flight.depart(function.as_bytes(), rows.iter().copied(), 0);
+    }
+
+    fn functions(names: &[&str]) -> BTreeSet<Function> {
+        names.iter().map(|name| name.as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn a_lane_takes_one_batch_besides_the_one_under_way() {
+        let flight = Flight::default();
+        depart(&flight, "f", &[1, 2]);
+        let one = flight.snapshot();
+        assert_eq!(one.full, functions(&[]));
+        assert!(!one.is_idle(b"f") && one.is_idle(b"g"));
+        depart(&flight, "f", &[3]);
+        assert_eq!(flight.snapshot().full, functions(&["f"]));
+        flight.arrive(b"f", &[], 0, false);
+        assert_eq!(flight.snapshot().full, functions(&[]));
+        flight.arrive(b"f", &[], 0, false);
+        assert!(flight.snapshot().is_idle(b"f"));
+    }
+
+    #[test]
+    fn rows_are_under_way_until_they_are_deleted_or_given_back() {
+        let flight = Flight::default();
+        assert!(flight.is_empty());
+        depart(&flight, "f", &[1, 2, 3]);
+        flight.arrive(b"f", &[3], 0, true);
+        assert_eq!(flight.snapshot().rows, [1, 2].into());
+        flight.settled(&[2]);
+        assert_eq!(flight.snapshot().rows, [1].into());
+        assert!(!flight.is_empty());
+        flight.settled(&[1]);
+        assert!(flight.is_empty());
+    }
+
+    #[test]
+    fn rows_that_come_back_are_told_once_and_overtaken_by_no_batch_from_before() {
+        let flight = Flight::default();
+        depart(&flight, "f", &[1, 2, 3]);
+        let before = flight.snapshot();
+        depart(&flight, "f", &[4]);
+        assert!(flight.is_current(b"f", before.generation(b"f")));
+        flight.arrive(b"f", &[3, 2], 0, true);
+        assert!(!flight.is_current(b"f", before.generation(b"f")));
+        assert!(flight.is_current(b"g", 0));
+        let after = flight.snapshot();
+        assert_eq!(after.given_back, Some(2));
+        assert!(flight.is_current(b"f", after.generation(b"f")));
+        assert_eq!(flight.snapshot().given_back, None);
+        // Whatever arrives whole leaves others as they are.
+        flight.arrive(b"f", &[], 0, false);
+        assert!(flight.is_current(b"f", after.generation(b"f")));
+    }
+
+    #[test]
+    fn a_lane_that_fails_takes_one_row_until_something_goes_through() {
+        let flight = Flight::default();
+        depart(&flight, "f", &[1, 2]);
+        flight.arrive(b"f", &[1, 2], 0, true);
+        let failing = flight.snapshot();
+        assert_eq!((failing.span(b"f", 10), failing.span(b"g", 10)), (1, 10));
+        assert_eq!(failing.full, functions(&[]));
+        depart(&flight, "f", &[1]);
+        assert_eq!(flight.snapshot().full, functions(&["f"]));
+        flight.arrive(b"f", &[], 0, false);
+        assert_eq!(flight.snapshot().span(b"f", 10), 10);
+    }
+
+    #[test]
+    fn large_rows_count_until_their_batches_are_over() {
+        let flight = Flight::default();
+        assert!(!flight.snapshot().has_large);
+        flight.depart(b"f", [1].into_iter(), 20_000);
+        flight.depart(b"g", [2].into_iter(), 30_000);
+        flight.arrive(b"f", &[], 20_000, false);
+        assert!(flight.snapshot().has_large);
+        flight.arrive(b"g", &[], 30_000, false);
+        assert!(!flight.snapshot().has_large);
+    }
+}

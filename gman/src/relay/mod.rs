@@ -35,6 +35,7 @@ use mysql::Conn;
 use crate::connections::{DatabaseServer, refused};
 use crate::error::{Error, Result};
 use crate::service::{Backoff, Stop, exit_with_any_thread, handle_signals, report, serve_metrics};
+use crate::threads;
 use lease::{Candidate, Lease};
 pub(crate) use options::Options;
 use reader::Reader;
@@ -101,6 +102,7 @@ enum Problem {
     Unfit(String),
     Unreachable(mysql::Error),
     Failed(mysql::Error),
+    NoThread(Error),
 }
 
 impl From<mysql::Error> for Problem {
@@ -169,14 +171,15 @@ impl<'a> Relay<'a> {
         ));
         let term = Term::new(lease, confirm, &self.client, &self.statistics, &self.stop);
         let settling = self.connect()?;
-        let conn = thread::scope(|scope| {
+        let conn = thread::scope(|scope| -> Step<Conn> {
             let (reports, reported) = mpsc::channel();
             let settler = Settler::new(settling, &term);
-            let settler = scope.spawn(move || settler.run(&reported));
+            let settler = threads::start_in(scope, move || settler.run(&reported))
+                .map_err(Problem::NoThread)?;
             let read = Reader::new(conn, known, &term, scope, reports, self.options).run();
             let settled = settler.join();
             // A thread that panics has ended the process.
-            settled.unwrap_or(Ok(())).and(read)
+            Ok(settled.unwrap_or(Ok(())).and(read)?)
         });
         self.statistics.leads.set(0);
         let mut conn = conn?;
@@ -228,6 +231,7 @@ impl<'a> Relay<'a> {
                     "the database server is not to be relayed from: {problem}"
                 ));
             }
+            Problem::NoThread(error) => return Ok(error.text().to_owned()),
             Problem::Unreachable(error) => (self.server.cannot_connect(&error), code(&error)),
             Problem::Failed(error) => {
                 let database = &self.options.database;

@@ -19,6 +19,7 @@ use super::past_full::PastFull;
 use super::rows;
 use super::server::{self, Server};
 use super::term::{Confirm, Report, Term, Who};
+use crate::threads;
 
 /// How many Gearman functions are served at the same time.
 pub(super) const MAX_LANES: usize = 64;
@@ -211,7 +212,8 @@ impl<'scope, 'env> Reader<'scope, 'env> {
         Ok(())
     }
 
-    /// Whether the function has a lane; starts one, in the place of an idle one if there are too many.
+    /// Whether the function has a lane; starts one, in the place of an idle one if there are too many. For want of
+    /// a thread its rows wait, and others go on.
     fn has_lane(&mut self, function: &[u8], under_way: &Snapshot) -> bool {
         if self.lanes.contains_key(function) {
             return true;
@@ -225,10 +227,19 @@ impl<'scope, 'env> Reader<'scope, 'env> {
         }
         let (sender, batches) = mpsc::channel();
         let lane = Lane::new(function, self.term, self.reports.clone());
-        self.threads
-            .push(self.scope.spawn(move || lane.run(&batches)));
-        self.lanes.insert(function.to_vec(), sender);
-        true
+        let who = Who::Lane(function.to_vec());
+        match threads::start_in(self.scope, move || lane.run(&batches)) {
+            Ok(thread) => {
+                self.report(Report::Well(who));
+                self.threads.push(thread);
+                self.lanes.insert(function.to_vec(), sender);
+                true
+            }
+            Err(error) => {
+                self.report(Report::Trouble(who, error.text().to_owned()));
+                false
+            }
+        }
     }
 
     fn beat_if_due(&mut self) -> mysql::Result<()> {

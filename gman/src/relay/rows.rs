@@ -198,6 +198,16 @@ mod tests {
     }
 
     #[test]
+    fn functions_whose_lanes_take_no_more_are_left_out() {
+        assert_eq!(except(&BTreeSet::new()), "");
+        let full = BTreeSet::from([b"f".to_vec(), b"'\x0f".to_vec()]);
+        assert_eq!(
+            except(&full),
+            " AND `function` NOT IN (CONVERT(X'270f' USING utf8mb4),CONVERT(X'66' USING utf8mb4))"
+        );
+    }
+
+    #[test]
     fn what_was_stepped_over_is_among_what_was_searched() {
         let mut under_way = Snapshot::default();
         under_way.rows.extend([1, 2, 3, 6, 9]);

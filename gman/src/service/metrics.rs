@@ -2,10 +2,10 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// How long a client may take over its request, and over reading the answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,19 +29,19 @@ pub(crate) trait Watched: Send + 'static {
 ///
 /// # Errors
 ///
-/// If nobody can listen there.
+/// If nobody can listen there, or there is no thread for it.
 pub(crate) fn serve_metrics(address: SocketAddr, watched: impl Watched) -> Result {
     let listener = TcpListener::bind(address).map_err(|error| {
         Error::failed(format!(
             "--metrics: cannot listen on {address}: {error}; choose another port"
         ))
     })?;
-    thread::spawn(move || {
+    threads::start(move || {
         for client in listener.incoming().flatten() {
             // Whoever has gone meanwhile does not need the answer.
             let _ = answer(client, &watched);
         }
-    });
+    })?;
     Ok(())
 }
 

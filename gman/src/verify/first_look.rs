@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
 
 use mysql::Conn;
 
@@ -18,6 +17,7 @@ use crate::connections::refused;
 use crate::error::{Error, Result};
 use crate::rows::place::{Part, Place};
 use crate::rows::source::{Lock, RowJobs, Source};
+use crate::threads;
 use crate::worker::change::Change;
 
 /// How many rows are read at once.
@@ -91,7 +91,7 @@ impl Group {
 ///
 /// # Errors
 ///
-/// If a server fails.
+/// If a server fails, or the system has no thread left.
 pub(super) fn run(
     conn: &mut Conn,
     cache: &mut Cache,
@@ -105,7 +105,7 @@ pub(super) fn run(
     let mut reading = options.mysql.connect()?;
     Source::read(&mut reading, &source.name, None)?;
     let reader = look.reader.clone();
-    let reading = thread::spawn(move || read(&mut reading, &source, &reader, &sender));
+    let reading = threads::start(move || read(&mut reading, &source, &reader, &sender))?;
     let mut seen = Seen::default();
     let compared = compare_all(conn, cache, &groups, look, report, &mut seen);
     // Ends the reader, if it has not come to its end.

@@ -8,6 +8,7 @@ use gearman_mysql_udf::gearman::wire::protection::Protection;
 use prometheus::IntGaugeVec;
 
 use crate::connections::queues;
+use crate::threads;
 
 /// How long a job server may take to connect, and to answer; Prometheus waits ten seconds for all of them.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,7 +26,11 @@ impl Depth {
         gauge.reset();
         thread::scope(|scope| {
             for server in &self.job_servers {
-                scope.spawn(move || self.ask(server, gauge));
+                let ask = move || self.ask(server, gauge);
+                // Without a thread for it, it is asked before the others.
+                if threads::start_in(scope, ask).is_err() {
+                    ask();
+                }
             }
         });
     }

@@ -57,6 +57,8 @@ pub struct Reading {
     pub as_json: bool,
     /// Whether the member `v` is a version.
     pub has_version: bool,
+    /// Whether a node of a cluster takes it by way of exception.
+    pub is_asking: bool,
 }
 
 /// For each row of a workload, the commands that a worker sends to Redis; or what it says is wrong.
@@ -77,10 +79,10 @@ pub fn commands(workload: &[u8], reading: Reading) -> Vec<Result<Vec<u8>, String
             true => format.keyed_row(row),
             false => format.row(row),
         }?;
-        let (mut packed, mut is_known) = (Vec::new(), false);
-        task.change.pack(&mut packed, &mut is_known);
+        let (asking, mut packed, mut is_known) = (reading.is_asking, Vec::new(), false);
+        task.change.pack(&mut packed, asking, &mut is_known);
         for lookup in &task.lookups {
-            lookup.pack(&mut packed, &mut is_known);
+            lookup.pack(&mut packed, asking, &mut is_known);
         }
         Ok(packed)
     };

@@ -37,11 +37,11 @@ pub(crate) mod version_key;
 mod writers;
 
 use std::sync::Arc;
-use std::thread;
 
 use crate::error::{Error, Result};
 use crate::redis_client::Routes;
 use crate::service::{Stop, exit_with_any_thread, handle_signals, serve_metrics};
+use crate::threads;
 use depth::Depth;
 use health::Health;
 use job_server::JobServer;
@@ -55,7 +55,7 @@ use writers::Writers;
 ///
 /// # Errors
 ///
-/// If an option cannot be read; servers that are unreachable are waited for.
+/// If an option cannot be read, or the system has no thread left; servers that are unreachable are waited for.
 pub(crate) fn run(options: &Options) -> Result {
     exit_with_any_thread();
     let stop = Arc::new(Stop::default());
@@ -75,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result {
         };
         serve_metrics(address, Health::new(&routes, &statistics, depth))?;
     }
-    let writers = Writers::start(&routes, options, &statistics, &stop);
+    let writers = Writers::start(&routes, options, &statistics, &stop)?;
     let servers: Vec<_> = options
         .gearmand
         .job_servers
@@ -91,8 +91,8 @@ pub(crate) fn run(options: &Options) -> Result {
                 &stop,
             )
         })
-        .map(|server| thread::spawn(move || server.serve()))
-        .collect();
+        .map(|server| threads::start(move || server.serve()))
+        .collect::<Result<_>>()?;
     for server in servers {
         // A thread that panics has ended the process.
         let _ = server.join();

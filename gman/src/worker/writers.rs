@@ -2,11 +2,12 @@
 //! its changes in order.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{iter, thread};
 
 use super::backlog::Backlog;
 use super::job::{self, Row};
@@ -14,8 +15,10 @@ use super::options::Options;
 use super::statistics::Statistics;
 use super::store::Store;
 use super::unfinished::Unfinished;
+use crate::error::Result;
 use crate::redis_client::{Node, Routes, SLOTS};
-use crate::service::Stop;
+use crate::service::{Stop, exit_with};
+use crate::threads;
 
 /// Where rows are handed in. Each node of Redis has writers of its own, `--threads` of them, so that a node
 /// that is unreachable holds up its own keys alone. What waits is bounded by what the [`super::intake`] of each
@@ -47,12 +50,16 @@ struct Writer {
 
 impl Writers {
     /// Starts the first thread; others start when there is something for them.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread left.
     pub(super) fn start(
         routes: &Arc<Routes>,
         options: &Options,
         statistics: &Arc<Statistics>,
         stop: &Arc<Stop>,
-    ) -> Self {
+    ) -> Result<Self> {
         let shared = Shared {
             routes: Arc::clone(routes),
             threads: options.threads.into(),
@@ -67,13 +74,14 @@ impl Writers {
         };
         // It says what Redis thinks of us before there is a job.
         let writers = Self(Arc::new(shared));
-        let first = writers.start_writer(Store::introduce);
+        let first = writers.start_writer(Store::introduce)?;
         writers.0.deal().writers.insert((Node(0), 0), first);
-        writers
+        Ok(writers)
     }
 
     pub(super) fn hand_in(&self, row: Row) {
-        let writer = self.writer(&row);
+        // Without a writer the row would wait for ever; its job goes back to the job server.
+        let writer = self.writer(&row).unwrap_or_else(|error| exit_with(&error));
         if writer.stalled.load(Ordering::Acquire) {
             job::park(iter::once(&row));
         }
@@ -83,7 +91,7 @@ impl Writers {
 
     /// The writer of a row. Only a slot without unfinished rows follows its node: a writer whose slots have
     /// gone to another node can write there too.
-    fn writer(&self, row: &Row) -> Writer {
+    fn writer(&self, row: &Row) -> Result<Writer> {
         let shared = &self.0;
         let slot = row.change.slot();
         let thread = hash(&row.change.key) % shared.threads;
@@ -92,11 +100,13 @@ impl Writers {
             deal.nodes[usize::from(slot)] = shared.routes.owner(slot);
         }
         let node = deal.nodes[usize::from(slot)];
-        let writer = deal.writers.entry((node, thread));
-        writer.or_insert_with(|| self.start_writer(|_| {})).clone()
+        Ok(match deal.writers.entry((node, thread)) {
+            Entry::Occupied(writer) => writer.get().clone(),
+            Entry::Vacant(free) => free.insert(self.start_writer(|_| {})?).clone(),
+        })
     }
 
-    fn start_writer(&self, begin: impl FnOnce(&mut Store) + Send + 'static) -> Writer {
+    fn start_writer(&self, begin: impl FnOnce(&mut Store) + Send + 'static) -> Result<Writer> {
         let shared = &self.0;
         let (sender, rows) = mpsc::channel();
         let mut store = Store::new(&shared.routes, shared.replicas, &shared.statistics);
@@ -110,14 +120,14 @@ impl Writers {
             &shared.statistics,
             &shared.stop,
         );
-        thread::spawn(move || {
+        threads::start(move || {
             begin(&mut store);
             backlog.work_off(&mut store);
-        });
-        Writer {
+        })?;
+        Ok(Writer {
             rows: sender,
             stalled,
-        }
+        })
     }
 }
 

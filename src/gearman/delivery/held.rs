@@ -78,8 +78,8 @@ impl Held {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionFull`] above [`Limits::transaction_bytes`]; [`Error::WindowFull`] when there
-    /// was no room within [`Limits::submit`]; [`Error::Stopped`]; [`Error::System`] without memory. Nothing is held then.
+    /// [`Error::TransactionFull`] above [`Limits::transaction_bytes`]; [`Error::WindowFull`] or
+    /// [`Error::PoolFull`] when there was no room within [`Limits::submit`]; [`Error::Stopped`]; [`Error::System`] without memory. Nothing is held then.
     pub(crate) fn hold(
         &mut self,
         job: &Job<'_>,
@@ -332,5 +332,193 @@ fn check_room(jobs: usize, bytes: usize, limits: &Limits) -> Result<(), Error> {
             bytes,
             limit: limits.transaction_bytes,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::gearman::delivery::events::Listener;
+    use crate::gearman::wire::job::{Mode, Priority};
+
+    const LIMITS: Limits = Limits {
+        connect: Duration::ZERO,
+        submit: Duration::from_millis(100),
+        run: Duration::ZERO,
+        connections: 1,
+        window_bytes: 1 << 20,
+        transaction_bytes: 1 << 20,
+    };
+
+    #[derive(Debug)]
+    struct Closed;
+
+    impl Gate for Closed {
+        fn is_open(&self, _: u64) -> bool {
+            false
+        }
+    }
+
+    fn pipeline() -> Arc<Pipeline> {
+        Arc::new(Pipeline::new(&Listener::new(|_| {})))
+    }
+
+    fn hold_in(
+        held: &mut Held,
+        pipeline: &Arc<Pipeline>,
+        function: &str,
+        bytes: usize,
+        rows_per_job: usize,
+        limits: &Limits,
+    ) -> Result<Holding, Error> {
+        let workload = vec![b'x'; bytes];
+        let mode = Mode::Background(Priority::Normal);
+        let job = Job::new(mode, function.as_bytes(), &workload, None).expect("a job");
+        held.hold(&job, rows_per_job, pipeline, limits, &|| false)
+    }
+
+    fn hold(held: &mut Held, pipeline: &Arc<Pipeline>, function: &str) {
+        hold_in(held, pipeline, function, 10, 1, &LIMITS).expect("room");
+    }
+
+    fn release(held: &mut Held) {
+        let gate: Arc<dyn Gate> = Arc::new(Closed);
+        held.release(&gate, 1);
+    }
+
+    fn waiting(pipeline: &Pipeline) -> Vec<(String, u64)> {
+        let waiting: BTreeMap<String, u64> = pipeline.waiting();
+        waiting.into_iter().collect()
+    }
+
+    fn one_each(functions: &[&str]) -> Vec<(String, u64)> {
+        let one = |function: &&str| ((*function).to_owned(), 1);
+        functions.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_is_rolled_back_is_dropped_and_the_rest_goes_to_its_windows() {
+        let (one, two) = (pipeline(), pipeline());
+        let mut held = Held::default();
+        hold(&mut held, &one, "a");
+        hold(&mut held, &two, "b");
+        let savepoint = held.mark();
+        for (pipeline, function) in [(&one, "c"), (&two, "d"), (&one, "e")] {
+            hold(&mut held, pipeline, function);
+        }
+        assert_eq!((savepoint, held.len()), (2, 5));
+        assert_eq!(held.truncate(savepoint), 3);
+        assert_eq!(held.truncate(savepoint), 0);
+        hold(&mut held, &two, "f");
+        assert!(one.waiting().is_empty() && two.waiting().is_empty());
+        release(&mut held);
+        assert_eq!(held.len(), 0);
+        assert_eq!(waiting(&one), one_each(&["a"]));
+        assert_eq!(waiting(&two), one_each(&["b", "f"]));
+        let released = held.take_released();
+        let last: Vec<u64> = released.iter().map(|released| released.last).collect();
+        assert_eq!(last, [1, 2]);
+        assert_eq!(held.take_released().len(), 0);
+    }
+
+    #[test]
+    fn a_transaction_that_drops_its_jobs_leaves_no_trace() {
+        let pipeline = pipeline();
+        let mut held = Held::default();
+        hold(&mut held, &pipeline, "f");
+        assert!(pipeline.is_needed());
+        held.truncate(0);
+        assert!(!pipeline.is_needed());
+        hold(&mut held, &pipeline, "f");
+        drop(held);
+        assert!(!pipeline.is_needed());
+    }
+
+    #[test]
+    fn a_transaction_holds_exactly_as_much_as_it_may() {
+        let pipeline = pipeline();
+        let mut held = Held::default();
+        let bytes_of_one = {
+            hold(&mut held, &pipeline, "f");
+            std::mem::take(&mut held).bytes
+        };
+        let limits = Limits {
+            transaction_bytes: 3 * bytes_of_one,
+            ..LIMITS
+        };
+        let mut next = || hold_in(&mut held, &pipeline, "f", 10, 1, &limits);
+        for _ in 0..3 {
+            next().expect("room");
+        }
+        match next() {
+            Err(Error::TransactionFull { jobs, bytes, limit }) => {
+                assert_eq!((jobs, bytes), (3, 4 * bytes_of_one));
+                assert_eq!(limit, limits.transaction_bytes);
+            }
+            other => panic!("{other:?}"),
+        }
+        release(&mut held);
+        assert_eq!(waiting(&pipeline), [("f".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn what_found_no_room_is_not_held_and_what_did_gives_its_room_back() {
+        let pipeline = pipeline();
+        let limits = Limits {
+            window_bytes: 64 << 10,
+            ..LIMITS
+        };
+        let mut others: Vec<Held> = (0..4).map(|_| Held::default()).collect();
+        for held in &mut others {
+            hold_in(held, &pipeline, "f", 16_000, 1, &limits).expect("a quarter each");
+        }
+        let mut held = Held::default();
+        match hold_in(&mut held, &pipeline, "g", 1000, 1, &limits) {
+            Err(Error::WindowFull { jobs: 0, held, .. }) => assert_eq!(held, 64 << 10),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(held.len(), 0);
+        others.clear();
+        hold_in(&mut held, &pipeline, "g", 1000, 1, &limits).expect("room");
+    }
+
+    #[test]
+    fn rows_share_a_job_until_it_is_full_or_a_savepoint_is_between_them() {
+        let pipeline = pipeline();
+        let mut held = Held::default();
+        let mut joins = |function| match hold_in(&mut held, &pipeline, function, 10, 3, &LIMITS) {
+            Ok(Holding::Joined(_)) => true,
+            Ok(Holding::Alone) => false,
+            Err(error) => panic!("{error}"),
+        };
+        let joined = ["f", "f", "f", "f", "g", "g"].map(&mut joins);
+        assert_eq!(joined, [false, true, true, false, false, true]);
+        assert_eq!(held.mark(), 3);
+        let last = hold_in(&mut held, &pipeline, "g", 10, 3, &LIMITS);
+        assert!(matches!(last, Ok(Holding::Alone)), "{last:?}");
+        // Whoever goes back drops whole jobs, with all of their rows.
+        assert_eq!(held.truncate(2), 2);
+        release(&mut held);
+        assert_eq!(waiting(&pipeline), [("f".to_owned(), 2)]);
+        assert_eq!(held.bytes, 0);
+    }
+
+    #[test]
+    fn only_jobs_from_before_a_departure_have_to_be_waited_for() {
+        let (one, other) = (pipeline(), pipeline());
+        let (mut before, mut after) = (Held::default(), Held::default());
+        hold(&mut before, &one, "f");
+        let departure = one
+            .depart(|_| false)
+            .expect("a transaction with jobs for it");
+        assert!(before.began_before(&one, &departure));
+        assert!(!before.began_before(&other, &departure));
+        hold(&mut after, &one, "f");
+        assert!(!after.began_before(&one, &departure));
+        before.truncate(0);
+        assert!(!before.began_before(&one, &departure));
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::gearman::delivery::events::Listener;
-use crate::gearman::delivery::room::Room;
+use crate::gearman::delivery::room::{Pooled, Room};
 use crate::gearman::delivery::sender;
 use crate::gearman::delivery::spool::{Sender, Spool, State};
 use crate::gearman::delivery::window::{Gate, Requests, Window};
@@ -166,7 +166,7 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// As [`Pipeline::accept`]; the room is as it was then.
+    /// As [`Pipeline::accept`], and [`Error::PoolFull`]; the room is as it was then.
     pub(crate) fn take_room(
         &self,
         room: &mut Room,
@@ -187,7 +187,11 @@ impl Pipeline {
         let taken = room.pooled.take(bytes, limits.transaction_bytes, &deadline);
         taken.map_err(|spent| match spent {
             Spent::Stopped => Error::Stopped,
-            Spent::TimedOut => self.spool.lock().full(),
+            Spent::TimedOut => Error::PoolFull {
+                taken: Pooled::taken_by_all(),
+                limit: limits.transaction_bytes,
+                cause: self.spool.lock().last_failure.clone(),
+            },
         })
     }
 
@@ -388,5 +392,104 @@ impl Drop for Pipeline {
         status::WINDOW_BYTES_USED.subtract(state.window.bytes() as u64);
         state.window = Window::default();
         self.spool.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::gearman::wire::job::{Mode, Priority};
+
+    const LIMITS: Limits = Limits {
+        connect: Duration::ZERO,
+        submit: Duration::from_millis(300),
+        run: Duration::ZERO,
+        connections: 1,
+        window_bytes: 1000,
+        transaction_bytes: 1000,
+    };
+
+    fn pipeline() -> Pipeline {
+        Pipeline::new(&Listener::new(|_| {}))
+    }
+
+    fn accept(pipeline: &Pipeline, function: &str, bytes: usize) -> Result<(), Error> {
+        let workload = vec![b'x'; bytes];
+        let mode = Mode::Background(Priority::Normal);
+        let job = Job::new(mode, function.as_bytes(), &workload, None).expect("a job");
+        pipeline.accept(&job, &LIMITS, &|| false)
+    }
+
+    #[test]
+    fn a_call_waits_for_room_and_others_do_not_once_it_has_waited_in_vain() {
+        let pipeline = pipeline();
+        accept(&pipeline, "f", 500).expect("room");
+        let began = Instant::now();
+        match accept(&pipeline, "f", 500) {
+            Err(Error::WindowFull {
+                jobs: 1, held: 0, ..
+            }) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(began.elapsed() >= LIMITS.submit);
+        let began = Instant::now();
+        accept(&pipeline, "f", 500).expect_err("no room");
+        assert!(began.elapsed() < LIMITS.submit, "{:?}", began.elapsed());
+        // What fits is taken all the same.
+        accept(&pipeline, "f", 100).expect("room");
+        assert_eq!(pipeline.waiting(), [("f".to_owned(), 2)].into());
+    }
+
+    #[test]
+    fn an_empty_window_takes_a_job_of_any_size() {
+        let pipeline = pipeline();
+        accept(&pipeline, "f", 5000).expect("an empty window");
+        accept(&pipeline, "f", 1).expect_err("no room");
+    }
+
+    #[test]
+    fn whoever_waits_for_room_can_be_stopped() {
+        let pipeline = pipeline();
+        accept(&pipeline, "f", 900).expect("room");
+        let workload = [b'x'; 900];
+        let job = Job::new(Mode::Background(Priority::Normal), b"f", &workload, None);
+        let stopped = pipeline.accept(&job.expect("a job"), &LIMITS, &|| true);
+        assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+    }
+
+    #[test]
+    fn what_is_not_answered_is_counted_and_overtaken_by_nobody() {
+        let pipeline = pipeline();
+        let now = Deadline::after(Duration::ZERO);
+        assert!(!pipeline.is_needed());
+        assert_eq!(pipeline.flush(&now), 0);
+        pipeline.wait_for_earlier_jobs(&now).expect("none");
+        for function in ["f", "g", "f"] {
+            accept(&pipeline, function, 10).expect("room");
+        }
+        assert!(pipeline.is_needed());
+        assert_eq!(pipeline.flush(&now), 3);
+        match pipeline.wait_for_earlier_jobs(&now) {
+            Err(Error::Behind { jobs: 3, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        let departure = pipeline.depart(|function| function == "g");
+        let departure = departure.expect("a job of the function");
+        let waited = pipeline.wait_for_jobs_before(&departure, &now);
+        assert!(
+            matches!(waited, Err(Error::Behind { jobs: 3, .. })),
+            "{waited:?}"
+        );
+        pipeline.wait_for_first(0, &now).expect("none of them");
+    }
+
+    #[test]
+    fn a_list_leaves_nothing_behind_where_no_job_of_its_functions_waits() {
+        let pipeline = pipeline();
+        assert!(pipeline.depart(|_| true).is_none());
+        accept(&pipeline, "f", 10).expect("room");
+        assert!(pipeline.depart(|function| function == "g").is_none());
     }
 }

@@ -54,6 +54,11 @@ impl Pooled {
         Ok(())
     }
 
+    /// How many bytes all have that there are.
+    pub(crate) fn taken_by_all() -> usize {
+        *COMMON.lock()
+    }
+
     /// How many there are.
     pub(crate) fn bytes(&self) -> usize {
         self.0

@@ -196,3 +196,56 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(held: usize) -> State {
+        State {
+            limits: Limits {
+                window_bytes: 100,
+                ..Limits::default()
+            },
+            held,
+            ..State::default()
+        }
+    }
+
+    #[test]
+    fn a_window_is_full_to_the_last_byte_with_what_transactions_hold() {
+        assert!(state(40).has_room(60));
+        assert!(!state(40).has_room(61));
+        assert!(state(0).has_room(101));
+        let mut both = state(40);
+        both.window.accept(&[b'x'; 40], &[]).expect("memory");
+        assert!(both.has_room(20) && !both.has_room(21));
+    }
+
+    #[test]
+    fn a_transaction_gives_back_what_it_has_taken_and_no_more() {
+        let mut state = state(70);
+        (state.promised_calls, state.promised_segments) = (2, 5);
+        let mut room = Room {
+            counted: 30,
+            segments: 3,
+            ..Room::default()
+        };
+        state.forget(&mut room);
+        assert_eq!((state.held, room.bytes(), room.segments), (40, 0, 0));
+        assert_eq!((state.promised_calls, state.promised_segments), (1, 2));
+        // One that has taken nothing was promised nothing.
+        state.forget(&mut Room::default());
+        assert_eq!((state.promised_calls, state.promised_segments), (1, 2));
+    }
+
+    #[test]
+    fn waiting_is_pointless_once_somebody_has_in_vain_or_all_servers_rest() {
+        let mut state = state(0);
+        assert!(!state.is_hopeless());
+        state.stuck = true;
+        assert!(state.is_hopeless());
+        (state.stuck, state.servers_rest) = (false, true);
+        assert!(state.is_hopeless());
+    }
+}

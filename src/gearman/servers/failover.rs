@@ -89,6 +89,7 @@ fn conclude(error: &Error, stage: Stage, works_for_others: bool) -> (Finding, Ne
         | Error::NoServers
         | Error::Undelivered(_)
         | Error::WindowFull { .. }
+        | Error::PoolFull { .. }
         | Error::TransactionFull { .. }
         | Error::Behind { .. }
         | Error::Job { .. }

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 
-use crate::support::{RecordingWorker, wait_until};
+use crate::support::{RecordingWorker, TaskLimit, unsupported, wait_until};
 
-use super::{Outbox, PATIENCE, as_strs, numbers, outbox_and_gearmand, texts};
+use super::{Outbox, PATIENCE, as_strs, numbers, outbox_and_gearmand, texts, wait_for_log};
+
+/// What a relay says that cannot start a thread.
+const NO_THREAD: &str = "the system has no thread left";
 
 #[test]
 fn a_database_that_was_away_is_connected_to_again() {
@@ -29,6 +32,54 @@ fn a_database_that_was_away_is_connected_to_again() {
     outbox.session = outbox.database.connect();
     outbox.write("f", ["2"]);
     worker.wait_for(2);
+}
+
+#[test]
+fn rows_for_which_there_is_no_thread_wait_and_others_go_on() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let relay = outbox.relay(&gearmand.address());
+    outbox.write("f", ["1"]);
+    outbox.wait_until_empty();
+    let threads = match TaskLimit::of(relay.process().pid()) {
+        Ok(threads) => threads,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    threads.set();
+    outbox.write("g", ["1"]);
+    outbox.wait_for_trouble(NO_THREAD);
+    outbox.write("f", ["2"]);
+    wait_until(PATIENCE, "the row of another function", || {
+        match gearmand.status()["f"].queued {
+            2 => Ok(()),
+            queued => Err(queued),
+        }
+    });
+    assert_eq!(outbox.depth(), 1);
+    threads.lift();
+    outbox.wait_until_empty();
+    outbox.wait_until_well();
+    assert_eq!(gearmand.status()["g"].queued, 1);
+}
+
+#[test]
+fn a_relay_without_a_thread_to_settle_with_tries_again() {
+    let (mut outbox, gearmand) = outbox_and_gearmand();
+    let mut relay = outbox.relay(&gearmand.address());
+    wait_for_log(&relay, "relaying the outbox");
+    let threads = match TaskLimit::of(relay.process().pid()) {
+        Ok(threads) => threads,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    outbox.database.kill();
+    wait_for_log(&relay, "trying again in");
+    threads.set();
+    outbox.database.restart();
+    outbox.session = outbox.database.connect();
+    wait_for_log(&relay, NO_THREAD);
+    threads.lift();
+    outbox.write("f", ["1"]);
+    outbox.wait_until_empty();
+    assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
 }
 
 #[test]

@@ -39,7 +39,14 @@ impl TaskLimit {
 
     /// From now on the process starts no thread, beyond those that it has.
     pub(crate) fn set(&self) {
-        self.limit(fs::read_to_string(self.group.join("pids.current")).expect("its threads"));
+        self.leave(0);
+    }
+
+    /// From now on the process starts so many threads more, and no others.
+    pub(crate) fn leave(&self, more: u32) {
+        let current = fs::read_to_string(self.group.join("pids.current")).expect("its threads");
+        let current: u32 = current.trim().parse().expect("a number of threads");
+        self.limit(&(current + more).to_string());
     }
 
     /// The process starts as many as it likes.
@@ -47,10 +54,9 @@ impl TaskLimit {
         self.limit("max");
     }
 
-    fn limit(&self, most: impl AsRef<str>) {
+    fn limit(&self, most: &str) {
         let file = self.group.join("pids.max");
-        fs::write(&file, most.as_ref().trim())
-            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        fs::write(&file, most).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 }
 

@@ -6,7 +6,8 @@ use super::{
     PATIENCE, run_job, start, start_for, statistic, wait_for_an_empty_queue, wait_for_lines,
 };
 use crate::support::{
-    FUNCTION, FakeRedis, Gearmand, Language, Redis, RedisWorker, Said, Submitter, wait_until,
+    FUNCTION, FakeRedis, Gearmand, Language, Redis, RedisWorker, Said, Submitter, TaskLimit,
+    unsupported, wait_until,
 };
 
 /// What a Redis says, how often the worker is to complain, and that the job is done in the end.
@@ -88,6 +89,36 @@ fn a_workload_that_is_too_large_fails_its_job_and_no_other() {
     worker.stop();
     assert_eq!(statistic(&worker, "failed"), 2.0);
     assert_eq!(statistic(&worker, "in_flight"), 0.0);
+}
+
+#[test]
+fn a_worker_without_a_thread_for_a_key_ends_and_another_does_its_jobs() {
+    const KEYS: u32 = 50;
+    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let mut worker = start(&gearmand, &redis, &["--threads=8"]);
+    let threads = match TaskLimit::of(worker.process().pid()) {
+        Ok(threads) => threads,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    threads.set();
+    let job = |n| format!(r#"{{"id":{n},"name":"sm"}}"#);
+    Submitter::to(&gearmand).submit(FUNCTION, (0..KEYS).map(job));
+    wait_for_lines(&worker, "the system has no thread left", 1);
+    assert_eq!(worker.stop().code(), Some(1), "{}", worker.log());
+    assert!(!worker.log().contains("panicked"), "{}", worker.log());
+    wait_until(
+        PATIENCE,
+        "the job server to miss the worker",
+        || match gearmand.status()[FUNCTION].workers {
+            0 => Ok(()),
+            workers => Err(workers),
+        },
+    );
+    let _another = start(&gearmand, &redis, &["--threads=8"]);
+    wait_for_an_empty_queue(&gearmand, FUNCTION);
+    for n in 0..KEYS {
+        assert_eq!(redis.get(&n.to_string()).as_deref(), Some("sm"), "{n}");
+    }
 }
 
 #[test]

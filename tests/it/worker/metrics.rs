@@ -8,7 +8,7 @@ use super::{PATIENCE, run_job, start, submit_marks, wait_for_an_empty_queue};
 use crate::monitoring::{metric_names, rules_and_panels};
 use crate::support::{
     FUNCTION, Gearmand, Port, Prometheus, ROW_FUNCTION, Ran, Redis, RedisWorker, Submitter,
-    gman_program, ran, wait_until,
+    TaskLimit, gman_program, ran, unsupported, wait_until,
 };
 
 /// A worker and where its numbers are.
@@ -150,6 +150,18 @@ fn the_depth_of_each_queue_is_told_while_its_job_server_answers() {
     assert_eq!(queues(), 2);
     gearmand.kill();
     assert_eq!(queues(), 0);
+}
+
+#[test]
+fn the_depth_of_each_queue_is_told_without_a_thread_for_each_job_server() {
+    let (gearmand, redis) = (Gearmand::start(), Redis::start());
+    let watched = Watched::start(&gearmand, &redis);
+    let threads = match TaskLimit::of(watched.worker.process().pid()) {
+        Ok(threads) => threads,
+        Err(reason) => unsupported!("{reason}"),
+    };
+    threads.set();
+    assert_eq!(watched.get("/metrics").1.matches("queue_jobs{").count(), 2);
 }
 
 #[test]
