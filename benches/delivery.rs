@@ -3,13 +3,17 @@
 //! `scripts/bench delivery` runs it. The same rows are updated without a trigger, with one that only
 //! builds the JSON, and with one that delivers it in each way. Then the window is kept full, against
 //! a bare client with a hundred jobs in flight; rows are updated one by one, each in a transaction of its
-//! own; and a thousand times a second, to see when their jobs arrive at a waiting worker. It ends with an
-//! error if a bar is missed.
+//! own; and a thousand times a second, to see when their jobs arrive at a waiting worker. On a server with a binary
+//! log, the same is measured with commits that wait. It ends with an error if a bar is missed.
 
 #[path = "support/bar_chart.rs"]
 mod bar_chart;
 #[path = "support/bare_client.rs"]
 mod bare_client;
+#[path = "delivery/commit_wait.rs"]
+mod commit_wait;
+#[path = "delivery/in_transactions.rs"]
+mod in_transactions;
 #[path = "support/job_server.rs"]
 mod job_server;
 #[path = "support/median.rs"]
@@ -35,9 +39,10 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use bar_chart::Bar;
+use in_transactions::{BLOCK, WARM_UP, deliver, flush, update_one_by_one};
 use median::median;
 use promise::Promise;
-use support::{Answer, Database, Gearmand, RecordingWorker};
+use support::{Answer, Database, RecordingWorker};
 use trigger_table::{JSON, assert_jobs, keep_fastest, query, set_trigger, update, workload};
 
 /// A window that is full after a tenth of the rows.
@@ -95,12 +100,6 @@ struct Measured {
 /// Durable with the machine, and with the server's process.
 const FLUSHES: [u32; 2] = [1, 2];
 
-/// How many transactions a block has.
-const BLOCK: u32 = 500;
-
-/// How many come before them.
-const WARM_UP: u32 = 50;
-
 /// The times of blocks of single-row transactions.
 #[derive(Debug, Default)]
 struct Transactions {
@@ -150,7 +149,13 @@ fn main() -> ExitCode {
     measured.latency_committed = latency(&mut session, "committed", options.single);
 
     let version: String = database.value("SELECT VERSION()");
-    report(&version, &options, &measured)
+    drop(session);
+    drop(database);
+    eprintln!("commits that wait");
+    let waits = commit_wait::measure();
+    let mut promises = report(&version, &options, &measured);
+    promises.extend(waits.iter().flat_map(commit_wait::report));
+    promise::judge(&promises)
 }
 
 impl Measured {
@@ -276,43 +281,6 @@ fn remove_participant(session: &mut Conn) {
     });
 }
 
-/// Updates rows, each in a transaction of its own, in a session of its own, whose end lets the participant be
-/// removed. The first ones are not timed: they parse the trigger, and connect to the job server.
-fn update_one_by_one(database: &Database) -> Duration {
-    let mut session = database.connect();
-    let update = session
-        .prep("UPDATE t SET n = n + 1 WHERE id = ?")
-        .expect("a statement");
-    let mut began = Instant::now();
-    for id in 1..=WARM_UP + BLOCK {
-        session.exec_drop(&update, (id,)).expect("an update");
-        if id == WARM_UP {
-            began = Instant::now();
-        }
-    }
-    began.elapsed()
-}
-
-/// Has every update of a row submit a job to a new job server, in this way.
-fn deliver(session: &mut Conn, delivery: &str) -> Gearmand {
-    let gearmand = job_server::start();
-    query(
-        session,
-        &format!("SET GLOBAL gman_servers = '{}'", gearmand.address()),
-    );
-    query(session, &format!("SET GLOBAL gman_delivery = '{delivery}'"));
-    let call = format!("SET @r = gman_do_background('f', {JSON})");
-    set_trigger(session, Some(&call));
-    gearmand
-}
-
-fn flush(session: &mut Conn) {
-    let left: Option<i64> = session
-        .query_first("SELECT gman_flush(60000)")
-        .expect("gman_flush");
-    assert_eq!(left, Some(0), "jobs in the window");
-}
-
 /// Updates single rows at a steady pace while a worker waits.
 fn latency(session: &mut Conn, delivery: &str, updates: u32) -> Latency {
     let gearmand = deliver(session, delivery);
@@ -364,7 +332,8 @@ impl Line {
     }
 }
 
-fn report(version: &str, options: &Options, measured: &Measured) -> ExitCode {
+/// Prints the tables and draws the picture.
+fn report(version: &str, options: &Options, measured: &Measured) -> Vec<Promise> {
     let lines = lines(options, measured);
     let title = format!(
         "{version}, UPDATE of {} rows (with a client a call: {}), fastest of {}",
@@ -413,8 +382,7 @@ fn report(version: &str, options: &Options, measured: &Measured) -> ExitCode {
         );
     }
     draw(&lines, &title);
-    let promises = promises(options, measured);
-    promise::judge(&promises)
+    promises(options, measured)
 }
 
 fn taken(time: Option<Duration>) -> Duration {
